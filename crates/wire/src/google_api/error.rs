@@ -1,0 +1,67 @@
+//! `{"error":{"code","message","status"}}` (AIP-193).
+
+use serde::{Deserialize, Serialize};
+
+/// The canonical codes that Doorward answers with, with their HTTP statuses (google.rpc.Code).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// 400: the request is wrong whatever the state of the system.
+    InvalidArgument,
+    /// 400: the request is right and the state of the system forbids it.
+    FailedPrecondition,
+    /// 401: no credential, or one that is not valid.
+    Unauthenticated,
+    /// 403: a valid credential without the permission.
+    PermissionDenied,
+    /// 404: no such thing.
+    NotFound,
+    /// 409: a thing of this name is there already.
+    AlreadyExists,
+    /// 409: a concurrent change won.
+    Aborted,
+    /// 500: the failure is ours.
+    Internal,
+    /// 501: a method of Google's that is not built yet.
+    Unimplemented,
+}
+
+impl Status {
+    /// The HTTP status code.
+    pub fn http(self) -> u16 {
+        match self {
+            Status::InvalidArgument | Status::FailedPrecondition => 400,
+            Status::Unauthenticated => 401,
+            Status::PermissionDenied => 403,
+            Status::NotFound => 404,
+            Status::AlreadyExists | Status::Aborted => 409,
+            Status::Internal => 500,
+            Status::Unimplemented => 501,
+        }
+    }
+}
+
+/// The body of a refused call.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ApiError {
+    /// Its one member.
+    pub error: ErrorBody,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The HTTP status code, again.
+    pub code: u16,
+    /// One or two sentences for people.
+    pub message: String,
+    /// The canonical code.
+    pub status: Status,
+}
+
+impl ApiError {
+    /// The body for a status and a message.
+    pub fn new(status: Status, message: impl Into<String>) -> Self {
+        ApiError { error: ErrorBody { code: status.http(), message: message.into(), status } }
+    }
+}

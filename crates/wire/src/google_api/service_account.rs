@@ -1,0 +1,134 @@
+//! `iam.googleapis.com/v1` service accounts, their keys, and the key file.
+
+use serde::{Deserialize, Serialize};
+
+/// A service account as the API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccount {
+    /// `projects/PROJECT_ID/serviceAccounts/EMAIL`.
+    pub name: String,
+    /// The project's id.
+    pub project_id: String,
+    /// Its number for life, 21 digits: `sub` in its tokens.
+    pub unique_id: String,
+    /// `ACCOUNT_ID@PROJECT_ID.iam.gserviceaccount.com`.
+    pub email: String,
+    /// A name for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub display_name: String,
+    /// Free text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// The unique id again, as OAuth client id.
+    pub oauth2_client_id: String,
+    /// `true` if it may neither get nor use tokens.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+}
+
+/// Body of `POST …/serviceAccounts`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateServiceAccountRequest {
+    /// 6 to 30 characters, `[a-z]([-a-z0-9]*[a-z0-9])`.
+    pub account_id: String,
+    /// What may be said about it at once.
+    #[serde(default)]
+    pub service_account: NewServiceAccount,
+}
+
+/// The part of a service account that its creator chooses.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NewServiceAccount {
+    /// A name for people, at most 100 characters.
+    pub display_name: String,
+    /// Free text, at most 256 characters.
+    pub description: String,
+}
+
+/// Answer of `GET …/serviceAccounts`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ListServiceAccountsResponse {
+    /// One page.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<ServiceAccount>,
+    /// Given back as `pageToken` to get the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_page_token: Option<String>,
+}
+
+/// Body of `POST …/serviceAccounts/EMAIL/keys`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CreateKeyRequest {
+    /// `TYPE_GOOGLE_CREDENTIALS_FILE`, or absent.
+    pub private_key_type: Option<String>,
+    /// `KEY_ALG_RSA_2048`, or absent.
+    pub key_algorithm: Option<String>,
+}
+
+/// A key as the API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccountKey {
+    /// `projects/PROJECT_ID/serviceAccounts/EMAIL/keys/KEY_ID`.
+    pub name: String,
+    /// Base64 of the [`KeyFile`]'s JSON; only in the answer to the creation, never again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_key_data: Option<String>,
+    /// `TYPE_GOOGLE_CREDENTIALS_FILE`, beside `privateKeyData` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_key_type: Option<String>,
+    /// `KEY_ALG_RSA_2048`.
+    pub key_algorithm: String,
+    /// RFC 3339, whole seconds, `Z`.
+    pub valid_after_time: String,
+    /// RFC 3339, whole seconds, `Z`.
+    pub valid_before_time: String,
+    /// `GOOGLE_PROVIDED`: the pair was made by the service.
+    pub key_origin: String,
+    /// `USER_MANAGED`.
+    pub key_type: String,
+}
+
+/// Answer of `GET …/keys`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListKeysResponse {
+    /// All keys of the account.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<ServiceAccountKey>,
+}
+
+/// A service account key file, field for field and in Google's order.
+///
+/// Spec: <https://cloud.google.com/iam/docs/keys-create-delete>
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeyFile {
+    /// `service_account`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The project's id.
+    pub project_id: String,
+    /// The key's id: `kid` in assertions.
+    pub private_key_id: String,
+    /// PKCS#8 in PEM, RSA 2048.
+    pub private_key: String,
+    /// The account.
+    pub client_email: String,
+    /// The account's unique id.
+    pub client_id: String,
+    /// Where people would sign in.
+    pub auth_uri: String,
+    /// Where assertions are exchanged.
+    pub token_uri: String,
+    /// Where the issuer's certificates are.
+    pub auth_provider_x509_cert_url: String,
+    /// Where this account's certificates are.
+    pub client_x509_cert_url: String,
+    /// `googleapis.com`: anything else makes Google's clients change protocol.
+    pub universe_domain: String,
+}

@@ -1,0 +1,200 @@
+//! Keys for the two algorithms, over aws-lc.
+
+use std::fmt;
+
+use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::PublicKeyComponents;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+};
+use serde_json::{Map, Value, json};
+
+use super::jwk::{Jwk, PublicKeyPem};
+use super::jws::{Algorithm, decode_base64url, encode_base64url};
+
+/// Bytes that are not a usable key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("key material is damaged or of an unsupported kind")]
+pub struct KeyMaterialError;
+
+enum Private {
+    Rsa(Box<RsaKeyPair>),
+    P256(Box<EcdsaKeyPair>),
+}
+
+/// A private key with the id under which its public half is published.
+pub struct SigningKey {
+    kid: String,
+    private: Private,
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({} {})", self.algorithm().name(), self.kid)
+    }
+}
+
+impl SigningKey {
+    /// Reads an unencrypted PKCS#8 private key in DER.
+    pub fn from_pkcs8(kid: &str, algorithm: Algorithm, der: &[u8]) -> Result<Self, KeyMaterialError> {
+        let private = match algorithm {
+            Algorithm::Rs256 => Private::Rsa(Box::new(RsaKeyPair::from_pkcs8(der).map_err(|_| KeyMaterialError)?)),
+            Algorithm::Es256 => Private::P256(Box::new(
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map_err(|_| KeyMaterialError)?,
+            )),
+        };
+        Ok(SigningKey { kid: kid.to_owned(), private })
+    }
+
+    /// Reads an unencrypted PKCS#8 private key in PEM, as a service account key file holds it.
+    pub fn from_pkcs8_pem(kid: &str, algorithm: Algorithm, text: &str) -> Result<Self, KeyMaterialError> {
+        let block = pem::parse(text).map_err(|_| KeyMaterialError)?;
+        if block.tag() != "PRIVATE KEY" {
+            return Err(KeyMaterialError);
+        }
+        Self::from_pkcs8(kid, algorithm, block.contents())
+    }
+
+    /// The key id.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The algorithm that this key signs with, and the only one.
+    pub fn algorithm(&self) -> Algorithm {
+        match self.private {
+            Private::Rsa(_) => Algorithm::Rs256,
+            Private::P256(_) => Algorithm::Es256,
+        }
+    }
+
+    /// Signs `claims` as a compact JWS with the header `alg`, `kid`, `typ: JWT`.
+    ///
+    /// # Errors
+    /// [`KeyMaterialError`] if the library cannot sign with this key. Nothing was sent then, and nothing may be.
+    pub fn sign(&self, claims: &Map<String, Value>) -> Result<String, KeyMaterialError> {
+        let header = json!({"alg": self.algorithm().name(), "kid": self.kid, "typ": "JWT"});
+        // Serialising a map of JSON values to memory cannot fail.
+        let payload = serde_json::to_vec(claims).map_err(|_| KeyMaterialError)?;
+        let mut token = encode_base64url(header.to_string().as_bytes());
+        token.push('.');
+        token.push_str(&encode_base64url(&payload));
+        let signature = self.sign_bytes(token.as_bytes())?;
+        token.push('.');
+        token.push_str(&encode_base64url(&signature));
+        Ok(token)
+    }
+
+    fn sign_bytes(&self, message: &[u8]) -> Result<Vec<u8>, KeyMaterialError> {
+        // The library asks for a source of randomness in its signature and uses its own (blinding, the ECDSA nonce): it is
+        // not a source of anything that we could observe, so it is not injected.
+        let random = SystemRandom::new();
+        match &self.private {
+            Private::Rsa(key) => {
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map_err(|_| KeyMaterialError)?;
+                Ok(signature)
+            }
+            Private::P256(key) => {
+                Ok(key.sign(&random, message).map_err(|_| KeyMaterialError)?.as_ref().to_vec())
+            }
+        }
+    }
+
+    /// The public half, as published.
+    pub fn public_jwk(&self) -> Jwk {
+        match &self.private {
+            Private::Rsa(key) => {
+                let public = key.public_key();
+                let part = |bytes: &[u8]| encode_base64url(bytes);
+                Jwk::rsa(
+                    &self.kid,
+                    part(public.modulus().big_endian_without_leading_zero()),
+                    part(public.exponent().big_endian_without_leading_zero()),
+                )
+            }
+            Private::P256(key) => {
+                // An uncompressed point: 0x04, then 32 bytes of x and 32 bytes of y (SEC 1 section 2.3.3).
+                let point = key.public_key().as_ref();
+                Jwk::p256(&self.kid, encode_base64url(&point[1..33]), encode_base64url(&point[33..65]))
+            }
+        }
+    }
+}
+
+/// A public key that verifies one algorithm.
+pub struct VerifyingKey {
+    algorithm: Algorithm,
+    key: ParsedPublicKey,
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifyingKey({})", self.algorithm.name())
+    }
+}
+
+impl VerifyingKey {
+    /// Reads a public key. `use` other than `sig` and an `alg` other than the key's kind are refused, so that a key
+    /// published for one purpose never verifies for another (RFC 7517 sections 4.2 and 4.4).
+    pub fn from_jwk(jwk: &Jwk) -> Result<Self, KeyMaterialError> {
+        if jwk.usage.as_deref().is_some_and(|usage| usage != "sig") {
+            return Err(KeyMaterialError);
+        }
+        let algorithm = match (jwk.kty.as_str(), jwk.alg.as_deref()) {
+            ("RSA", None | Some("RS256")) => Algorithm::Rs256,
+            ("EC", None | Some("ES256")) if jwk.crv.as_deref() == Some("P-256") => Algorithm::Es256,
+            _ => return Err(KeyMaterialError),
+        };
+        let part = |text: &Option<String>| text.as_deref().and_then(decode_base64url).ok_or(KeyMaterialError);
+        let key = match algorithm {
+            Algorithm::Rs256 => PublicKeyComponents { n: part(&jwk.n)?, e: part(&jwk.e)? }
+                .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
+                .map_err(|_| KeyMaterialError)?,
+            Algorithm::Es256 => {
+                let (x, y) = (part(&jwk.x)?, part(&jwk.y)?);
+                if x.len() != 32 || y.len() != 32 {
+                    return Err(KeyMaterialError);
+                }
+                ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, [&[4], x.as_slice(), y.as_slice()].concat())
+                    .map_err(|_| KeyMaterialError)?
+            }
+        };
+        Ok(VerifyingKey { algorithm, key })
+    }
+
+    /// The one algorithm that this key verifies.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Whether `signature` is this key's over `message`.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.key.verify_sig(message, signature).is_ok()
+    }
+
+    /// The key as SubjectPublicKeyInfo in PEM (`-----BEGIN PUBLIC KEY-----`).
+    pub fn to_pem(&self) -> Result<PublicKeyPem, KeyMaterialError> {
+        let der = self.key.as_der().map_err(|_| KeyMaterialError)?;
+        Ok(PublicKeyPem::encode(der.as_ref()))
+    }
+}
+
+/// Public keys by key id.
+#[derive(Debug, Default)]
+pub struct VerifyingKeys(Vec<(String, VerifyingKey)>);
+
+impl VerifyingKeys {
+    /// Reads all keys of `jwks`.
+    pub fn from_jwks<'a>(jwks: impl IntoIterator<Item = &'a Jwk>) -> Result<Self, KeyMaterialError> {
+        let keys = jwks.into_iter().map(|jwk| Ok((jwk.kid.clone(), VerifyingKey::from_jwk(jwk)?)));
+        Ok(VerifyingKeys(keys.collect::<Result<_, _>>()?))
+    }
+
+    /// The key of this id.
+    pub fn find(&self, kid: &str) -> Option<&VerifyingKey> {
+        self.0.iter().find(|(id, _)| id == kid).map(|(_, key)| key)
+    }
+}

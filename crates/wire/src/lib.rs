@@ -1,0 +1,9 @@
+//! Every shape that crosses the network, and JOSE.
+//!
+//! No I/O, no clock, no async: a function that needs the time takes it as an argument.
+//! Google's words live here; the crates above speak the project's own (see `ARCHITECTURE.md`).
+
+pub mod google_api;
+pub mod headers;
+pub mod jose;
+pub mod oauth;
