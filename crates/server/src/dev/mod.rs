@@ -1,0 +1,3 @@
+//! `doorward dev`: a whole world in one directory.
+
+pub mod description;
