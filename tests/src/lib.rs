@@ -1,1 +1,21 @@
-//! t
+//! The whole product on loopback: the real binary, real sockets, real clients.
+//!
+//! Nothing here sleeps: a test waits for a line, for bytes or for the end of a process, at most [`PATIENCE`] long. Failures
+//! panic, as in any test; a scenario's text is in `tests/tests/`, one file per theme.
+
+mod dev;
+mod http;
+mod process;
+mod tokens;
+mod upstream;
+
+pub use dev::{Dev, doorward, python};
+pub use http::{Connection, Request, Response, authority};
+pub use process::{Finished, Process, run};
+pub use tokens::{Account, now_seconds, tampered};
+pub use upstream::{Seen, Upstream};
+
+use std::time::Duration;
+
+/// How long a test waits for something that is due at once. Generous, because machines of continuous integration stall.
+pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,1 +1,36 @@
-fn main(){}
+//! Developer tasks: `cargo xtask test`, `cargo xtask bench`. Nothing but the standard library, so that the first word of
+//! progress comes at once.
+
+mod bench;
+mod clients;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Developer tasks.
+
+  cargo xtask test [--install] [--require-all]
+      Formatting, clippy, all tests and the real-client scenarios; ends with counts.
+      --install       install missing system packages (as root, with apt-get)
+      --require-all   fail if a client is missing, instead of saying what did not run
+
+  cargo xtask bench
+      What one request costs: CPU time, instructions, system calls.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["test", ref flags @ ..] if flags.iter().all(|flag| ["--install", "--require-all"].contains(flag)) => {
+            test::run(flags.contains(&"--install"), flags.contains(&"--require-all"))
+        }
+        ["bench"] => bench::run(),
+        _ => {
+            eprint!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -138,7 +138,7 @@ pub enum KeyError {
 }
 
 enum Material {
-    Signing { signing: SigningKey, public: Jwk, verifying: VerifyingKey },
+    Signing { signing: SigningKey, public: Box<Jwk>, verifying: VerifyingKey },
     Sealing(Box<RandomizedNonceKey>),
     Deriving(Box<hmac::Key>),
 }
@@ -204,9 +204,10 @@ impl KeyRing {
     /// The public keys of a purpose that a verifier must know at `now`: the one in use, and every older one by which a
     /// token that is still good may have been signed.
     pub fn published(&self, purpose: KeyPurpose, now: Timestamp) -> Vec<&Jwk> {
-        let live = self.keys.get(&purpose).map_or(&[][..], Vec::as_slice).iter().filter(|key| is_live(purpose, key, now));
+        let live =
+            self.keys.get(&purpose).map_or(&[][..], Vec::as_slice).iter().filter(|key| is_live(purpose, key, now));
         live.filter_map(|key| match &key.material {
-            Material::Signing { public, .. } => Some(public),
+            Material::Signing { public, .. } => Some(&**public),
             Material::Sealing(_) | Material::Deriving(_) => None,
         })
         .collect()
@@ -267,7 +268,7 @@ fn is_live(purpose: KeyPurpose, key: &RingKey, now: Timestamp) -> bool {
 fn material(key: &StoredKey) -> Result<Material, KeyError> {
     let signing = |algorithm| -> Result<Material, KeyError> {
         let signing = SigningKey::from_pkcs8(&key.id, algorithm, &key.secret)?;
-        let public = signing.public_jwk();
+        let public = Box::new(signing.public_jwk());
         let verifying = VerifyingKey::from_jwk(&public)?;
         Ok(Material::Signing { signing, public, verifying })
     };

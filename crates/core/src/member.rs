@@ -31,7 +31,9 @@ impl FromStr for Email {
     /// that a person cannot tell apart must not be two members, so everything beyond ASCII is refused.
     fn from_str(text: &str) -> Result<Self, EmailError> {
         let (local, domain) = text.split_once('@').ok_or(EmailError)?;
-        let visible = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'(' | b')' | b',' | b':' | b';' | b'<' | b'>' | b'\\'));
+        let visible = text.bytes().all(|b| {
+            b.is_ascii_graphic() && !matches!(b, b'"' | b'(' | b')' | b',' | b':' | b';' | b'<' | b'>' | b'\\')
+        });
         if local.is_empty() || !is_domain(domain) || !visible || text.len() > 254 {
             return Err(EmailError);
         }
@@ -89,7 +91,13 @@ impl FromStr for Member {
 
     fn from_str(text: &str) -> Result<Self, MemberError> {
         const NOT_YET: [&str; 8] = [
-            "group:", "deleted:", "principal:", "principalSet:", "projectOwner:", "projectEditor:", "projectViewer:",
+            "group:",
+            "deleted:",
+            "principal:",
+            "principalSet:",
+            "projectOwner:",
+            "projectEditor:",
+            "projectViewer:",
             "iapPrincipal:",
         ];
         match text {

@@ -116,8 +116,7 @@ pub trait KeyStore: Send + Sync {
 #[async_trait]
 pub trait GrantStore: Send + Sync {
     /// Keeps an access token, and may forget those that ended before `now`.
-    async fn add_access_token(&self, token: &TokenHash, grant: &AccessGrant, now: Timestamp)
-    -> Result<(), StoreError>;
+    async fn add_access_token(&self, token: &TokenHash, grant: &AccessGrant, now: Timestamp) -> Result<(), StoreError>;
 
     /// What a token stands for, if it is known and has not ended at `now`.
     async fn access_token(&self, token: &TokenHash, now: Timestamp) -> Result<Option<AccessGrant>, StoreError>;

@@ -1,1 +1,22 @@
-//! proxy
+//! The data plane: what happens to one request for a protected application. Read [`pipeline`] first.
+//!
+//! Takes and gives `http` types and is driven by whatever listens. Reads the snapshot and its own caches; it makes no
+//! storage call, and cannot reach code that mints tokens.
+
+mod assert;
+mod authenticate;
+mod authorize;
+mod body;
+mod forward;
+pub mod pipeline;
+mod record;
+mod refusal;
+mod resolve;
+mod sanitize;
+mod sign_in;
+
+pub use authenticate::EmailClaim;
+pub use body::ProxyBody;
+pub use forward::{Upstream, UpstreamError};
+pub use pipeline::{Config, Proxy, Shared};
+pub use record::record_broken_request;

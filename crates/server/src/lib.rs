@@ -1,3 +1,10 @@
 //! The only crate that knows HTTP servers, and the only one that wires.
 
+pub mod audit_log;
 pub mod dev;
+mod echo;
+mod errors;
+mod hosts;
+mod listen;
+mod pages;
+pub mod wiring;

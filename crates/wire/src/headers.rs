@@ -17,6 +17,10 @@ pub const DOORWARD_FIX: HeaderName = HeaderName::from_static("x-doorward-fix");
 /// The id under which the decision is recorded, on every refusal. Ours.
 pub const DOORWARD_DECISION_ID: HeaderName = HeaderName::from_static("x-doorward-decision-id");
 
+/// The cookie of our own pages. The proxy never sends it on to an application: cookies do not know ports, so a browser
+/// gives it to every server of the same host name.
+pub const CONSOLE_COOKIE: &str = "doorward_console";
+
 /// The namespace that Google puts before e-mail and id in the identity headers and in `sub`.
 pub const GOOGLE_IDENTITY_PREFIX: &str = "accounts.google.com:";
 

@@ -7,3 +7,4 @@ pub mod google_api;
 pub mod headers;
 pub mod jose;
 pub mod oauth;
+pub mod time;

@@ -82,7 +82,8 @@ mod tests {
                 for (resource, members) in *bindings {
                     let members = members.split(' ').map(|m| m.parse().unwrap()).collect();
                     let binding = Binding { role: Role::HttpsResourceAccessor, members };
-                    let policy = stored.entry(resource.clone()).or_insert(Policy { bindings: vec![], etag: PolicyEtag(1) });
+                    let policy =
+                        stored.entry(resource.clone()).or_insert(Policy { bindings: vec![], etag: PolicyEtag(1) });
                     policy.bindings.push(binding);
                 }
                 Grants::merge(&service, |resource| stored.get(resource))

@@ -42,9 +42,9 @@ pub struct CreateServiceAccountRequest {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NewServiceAccount {
-    /// A name for people, at most 100 characters.
+    /// A name for people, at most 100 bytes of UTF-8.
     pub display_name: String,
-    /// Free text, at most 256 characters.
+    /// Free text, at most 256 bytes of UTF-8.
     pub description: String,
 }
 
@@ -106,7 +106,7 @@ pub struct ListKeysResponse {
 /// A service account key file, field for field and in Google's order.
 ///
 /// Spec: <https://cloud.google.com/iam/docs/keys-create-delete>
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct KeyFile {
     /// `service_account`.
     #[serde(rename = "type")]
@@ -131,4 +131,11 @@ pub struct KeyFile {
     pub client_x509_cert_url: String,
     /// `googleapis.com`: anything else makes Google's clients change protocol.
     pub universe_domain: String,
+}
+
+impl std::fmt::Debug for KeyFile {
+    /// Without the private key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyFile({} {})", self.client_email, self.private_key_id)
+    }
 }

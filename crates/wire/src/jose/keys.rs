@@ -97,9 +97,7 @@ impl SigningKey {
                 key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map_err(|_| KeyMaterialError)?;
                 Ok(signature)
             }
-            Private::P256(key) => {
-                Ok(key.sign(&random, message).map_err(|_| KeyMaterialError)?.as_ref().to_vec())
-            }
+            Private::P256(key) => Ok(key.sign(&random, message).map_err(|_| KeyMaterialError)?.as_ref().to_vec()),
         }
     }
 

@@ -58,7 +58,8 @@ mod tests {
     fn one_unknown_scope_spoils_the_list() {
         let cloud = "https://www.googleapis.com/auth/cloud-platform";
         assert_eq!(Scopes::parse(&format!("openid  {cloud}")).unwrap().as_str(), format!("openid {cloud}"));
-        for refused in ["", " ", "nonsense", &format!("{cloud} nonsense"), "https://www.googleapis.com/auth/", "OPENID"] {
+        for refused in ["", " ", "nonsense", &format!("{cloud} nonsense"), "https://www.googleapis.com/auth/", "OPENID"]
+        {
             assert_eq!(Scopes::parse(refused), Err(UnknownScope), "{refused:?}");
         }
     }

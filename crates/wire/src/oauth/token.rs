@@ -60,7 +60,9 @@ impl TryFrom<TokenForm> for TokenRequest {
         match grant_type.ok_or(TokenFormError::GrantTypeMissing)? {
             grant if grant == JWT_BEARER => {
                 let assertion = parameters.remove("assertion").filter(|value| !value.is_empty());
-                Ok(TokenRequest::JwtBearer { assertion: assertion.ok_or(TokenFormError::ParameterMissing("assertion"))? })
+                Ok(TokenRequest::JwtBearer {
+                    assertion: assertion.ok_or(TokenFormError::ParameterMissing("assertion"))?,
+                })
             }
             other => Err(TokenFormError::UnsupportedGrant(other)),
         }

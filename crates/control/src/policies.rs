@@ -1,0 +1,213 @@
+//! Reading and replacing the policies that say who may reach what.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use doorward_core::member::{Member, MemberError};
+use doorward_core::policy::{Binding, Policy, PolicyEtag, Role};
+use doorward_core::resource::{Resource, ResourceError};
+use doorward_core::store::{Store, StoreError};
+use doorward_wire::google_api::{self, Etag};
+
+use crate::administrators::Administrator;
+use crate::snapshots::{RefreshError, SnapshotPublisher};
+
+/// The members of all bindings of a policy together.
+///
+/// Spec: <https://cloud.google.com/iam/quotas>
+pub const MEMBERS_LIMIT: usize = 1500;
+
+/// Why a policy was not read or replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The name leads nowhere.
+    #[error("could not find the resource")]
+    Resource(#[from] ResourceError),
+    /// `version` is none of 0, 1 and 3.
+    #[error("policy version {0} is unknown")]
+    UnknownVersion(i32),
+    /// Conditions are not served yet. A binding without its condition would grant more than was asked.
+    #[error("the binding of {role:?} has a condition")]
+    Condition {
+        /// The role of the binding.
+        role: String,
+    },
+    /// The role is not served.
+    #[error("role {role:?} is not served")]
+    UnknownRole {
+        /// The role as it was sent.
+        role: String,
+    },
+    /// A member of a form of Google's that is not served yet.
+    #[error("member {member:?} of {role} has a form that is not served yet")]
+    UnsupportedMember {
+        /// The role of the binding.
+        role: Role,
+        /// The member as it was sent.
+        member: String,
+    },
+    /// A text that is not a member.
+    #[error("{member:?} in the binding of {role} is not a member")]
+    MalformedMember {
+        /// The role of the binding.
+        role: Role,
+        /// The member as it was sent.
+        member: String,
+    },
+    /// More than [`MEMBERS_LIMIT`] members.
+    #[error("{members} members are more than {MEMBERS_LIMIT}")]
+    TooManyMembers {
+        /// How many there are.
+        members: usize,
+    },
+    /// The policy is no longer in the state that the caller read.
+    #[error("the policy was changed by somebody else")]
+    Conflict,
+    /// The store failed.
+    #[error("could not read or write the policy")]
+    Store(#[from] StoreError),
+    /// The policy is stored, and it is not known whether it is in force.
+    #[error("could not put the policy in force")]
+    Refresh(#[from] RefreshError),
+}
+
+/// The policies of the one project.
+pub struct Policies {
+    store: Arc<dyn Store>,
+    publisher: Arc<SnapshotPublisher>,
+}
+
+impl Policies {
+    /// Policies in `store`, put in force by `publisher`.
+    pub fn new(store: Arc<dyn Store>, publisher: Arc<SnapshotPublisher>) -> Self {
+        Policies { store, publisher }
+    }
+
+    /// The policy of a resource, which is in force.
+    pub async fn get(&self, _: &Administrator, name: &str) -> Result<google_api::Policy, PolicyError> {
+        self.publisher.catch_up().await?;
+        let name = self.canonical_name(name).await?;
+        Ok(encode(&self.store.policy(&name).await?))
+    }
+
+    /// Replaces the policy of a resource and gives what is in force from now on. Without an etag it overwrites.
+    pub async fn replace(
+        &self,
+        _: &Administrator,
+        name: &str,
+        policy: google_api::Policy,
+    ) -> Result<google_api::Policy, PolicyError> {
+        self.publisher.catch_up().await?;
+        let name = self.canonical_name(name).await?;
+        let (bindings, expected) = decode(policy)?;
+        let store = self.store.clone();
+        let write = async move {
+            let etag = store.replace_policy(&name, &bindings, expected).await?.ok_or(PolicyError::Conflict)?;
+            Ok(encode(&Policy { bindings, etag }))
+        };
+        self.publisher.change(write).await
+    }
+
+    async fn canonical_name(&self, name: &str) -> Result<String, PolicyError> {
+        let project = self.publisher.project();
+        Ok(Resource::parse(name, project, &self.store.applications().await?)?.name(project))
+    }
+}
+
+fn encode(policy: &Policy) -> google_api::Policy {
+    let bindings = policy.bindings.iter().map(|binding| google_api::Binding {
+        role: binding.role.name().to_owned(),
+        members: binding.members.iter().map(Member::to_string).collect(),
+        condition: None,
+    });
+    google_api::Policy {
+        version: (policy.etag != PolicyEtag::UNWRITTEN).then_some(1),
+        bindings: bindings.collect(),
+        etag: Some(encode_etag(policy.etag)),
+    }
+}
+
+fn decode(policy: google_api::Policy) -> Result<(Vec<Binding>, Option<PolicyEtag>), PolicyError> {
+    match policy.version {
+        None | Some(0 | 1 | 3) => {}
+        Some(version) => return Err(PolicyError::UnknownVersion(version)),
+    }
+    // An empty `bytes` field is the same as none (proto3).
+    let expected = match policy.etag.filter(|etag| !etag.0.is_empty()) {
+        None => None,
+        Some(etag) => Some(decode_etag(&etag).ok_or(PolicyError::Conflict)?),
+    };
+    let mut bindings = policy.bindings.into_iter().map(decode_binding).collect::<Result<Vec<_>, _>>()?;
+    bindings.retain(|binding| !binding.members.is_empty());
+    let members = bindings.iter().map(|binding| binding.members.len()).sum();
+    if members > MEMBERS_LIMIT {
+        return Err(PolicyError::TooManyMembers { members });
+    }
+    Ok((bindings, expected))
+}
+
+fn decode_binding(binding: google_api::Binding) -> Result<Binding, PolicyError> {
+    let google_api::Binding { role, members, condition } = binding;
+    if condition.is_some() {
+        return Err(PolicyError::Condition { role });
+    }
+    let role = Role::from_name(&role).ok_or(PolicyError::UnknownRole { role })?;
+    let mut seen = HashSet::new();
+    let mut distinct = Vec::new();
+    for text in members {
+        let member: Member = text.parse().map_err(|error| match error {
+            MemberError::UnsupportedForm => PolicyError::UnsupportedMember { role, member: text },
+            MemberError::Malformed => PolicyError::MalformedMember { role, member: text },
+        })?;
+        if seen.insert(member.clone()) {
+            distinct.push(member);
+        }
+    }
+    Ok(Binding { role, members: distinct })
+}
+
+/// `ACAB`, with which Google answers for a policy that was never written.
+const UNWRITTEN: [u8; 3] = [0x00, 0x20, 0x01];
+/// Before the number of a written policy: nine bytes are twelve characters of base64 without padding.
+const WRITTEN: u8 = 0x07;
+
+fn encode_etag(etag: PolicyEtag) -> Etag {
+    match etag {
+        PolicyEtag::UNWRITTEN => Etag(UNWRITTEN.to_vec()),
+        PolicyEtag(number) => Etag([&[WRITTEN][..], &number.to_be_bytes()].concat()),
+    }
+}
+
+fn decode_etag(etag: &Etag) -> Option<PolicyEtag> {
+    match etag.0.split_first()? {
+        _ if etag.0 == UNWRITTEN => Some(PolicyEtag::UNWRITTEN),
+        (&WRITTEN, number) => Some(PolicyEtag(i64::from_be_bytes(number.try_into().ok()?))),
+        _ => None,
+    }
+    // Zero in the form of a written policy would be a second spelling of the unwritten state.
+    .filter(|decoded| encode_etag(*decoded) == *etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_has_one_spelling_and_survives_a_client_that_decodes_it() {
+        for (etag, text) in [
+            (PolicyEtag::UNWRITTEN, "\"ACAB\""),
+            (PolicyEtag(1), "\"BwAAAAAAAAAB\""),
+            (PolicyEtag(i64::MAX), "\"B3//////////\""),
+        ] {
+            let encoded = encode_etag(etag);
+            assert_eq!(serde_json::to_string(&encoded).unwrap(), text);
+            let gcloud = text.replace('/', "_");
+            assert_eq!(decode_etag(&serde_json::from_str(&gcloud).unwrap()), Some(etag), "{text}");
+        }
+        for refused in
+            [&b""[..], &[0x07], &[0x00, 0x20], &[0x07, 0, 0, 0, 0, 0, 0, 0, 0], &[0x06, 0, 0, 0, 0, 0, 0, 0, 1]]
+        {
+            assert_eq!(decode_etag(&Etag(refused.to_vec())), None, "{refused:?}");
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Service accounts and their keys.
+
+use std::sync::Arc;
+
+use doorward_core::account::{AccountId, AccountIdError, ServiceAccount, ServiceAccountKey, UniqueId};
+use doorward_core::clock::Clock;
+use doorward_core::entropy::{Entropy, EntropyError, generate_private_key, random_digits, random_hex};
+use doorward_core::member::Email;
+use doorward_core::store::{Store, StoreError};
+use doorward_wire::google_api::{CreateKeyRequest, CreateServiceAccountRequest, KeyFile};
+use doorward_wire::jose::{Algorithm, JwkSet, KeyMaterialError, SigningKey, decode_base64url, encode_base64url};
+
+use crate::administrators::Administrator;
+use crate::snapshots::{RefreshError, SnapshotPublisher};
+use crate::tasks::{Stopping, join};
+
+/// The longest display name, in bytes of UTF-8.
+///
+/// Spec: <https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts>
+pub const DISPLAY_NAME_LIMIT: usize = 100;
+/// The longest description, in bytes of UTF-8.
+pub const DESCRIPTION_LIMIT: usize = 256;
+
+const DEFAULT_PAGE: u32 = 100;
+const LARGEST_PAGE: u32 = 1000;
+/// Google's accounts have numbers of 21 digits.
+const UNIQUE_ID_DIGITS: usize = 21;
+/// Google's keys have ids of 40 hexadecimal digits.
+const KEY_ID_BYTES: usize = 20;
+
+/// Why something was not done with a service account.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceAccountError {
+    /// The id cannot be that of an account.
+    #[error(transparent)]
+    AccountIdMalformed(#[from] AccountIdError),
+    /// A text is too long.
+    #[error("{field} is longer than {limit} bytes")]
+    TextTooLong {
+        /// Which text, as Google names it.
+        field: &'static str,
+        /// The limit, in bytes of UTF-8.
+        limit: usize,
+    },
+    /// An account of this address exists.
+    #[error("service account {0} exists")]
+    AlreadyExists(Email),
+    /// No such project or account.
+    #[error("no such service account")]
+    NotFound,
+    /// The account has no such key.
+    #[error("no such key")]
+    KeyNotFound,
+    /// The account has as many keys as it may have.
+    #[error("the account has as many keys as it may have")]
+    KeyLimit,
+    /// A key of a type or algorithm that is not made.
+    #[error("keys of this type or algorithm are not made")]
+    UnsupportedKeyType,
+    /// The page token is none of ours.
+    #[error("not a page token")]
+    BadPageToken,
+    /// The store failed.
+    #[error("could not read or write service accounts")]
+    Store(#[from] StoreError),
+    /// The change is stored, and it is not known whether it is in force.
+    #[error("could not put the change in force")]
+    Refresh(#[from] RefreshError),
+    /// No number, id or key could be made.
+    #[error("could not make a number or a key")]
+    Entropy(#[from] EntropyError),
+    /// A key that was just made could not be used.
+    #[error("could not use a new key")]
+    Key(#[from] KeyMaterialError),
+    /// The process is stopping.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+}
+
+/// The URLs that a key file names.
+#[derive(Debug, Clone)]
+pub struct KeyFileUrls {
+    /// `auth_uri`.
+    pub auth_uri: String,
+    /// `token_uri`: where clients post their assertions.
+    pub token_uri: String,
+    /// `auth_provider_x509_cert_url`.
+    pub provider_certs: String,
+    /// `client_x509_cert_url` without the last segment, which is the account, and without the slash before it.
+    pub client_certs_base: String,
+}
+
+/// One page of accounts.
+#[derive(Debug)]
+pub struct Page {
+    /// In the order of their addresses.
+    pub accounts: Vec<ServiceAccount>,
+    /// Gives the next page; `None` on the last one.
+    pub next_page_token: Option<String>,
+}
+
+/// The keys of an account.
+#[derive(Debug)]
+pub struct AccountKeys {
+    /// The account.
+    pub account: ServiceAccount,
+    /// Oldest first.
+    pub keys: Vec<ServiceAccountKey>,
+}
+
+/// A new key, with the only copy of its private half.
+pub struct CreatedKey {
+    /// The account.
+    pub account: ServiceAccount,
+    /// What is kept.
+    pub key: ServiceAccountKey,
+    /// What its owner gets, once.
+    pub file: KeyFile,
+}
+
+/// The service accounts of the one project.
+///
+/// Methods take the project's segment of a resource name, which is its id, its number or `-`, and the account's, which is
+/// its address or its number.
+pub struct ServiceAccounts {
+    store: Arc<dyn Store>,
+    publisher: Arc<SnapshotPublisher>,
+    entropy: Arc<dyn Entropy>,
+    clock: Arc<dyn Clock>,
+    urls: KeyFileUrls,
+}
+
+impl ServiceAccounts {
+    /// Accounts in `store`, put in force by `publisher`.
+    pub fn new(
+        store: Arc<dyn Store>,
+        publisher: Arc<SnapshotPublisher>,
+        entropy: Arc<dyn Entropy>,
+        clock: Arc<dyn Clock>,
+        urls: KeyFileUrls,
+    ) -> Self {
+        ServiceAccounts { store, publisher, entropy, clock, urls }
+    }
+
+    /// Makes an account. It holds no role and has no key.
+    pub async fn create(
+        &self,
+        _: &Administrator,
+        project: &str,
+        request: CreateServiceAccountRequest,
+    ) -> Result<ServiceAccount, ServiceAccountError> {
+        self.enter(project).await?;
+        let account_id: AccountId = request.account_id.parse()?;
+        let (display_name, description) = (request.service_account.display_name, request.service_account.description);
+        check_length("displayName", &display_name, DISPLAY_NAME_LIMIT)?;
+        check_length("description", &description, DESCRIPTION_LIMIT)?;
+        let account = ServiceAccount {
+            unique_id: UniqueId(random_digits(&*self.entropy, UNIQUE_ID_DIGITS)?),
+            email: account_id.email(&self.publisher.project().id).map_err(|_| AccountIdError)?,
+            display_name,
+            description,
+            disabled: false,
+        };
+        let store = self.store.clone();
+        let write = async move {
+            match store.add_service_account(&account).await? {
+                true => Ok(account),
+                false => Err(ServiceAccountError::AlreadyExists(account.email)),
+            }
+        };
+        self.publisher.change(write).await
+    }
+
+    /// One account.
+    pub async fn get(
+        &self,
+        _: &Administrator,
+        project: &str,
+        account: &str,
+    ) -> Result<ServiceAccount, ServiceAccountError> {
+        self.enter(project).await?;
+        self.find(account).await
+    }
+
+    /// One page of accounts: 100 if no size is asked for, and never more than 1,000.
+    pub async fn list(
+        &self,
+        _: &Administrator,
+        project: &str,
+        page_size: Option<u32>,
+        page_token: Option<&str>,
+    ) -> Result<Page, ServiceAccountError> {
+        self.enter(project).await?;
+        let size = page_size.filter(|size| *size > 0).unwrap_or(DEFAULT_PAGE).min(LARGEST_PAGE);
+        let after = page_token.filter(|token| !token.is_empty()).map(decode_page_token).transpose()?;
+        // One more than is shown says whether there is another page.
+        let mut accounts = self.store.service_accounts(after.as_ref(), size + 1).await?;
+        let shown = usize::try_from(size).unwrap_or(usize::MAX);
+        let more = accounts.len() > shown;
+        accounts.truncate(shown);
+        let last = accounts.last().filter(|_| more);
+        Ok(Page { next_page_token: last.map(|last| encode_base64url(last.email.as_str().as_bytes())), accounts })
+    }
+
+    /// Removes an account, its keys and its access tokens. Bindings that name it stay, as with Google; a new account of the
+    /// same address has another number and is let in by them.
+    pub async fn delete(&self, _: &Administrator, project: &str, account: &str) -> Result<(), ServiceAccountError> {
+        self.enter(project).await?;
+        let account = self.find(account).await?;
+        let store = self.store.clone();
+        let write = async move {
+            match store.remove_service_account(&account.unique_id).await? {
+                true => Ok(()),
+                false => Err(ServiceAccountError::NotFound),
+            }
+        };
+        self.publisher.change(write).await
+    }
+
+    /// Makes a key, and the file with which its owner signs assertions. The private half is not kept.
+    pub async fn create_key(
+        &self,
+        _: &Administrator,
+        project: &str,
+        account: &str,
+        request: &CreateKeyRequest,
+    ) -> Result<CreatedKey, ServiceAccountError> {
+        self.enter(project).await?;
+        let file_type = request.private_key_type.as_deref().unwrap_or("TYPE_UNSPECIFIED");
+        let algorithm = request.key_algorithm.as_deref().unwrap_or("KEY_ALG_UNSPECIFIED");
+        if !matches!(file_type, "TYPE_UNSPECIFIED" | "TYPE_GOOGLE_CREDENTIALS_FILE")
+            || !matches!(algorithm, "KEY_ALG_UNSPECIFIED" | "KEY_ALG_RSA_2048")
+        {
+            return Err(ServiceAccountError::UnsupportedKeyType);
+        }
+        let account = self.find(account).await?;
+        let id = random_hex(&*self.entropy, KEY_ID_BYTES)?;
+        let der = join(tokio::task::spawn_blocking(|| generate_private_key(Algorithm::Rs256))).await??;
+        let public = SigningKey::from_pkcs8(&id, Algorithm::Rs256, &der)?.public_jwk();
+        let key = ServiceAccountKey { id, account: account.unique_id.clone(), public, created: self.clock.now() };
+        if !self.store.add_service_account_key(&key).await? {
+            let account_is_gone = self.store.service_account_by_id(&account.unique_id).await?.is_none();
+            return Err(match account_is_gone {
+                true => ServiceAccountError::NotFound,
+                false => ServiceAccountError::KeyLimit,
+            });
+        }
+        Ok(CreatedKey { file: self.key_file(&account, &key.id, &der), account, key })
+    }
+
+    /// Every key of an account.
+    pub async fn list_keys(
+        &self,
+        _: &Administrator,
+        project: &str,
+        account: &str,
+    ) -> Result<AccountKeys, ServiceAccountError> {
+        self.enter(project).await?;
+        let account = self.find(account).await?;
+        let keys = self.store.service_account_keys(&account.unique_id).await?;
+        Ok(AccountKeys { account, keys })
+    }
+
+    /// The public keys of an account, for everybody who verifies what it signed: they are no secret, and neither is
+    /// whose they are.
+    pub async fn published_keys(&self, account: &str) -> Result<JwkSet, ServiceAccountError> {
+        let account = self.find(account).await?;
+        let keys = self.store.service_account_keys(&account.unique_id).await?;
+        Ok(JwkSet { keys: keys.into_iter().map(|key| key.public).collect() })
+    }
+
+    /// Removes a key: no assertion that it signed is accepted from now on.
+    pub async fn delete_key(
+        &self,
+        _: &Administrator,
+        project: &str,
+        account: &str,
+        key_id: &str,
+    ) -> Result<(), ServiceAccountError> {
+        self.enter(project).await?;
+        let account = self.find(account).await?;
+        match self.store.remove_service_account_key(&account.unique_id, key_id).await? {
+            true => Ok(()),
+            false => Err(ServiceAccountError::KeyNotFound),
+        }
+    }
+
+    /// Checks the project's segment, and that what is read from here on is in force.
+    async fn enter(&self, project: &str) -> Result<(), ServiceAccountError> {
+        let ours = self.publisher.project();
+        if project != ours.id && project != ours.number && project != "-" {
+            return Err(ServiceAccountError::NotFound);
+        }
+        Ok(self.publisher.catch_up().await?)
+    }
+
+    async fn find(&self, account: &str) -> Result<ServiceAccount, ServiceAccountError> {
+        let found = match account.parse::<Email>() {
+            Ok(email) => self.store.service_account_by_email(&email).await?,
+            Err(_) => self.store.service_account_by_id(&UniqueId(account.to_owned())).await?,
+        };
+        found.ok_or(ServiceAccountError::NotFound)
+    }
+
+    fn key_file(&self, account: &ServiceAccount, key_id: &str, der: &[u8]) -> KeyFile {
+        let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+        // Of the characters of an account's address only this one is written otherwise in a path's segment.
+        let segment = account.email.as_str().replace('@', "%40");
+        KeyFile {
+            kind: "service_account".to_owned(),
+            project_id: self.publisher.project().id.clone(),
+            private_key_id: key_id.to_owned(),
+            private_key: pem::encode_config(&pem::Pem::new("PRIVATE KEY", der), lines),
+            client_email: account.email.to_string(),
+            client_id: account.unique_id.0.clone(),
+            auth_uri: self.urls.auth_uri.clone(),
+            token_uri: self.urls.token_uri.clone(),
+            auth_provider_x509_cert_url: self.urls.provider_certs.clone(),
+            client_x509_cert_url: format!("{}/{segment}", self.urls.client_certs_base),
+            universe_domain: "googleapis.com".to_owned(),
+        }
+    }
+}
+
+fn check_length(field: &'static str, text: &str, limit: usize) -> Result<(), ServiceAccountError> {
+    if text.len() > limit {
+        return Err(ServiceAccountError::TextTooLong { field, limit });
+    }
+    Ok(())
+}
+
+fn decode_page_token(token: &str) -> Result<Email, ServiceAccountError> {
+    let bytes = decode_base64url(token).ok_or(ServiceAccountError::BadPageToken)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| ServiceAccountError::BadPageToken)?;
+    text.parse().map_err(|_| ServiceAccountError::BadPageToken)
+}

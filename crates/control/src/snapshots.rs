@@ -1,0 +1,142 @@
+//! What the data plane sees: built from the store, put in place after each change.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use doorward_core::account::ServiceAccount;
+use doorward_core::keys::{KeyError, KeyRing};
+use doorward_core::member::Email;
+use doorward_core::resource::{Host, Project};
+use doorward_core::snapshot::{Snapshot, SnapshotCell, World};
+use doorward_core::store::{ServiceAccountStore, Store, StoreError};
+
+use crate::tasks::{Stopping, join};
+
+/// Reads the store and puts a new snapshot in place.
+pub struct SnapshotPublisher {
+    store: Arc<dyn Store>,
+    project: Project,
+    hosts: HashMap<String, Vec<Host>>,
+    cell: Arc<SnapshotCell>,
+    /// The version of the newest refresh that began.
+    begun: AtomicU64,
+}
+
+/// Why the data plane may not see what the store holds. Whoever made a change must not answer with success.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The store could not be read.
+    #[error("could not read what is to be put in force")]
+    Store(#[from] StoreError),
+    /// One of our keys cannot be used.
+    #[error("could not use a stored key")]
+    Key(#[from] KeyError),
+    /// The process is stopping.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+}
+
+impl SnapshotPublisher {
+    /// Reads the store for the first time. `hosts` says by the name of an application at which hosts it is served; an
+    /// application without any is registered and not served.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        project: Project,
+        hosts: HashMap<String, Vec<Host>>,
+    ) -> Result<Self, RefreshError> {
+        let first = Snapshot::new(1, read(&*store, &project, &hosts).await?);
+        Ok(SnapshotPublisher {
+            store,
+            project,
+            hosts,
+            cell: Arc::new(SnapshotCell::new(first)),
+            begun: AtomicU64::new(1),
+        })
+    }
+
+    /// Where the current snapshot is.
+    pub fn cell(&self) -> Arc<SnapshotCell> {
+        self.cell.clone()
+    }
+
+    /// The one project.
+    pub fn project(&self) -> &Project {
+        &self.project
+    }
+
+    /// Puts in force everything that was stored before this call.
+    ///
+    /// # Errors
+    /// [`RefreshError`]: what was in force before still is. The caller must not answer with success; the next use of
+    /// the control plane tries again before it does anything else.
+    pub async fn refresh(&self) -> Result<(), RefreshError> {
+        // The version is taken before the store is read. Of two refreshes, the one with the higher version read later, or
+        // at the same time, so the one that the cell keeps holds every change whose writer has been told of success.
+        let version = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let world = read(&*self.store, &self.project, &self.hosts).await?;
+        self.cell.publish(Snapshot::new(version, world));
+        Ok(())
+    }
+
+    /// Tries again if a refresh failed: what is read from here on is in force.
+    pub(crate) async fn catch_up(&self) -> Result<(), RefreshError> {
+        if self.cell.current().version < self.begun.load(Ordering::SeqCst) {
+            self.refresh().await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a write and puts it in force. Both are done even if the caller goes away: a client that hangs up between
+    /// them must not leave a revocation stored and not in force.
+    ///
+    /// # Errors
+    /// What `write` failed with, or [`RefreshError`].
+    pub(crate) async fn change<T, E>(
+        self: &Arc<Self>,
+        write: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<RefreshError> + Send + 'static,
+    {
+        let publisher = self.clone();
+        let task = tokio::spawn(async move {
+            let written = write.await;
+            // Also after a failure: the store may have written before it failed.
+            let refreshed = publisher.refresh().await;
+            let value = written?;
+            refreshed?;
+            Ok(value)
+        });
+        join(task).await.unwrap_or_else(|stopping| Err(RefreshError::from(stopping).into()))
+    }
+}
+
+async fn read(store: &dyn Store, project: &Project, hosts: &HashMap<String, Vec<Host>>) -> Result<World, RefreshError> {
+    let at = |name: &str| hosts.get(name).cloned().unwrap_or_default();
+    let applications = store.applications().await?;
+    Ok(World {
+        project: project.clone(),
+        keys: Arc::new(KeyRing::new(&store.keys().await?)?),
+        applications: applications
+            .into_iter()
+            .map(|application| (application.clone(), at(&application.name)))
+            .collect(),
+        policies: store.policies().await?.into_iter().collect(),
+        service_accounts: every_service_account(store).await?,
+        users: store.users().await?,
+    })
+}
+
+async fn every_service_account(store: &dyn ServiceAccountStore) -> Result<Vec<ServiceAccount>, StoreError> {
+    const PAGE: u32 = 1000;
+    let mut all = Vec::new();
+    let mut after: Option<Email> = None;
+    loop {
+        let page = store.service_accounts(after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(all) };
+        after = Some(last.email.clone());
+        all.extend(page);
+    }
+}

@@ -1,0 +1,233 @@
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use doorward_core::clock::Timestamp;
+use doorward_core::keys::{KeyPurpose, StoredKey};
+use doorward_core::member::Email;
+use doorward_core::policy::Principal;
+use doorward_wire::google_api::Policy;
+use serde_json::{Value, json};
+
+use crate::{Stack, app_host, cause};
+
+const APP: &str = "projects/dev-project/iap_web/compute/services/app";
+const ROLE: &str = "roles/iap.httpsResourceAccessor";
+
+fn policy(value: Value) -> Policy {
+    serde_json::from_value(value).unwrap()
+}
+
+fn admitting(members: &[&str]) -> Policy {
+    policy(json!({"bindings": [{"role": ROLE, "members": members}]}))
+}
+
+impl Stack {
+    fn admits(&self, user: &str) -> bool {
+        let email: Email = user.parse().unwrap();
+        let snapshot = self.publisher.cell().current();
+        snapshot.resource_at(&app_host()).unwrap().grants.admits(Principal::User(&email)).is_some()
+    }
+
+    async fn shown(&self, name: &str) -> Value {
+        serde_json::to_value(self.policies.get(&self.admin, name).await.unwrap()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_replaced_policy_is_in_force_when_the_answer_is_given() {
+    let stack = Stack::new().await;
+    for name in ["projects/123", "projects/dev-project/iap_web", "projects/123/iap_web/compute", APP] {
+        assert!(!stack.admits("ann@example.com"), "{name}");
+        stack.policies.replace(&stack.admin, name, admitting(&["user:ann@example.com"])).await.unwrap();
+        assert!(stack.admits("ann@example.com"), "{name}");
+        stack.policies.replace(&stack.admin, name, Policy::default()).await.unwrap();
+    }
+    assert!(!stack.admits("ann@example.com"));
+}
+
+#[tokio::test]
+async fn a_policy_is_shown_as_it_is_stored_under_every_spelling_of_its_resource() {
+    let stack = Stack::new().await;
+    assert_eq!(stack.shown(APP).await, json!({"etag": "ACAB"}));
+    let written = policy(json!({
+        "version": 3,
+        "etag": "ACAB",
+        "bindings": [
+            {"role": ROLE, "members": ["user:Ann@Example.com", "domain:x.test", "user:ann@example.com"]},
+            {"role": ROLE, "members": []},
+            {"role": ROLE, "members": ["allUsers"]},
+        ],
+    }));
+    let answer = stack.policies.replace(&stack.admin, APP, written).await.unwrap();
+    let answer = serde_json::to_value(answer).unwrap();
+    let etag = answer["etag"].as_str().unwrap().to_owned();
+    let expected = json!({
+        "version": 1,
+        "etag": etag,
+        "bindings": [
+            {"role": ROLE, "members": ["user:ann@example.com", "domain:x.test"]},
+            {"role": ROLE, "members": ["allUsers"]},
+        ],
+    });
+    assert_eq!(answer, expected);
+    assert_eq!(stack.shown("projects/123/iap_web/compute/services/777").await, expected);
+    assert_eq!(stack.shown("projects/123").await, json!({"etag": "ACAB"}), "of its own resource only");
+
+    let emptied = stack.policies.replace(&stack.admin, APP, policy(json!({"etag": etag, "version": 3}))).await.unwrap();
+    let emptied = serde_json::to_value(emptied).unwrap();
+    assert_ne!(emptied["etag"], etag.as_str());
+    assert_eq!(emptied, json!({"version": 1, "etag": emptied["etag"]}));
+}
+
+#[tokio::test]
+async fn a_policy_that_would_not_mean_what_it_says_is_refused_and_changes_nothing() {
+    let stack = Stack::new().await;
+    stack.policies.replace(&stack.admin, APP, admitting(&["user:ann@example.com"])).await.unwrap();
+    let before = stack.shown(APP).await;
+    let one = |member: &str| json!({"bindings": [{"role": ROLE, "members": ["allUsers", member]}]});
+    let members = |count: usize| (0..count).map(|n| format!("user:u{n}@example.com")).collect::<Vec<_>>();
+    let condition = json!({"expression": "false"});
+    #[rustfmt::skip]
+    let cases = [
+        (APP, json!({"version": 2}),                                            "UnknownVersion"),
+        (APP, json!({"version": -1}),                                           "UnknownVersion"),
+        (APP, json!({"etag": "ACAB"}),                                          "Conflict"),
+        (APP, json!({"etag": "ACAC"}),                                          "Conflict"),
+        (APP, json!({"etag": "BwAAAAAAAAAA"}),                                  "Conflict"),
+        (APP, json!({"bindings": [{"role": "roles/owner", "members": ["allUsers"]}]}), "UnknownRole"),
+        (APP, json!({"bindings": [{"role": "roles/owner"}]}),                   "UnknownRole"),
+        (APP, json!({"bindings": [{"role": ROLE, "members": ["allUsers"], "condition": condition}]}), "Condition"),
+        (APP, json!({"bindings": [{"role": ROLE, "members": ["allUsers"], "condition": {}}]}), "Condition"),
+        (APP, one("group:g@example.com"),                                       "UnsupportedMember"),
+        (APP, one("ann@example.com"),                                           "MalformedMember"),
+        (APP, json!({"bindings": [{"role": ROLE, "members": members(1501)}]}),  "TooManyMembers"),
+        (APP, json!({"bindings": [{"role": ROLE, "members": members(750)}, {"role": ROLE, "members": members(751)}]}), "TooManyMembers"),
+        ("projects/other",                                    one("allUsers"),  "Resource"),
+        ("projects/123/iap_web/compute/services/other",       one("allUsers"),  "Resource"),
+        ("folders/1",                                         one("allUsers"),  "Resource"),
+    ];
+    for (name, refused, expected) in cases {
+        let shown: String = refused.to_string().chars().take(120).collect();
+        let error = stack.policies.replace(&stack.admin, name, policy(refused)).await.unwrap_err();
+        assert_eq!(cause(&error), expected, "{name} {shown}");
+    }
+    assert_eq!(stack.shown(APP).await, before);
+    assert!(!stack.admits("bob@example.com"));
+    let most = json!({"bindings": [{"role": ROLE, "members": members(1500)}]});
+    stack.policies.replace(&stack.admin, APP, policy(most)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_writers_who_read_one_state_exactly_one_succeeds() {
+    let stack = Arc::new(Stack::new().await);
+    for round in ["first", "second"] {
+        let read = stack.policies.get(&stack.admin, APP).await.unwrap();
+        let writers: Vec<_> = (0..8)
+            .map(|writer| {
+                let (stack, etag) = (stack.clone(), read.etag.clone());
+                let member = format!("user:{round}{writer}@example.com");
+                tokio::spawn(async move {
+                    let policy = Policy { etag, ..admitting(&[&member]) };
+                    let result = stack.policies.replace(&stack.admin, APP, policy).await;
+                    result.map(|_| member).map_err(|error| cause(&error))
+                })
+            })
+            .collect();
+        let mut outcomes = Vec::new();
+        for writer in writers {
+            outcomes.push(writer.await.unwrap());
+        }
+        let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+        assert_eq!(lost, vec![Err("Conflict".to_owned()); 7]);
+        let winner = won.into_iter().next().unwrap().unwrap();
+        assert_eq!(stack.shown(APP).await["bindings"][0]["members"], json!([winner]));
+        assert!(stack.admits(winner.strip_prefix("user:").unwrap()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refreshes_that_overtake_each_other_leave_every_answered_change_in_force() {
+    let stack = Arc::new(Stack::new().await);
+    let names = ["projects/123", "projects/123/iap_web", "projects/123/iap_web/compute", APP];
+    let writers = (0..40).map(|n| {
+        let stack = stack.clone();
+        tokio::spawn(async move {
+            // Each writer of a resource has its turns one after another, beside the writers of the other resources.
+            let name = names[n % 4];
+            let user = format!("u{n}@example.com");
+            let _ = stack.policies.replace(&stack.admin, name, admitting(&[&format!("user:{user}")])).await.unwrap();
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let mut stored = 0;
+    for (_, policy) in stack.store.policies().await.unwrap() {
+        for member in policy.bindings.iter().flat_map(|binding| &binding.members) {
+            stored += 1;
+            assert!(stack.admits(member.to_string().strip_prefix("user:").unwrap()), "{member}");
+        }
+    }
+    assert_eq!(stored, 4);
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_put_in_force_is_not_a_success_and_nothing_is_shown_until_it_is() {
+    let stack = Stack::new().await;
+    let damaged = StoredKey {
+        id: "damaged".to_owned(),
+        purpose: KeyPurpose::IdToken,
+        secret: b"not a key".to_vec(),
+        created: Timestamp::from_seconds(0),
+    };
+    stack.store.add_keys(&[damaged]).await.unwrap();
+    let replaced = stack.policies.replace(&stack.admin, APP, admitting(&["user:ann@example.com"])).await;
+    assert_eq!(cause(&replaced.unwrap_err()), "Refresh");
+    assert!(!stack.admits("ann@example.com"));
+    assert_eq!(cause(&stack.policies.get(&stack.admin, APP).await.unwrap_err()), "Refresh");
+
+    stack.store.remove_keys(&["damaged".to_owned()]).await.unwrap();
+    assert_eq!(stack.shown(APP).await["bindings"][0]["members"], json!(["user:ann@example.com"]));
+    assert!(stack.admits("ann@example.com"));
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_never_leaves_a_change_stored_and_not_in_force() {
+    let stack = Stack::new().await;
+    let idle = Arc::strong_count(&stack.publisher);
+    let mut finished = false;
+    for polls in 1.. {
+        let user = format!("u{polls}@example.com");
+        {
+            let new = admitting(&[&format!("user:{user}")]);
+            let mut call = pin!(stack.policies.replace(&stack.admin, APP, new));
+            let mut left = polls;
+            std::future::poll_fn(|context| {
+                left -= 1;
+                match call.as_mut().poll(context) {
+                    Poll::Ready(result) => {
+                        result.unwrap();
+                        finished = true;
+                        Poll::Ready(())
+                    }
+                    Poll::Pending if left == 0 => Poll::Ready(()),
+                    Poll::Pending => Poll::Pending,
+                }
+            })
+            .await;
+        }
+        // The work that the call began holds the publisher until it is done.
+        while Arc::strong_count(&stack.publisher) > idle {
+            tokio::task::yield_now().await;
+        }
+        let policy = stack.store.policy("projects/123/iap_web/compute/services/777").await.unwrap();
+        let stored = policy.bindings.iter().any(|b| b.members.contains(&format!("user:{user}").parse().unwrap()));
+        assert_eq!(stack.admits(&user), stored, "after {polls} polls");
+        if finished {
+            assert!(stored);
+            assert!(polls > 1, "the call was never cut short");
+            return;
+        }
+    }
+}

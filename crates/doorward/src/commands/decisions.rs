@@ -1,0 +1,180 @@
+//! `doorward decisions`: what was decided, and why.
+
+use doorward_core::audit::{AuditEvent, Decision, Outcome, StoredEvent, TokenEvent};
+use doorward_core::clock::Timestamp;
+use serde::Deserialize;
+
+use crate::api::Api;
+use crate::output::{PrintError, json_line, print, printable};
+use crate::world::WorldArgs;
+
+/// How long the server may hold a request while nothing happens, in seconds. Shorter than the client's patience.
+const LONG_POLL: u32 = 25;
+
+/// List the decisions about requests and tokens, oldest first
+///
+/// Times are UTC. A line of JSON per decision with --json; its `id` is the x-doorward-decision-id of a refusal.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  doorward decisions --follow
+  doorward decisions --json --limit 1000 | grep DECISION_ID")]
+pub(crate) struct Args {
+    /// Go on with each decision as it is made, until Ctrl-C
+    #[arg(long)]
+    follow: bool,
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+    /// How many of the newest to list
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    #[command(flatten)]
+    world: WorldArgs,
+}
+
+/// A page of the record.
+#[derive(Deserialize)]
+struct Page {
+    /// Oldest first.
+    events: Vec<StoredEvent>,
+    /// Where to go on.
+    next: i64,
+}
+
+/// Prints the decisions.
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let api = Api::of(&args.world.open()?)?;
+    let mut page: Page = api.get(&format!("/decisions?format=json&limit={}", args.limit)).await?;
+    loop {
+        print(&lines(&page.events, args.json)?)?;
+        if !args.follow {
+            return Ok(());
+        }
+        page = api.get(&format!("/decisions?format=json&after={}&wait={LONG_POLL}", page.next)).await?;
+    }
+}
+
+fn lines(events: &[StoredEvent], json: bool) -> Result<String, PrintError> {
+    if json {
+        return events.iter().map(json_line).collect();
+    }
+    Ok(events.iter().map(|stored| printable(&line(&stored.event)) + "\n").collect())
+}
+
+fn line(event: &AuditEvent) -> String {
+    match event {
+        AuditEvent::Decision(decision) => decision_line(decision),
+        AuditEvent::Token(event) => token_line(event),
+    }
+}
+
+fn decision_line(decision: &Decision) -> String {
+    let Decision { id, method, host, path, status, .. } = decision;
+    let caller = decision.caller.as_deref().unwrap_or("unproven");
+    let (verdict, reason) = match &decision.outcome {
+        Outcome::Allowed { binding_resource, role, member } => {
+            ("allow   ".to_owned(), format!("by {role} for {member} on {binding_resource}"))
+        }
+        Outcome::Refused { reason, detail } => (format!("refuse  {}  ", reason.code()), format!("{detail} [{id}]")),
+    };
+    let milliseconds = std::time::Duration::from_micros(decision.latency_micros).as_secs_f64() * 1000.0;
+    let note = decision.note.as_ref().map(|note| format!("  note: {note}")).unwrap_or_default();
+    let time = time_of_day(decision.time);
+    format!("{time}  {verdict}{caller}  {method} {host}{path} {status}  {milliseconds:.1}ms  {reason}{note}")
+}
+
+fn token_line(event: &TokenEvent) -> String {
+    let TokenEvent { time, account, issued, audience, refused, .. } = event;
+    let account = account.as_deref().unwrap_or("unproven");
+    let outcome = match refused {
+        Some(cause) => format!("refused: {cause}"),
+        None => {
+            format!("{} for {}", issued.as_deref().unwrap_or("token"), audience.as_deref().unwrap_or("no audience"))
+        }
+    };
+    format!("{}  token   {account}  {outcome}", time_of_day(*time))
+}
+
+/// `HH:MM:SSZ`.
+fn time_of_day(time: Timestamp) -> String {
+    let seconds = time.seconds().rem_euclid(86_400);
+    format!("{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorward_core::audit::Reason;
+    use serde_json::{Value, json};
+
+    fn events() -> Vec<StoredEvent> {
+        let decision = |caller: Option<&str>, outcome, status, path: &str, note: Option<&str>| {
+            AuditEvent::Decision(Decision {
+                id: "abc".into(),
+                time: Timestamp::from_seconds(86_400 + 21 * 3600 + 3 * 60 + 11),
+                resource: Some("projects/1/iap_web/compute/services/7".into()),
+                caller: caller.map(str::to_owned),
+                outcome,
+                note: note.map(str::to_owned),
+                method: "GET".into(),
+                host: "127.0.0.1:8080".into(),
+                path: path.into(),
+                status,
+                latency_micros: 849,
+                client: "127.0.0.1:5".into(),
+            })
+        };
+        let token = |issued: Option<&str>, refused: Option<&str>| {
+            AuditEvent::Token(TokenEvent {
+                id: "abc".into(),
+                time: Timestamp::from_seconds(-1),
+                account: Some("r@p.co".into()),
+                issued: issued.map(str::to_owned),
+                audience: issued.map(|_| "123-x".into()),
+                refused: refused.map(str::to_owned),
+            })
+        };
+        let allowed = Outcome::Allowed {
+            binding_resource: "projects/1".into(),
+            role: "roles/r".into(),
+            member: "serviceAccount:r@p.co".into(),
+        };
+        let refused = |reason, detail: &str| Outcome::Refused { reason, detail: detail.into() };
+        let events = [
+            decision(Some("serviceAccount:r@p.co"), allowed, 200, "/a", Some("no email claim")),
+            decision(None, refused(Reason::NoCredential, "no credential"), 401, "/\x1b[2J\n", None),
+            decision(Some("user:b@x.co"), refused(Reason::PermissionDenied, "no binding"), 403, "/", None),
+            token(Some("id_token"), None),
+            token(None, Some("signature does not verify")),
+        ];
+        (1..).zip(events).map(|(sequence, event)| StoredEvent { sequence, event }).collect()
+    }
+
+    #[test]
+    fn a_person_reads_one_line_per_event_and_a_strangers_text_stays_in_its_line() {
+        let expected = [
+            "21:03:11Z  allow   serviceAccount:r@p.co  GET 127.0.0.1:8080/a 200  0.8ms  by roles/r for serviceAccount:r@p.co on projects/1  note: no email claim",
+            r"21:03:11Z  refuse  no_credential  unproven  GET 127.0.0.1:8080/\u{1b}[2J\n 401  0.8ms  no credential [abc]",
+            "21:03:11Z  refuse  permission_denied  user:b@x.co  GET 127.0.0.1:8080/ 403  0.8ms  no binding [abc]",
+            "23:59:59Z  token   r@p.co  id_token for 123-x",
+            "23:59:59Z  token   r@p.co  refused: signature does not verify",
+        ];
+        assert_eq!(lines(&events(), false).unwrap(), expected.join("\n") + "\n");
+    }
+
+    #[test]
+    fn a_program_reads_one_object_per_line_and_gets_every_event_back() {
+        let page = json!({"events": events(), "next": 5});
+        let Page { events: read, next } = serde_json::from_value(page).unwrap();
+        assert_eq!((&read, next), (&events(), 5));
+        let lines = lines(&read, true).unwrap();
+        let back: Vec<StoredEvent> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(back, events());
+        let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+        assert_eq!(
+            (&first["sequence"], &first["type"], &first["outcome"]),
+            (&json!(1), &json!("decision"), &json!("allowed"))
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! `doorward dev`: a whole world in one directory.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use doorward_server::dev::{self, Options, World};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::output::{json_line, print, printable};
+
+const DEFAULT_DIR: &str = ".doorward";
+
+/// Serve a protected application, its callers and everything between, from one directory
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  doorward dev --to http://127.0.0.1:3000")]
+pub(crate) struct Args {
+    /// The application to protect; without it, a built-in one that shows what arrives
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// Where state is kept
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
+    dir: PathBuf,
+    /// Print one line of JSON when ready, and nothing else
+    #[arg(long)]
+    json: bool,
+    /// Where the application is served
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    app_listen: SocketAddr,
+    /// Where the second application is served
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8082")]
+    other_app_listen: SocketAddr,
+    /// Where our own origin and the Google hosts are served
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081")]
+    api_listen: SocketAddr,
+    /// Allow addresses that other machines can reach
+    #[arg(long)]
+    unsafe_listen: bool,
+    /// Whether an ID token must carry an `email` claim
+    #[arg(long, value_enum, default_value = "optional")]
+    email_claim: EmailClaim,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum EmailClaim {
+    /// Refuse a token without it, as Google does
+    Required,
+    /// Find the account by `sub`, and say so in the record
+    Optional,
+}
+
+/// Serves until it is told to stop.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    // The data plane has runtimes of its own; this one is for everything else.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let ended = runtime.block_on(serve(args));
+    // Reads of standard input or the like could hold an orderly end up; there is none that matters.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
+    // Taken first, so that a signal during the start is not lost and does not kill it half-way.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let options = Options {
+        to: args.to.clone(),
+        directory: args.dir.clone(),
+        app_listen: args.app_listen,
+        other_app_listen: args.other_app_listen,
+        api_listen: args.api_listen,
+        unsafe_listen: args.unsafe_listen,
+        email_claim: match args.email_claim {
+            EmailClaim::Required => doorward_server::dev::EmailClaim::Required,
+            EmailClaim::Optional => doorward_server::dev::EmailClaim::Optional,
+        },
+    };
+    let world = dev::start(options).await?;
+    let text = match args.json {
+        true => json_line(world.description())?,
+        false => greeting(&world, &args)?,
+    };
+    print(&text)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::select! {
+        () = world.stop() => Ok(()),
+        // Whoever asks twice does not want to wait for requests to end.
+        _ = interrupt.recv() => anyhow::bail!("stopped at once; requests that had begun were cut off"),
+    }
+}
+
+/// What a person needs next. No token and no secret: the link's key works once.
+fn greeting(world: &World, args: &Args) -> anyhow::Result<String> {
+    let description = world.description();
+    let program = quoted(&std::env::current_exe().context("the path of this program is not known")?);
+    let directory = match args.dir == Path::new(DEFAULT_DIR) {
+        true => String::new(),
+        false => format!(" --dir {}", quoted(&args.dir)),
+    };
+    let accounts = description.service_accounts.iter().map(|(name, account)| (name, account.allowed));
+    let users = description.users.iter().map(|(email, user)| (email, user.allowed));
+    let callers: Vec<(&String, bool)> = accounts.chain(users).collect();
+    let names = |wanted: bool| {
+        let names: Vec<&str> =
+            callers.iter().filter(|(_, allowed)| *allowed == wanted).map(|(name, _)| name.as_str()).collect();
+        if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+    };
+    let app = &description.app.url;
+    let behind = match &args.to {
+        Some(address) => format!("in front of {}", printable(address)),
+        None => "the built-in application; protect yours with --to URL".to_owned(),
+    };
+    Ok(format!(
+        "\
+Application   {app}  ({behind})
+Allowed       {}
+Not allowed   {}
+Nobody        {} admits nobody
+Try it        curl -H \"Authorization: Bearer $({program} token --app app{directory})\" {app}
+Decisions     {}
+              {program} decisions --follow{directory}
+",
+        names(true),
+        names(false),
+        description.other_app.url,
+        world.console_link(),
+    ))
+}
+
+/// A path as a POSIX shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_quoted_only_where_a_shell_would_misread_it() {
+        for (path, text) in [
+            ("/usr/bin/doorward", "/usr/bin/doorward"),
+            ("/my apps/it's", r"'/my apps/it'\''s'"),
+            ("$(reboot)", "'$(reboot)'"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), text);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Finding a running `doorward dev` by its directory.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use doorward_server::dev::description::{AppDescription, Description, FILE_NAME};
+
+/// The option that every command shares.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WorldArgs {
+    /// The state directory of the running `doorward dev`
+    #[arg(long, value_name = "DIR", default_value = ".doorward")]
+    dir: PathBuf,
+}
+
+impl WorldArgs {
+    /// Reads the description that `doorward dev` left in the directory.
+    pub(crate) fn open(&self) -> Result<Description, WorldError> {
+        open(&self.dir)
+    }
+}
+
+/// Why there is no world to talk to. A cause stands within the sentence, before the next step, and is no `source`.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WorldError {
+    #[error("no running world in {0}: start one with `doorward dev{dir}`", dir = dir_option(.0))]
+    Missing(PathBuf),
+    #[error("cannot read {path} ({cause}): run as the user who started `doorward dev`")]
+    Unreadable { path: PathBuf, cause: io::Error },
+    #[error("{path} is damaged ({cause}): start `doorward dev` again, which writes it anew")]
+    Damaged { path: PathBuf, cause: serde_json::Error },
+    #[error("{path} is of version {version}, and this `doorward` reads version 1: use the `doorward` that wrote it")]
+    Version { path: PathBuf, version: u32 },
+}
+
+fn dir_option(dir: &Path) -> String {
+    if dir == Path::new(".doorward") { String::new() } else { format!(" --dir {}", dir.display()) }
+}
+
+fn open(dir: &Path) -> Result<Description, WorldError> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let path = dir.join(FILE_NAME);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Err(WorldError::Missing(dir.to_owned()));
+        }
+        Err(cause) => return Err(WorldError::Unreadable { path, cause }),
+    };
+    // Version first: another version may well have another shape.
+    match serde_json::from_slice(&bytes).and_then(|Version { version }| {
+        if version == 1 { serde_json::from_slice(&bytes).map(Ok) } else { Ok(Err(version)) }
+    }) {
+        Ok(Ok(description)) => Ok(description),
+        Ok(Err(version)) => Err(WorldError::Version { path, version }),
+        Err(cause) => Err(WorldError::Damaged { path, cause }),
+    }
+}
+
+/// One of the two applications of a world, as `dev.json` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum AppName {
+    /// The application of `--to`, or the built-in one
+    App,
+    /// The second application, which admits nobody
+    #[value(name = "other_app", alias = "other-app")]
+    OtherApp,
+}
+
+impl AppName {
+    /// The application of this name.
+    pub(crate) fn of(self, world: &Description) -> &AppDescription {
+        match self {
+            AppName::App => &world.app,
+            AppName::OtherApp => &world.other_app,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A description as `doorward dev` writes it, of a server at `api_url`.
+    pub(crate) fn description(api_url: &str) -> Value {
+        let app = |name: &str| {
+            json!({
+                "url": "http://127.0.0.1:8080", "host": "127.0.0.1:8080", "client_secret": "secret", "backend_service": name,
+                "client_id": format!("123-{name}.apps.googleusercontent.com"),
+                "resource": format!("projects/123/iap_web/compute/services/{name}"),
+                "audience": format!("/projects/123/global/backendServices/{name}"),
+            })
+        };
+        let account = |name: &str, key_file: Option<&str>| json!({"email": format!("{name}@p.iam.gserviceaccount.com"), "unique_id": "1", "key_file": key_file, "allowed": true});
+        json!({
+            "version": 1, "project": {"id": "dev-project", "number": "123"}, "api_url": api_url, "ca_file": null,
+            "app": app("app"), "other_app": app("other-app"),
+            "service_accounts": {"robot": account("robot", Some("/keys/robot.json")), "target": account("target", None)},
+            "users": {"alice@example.com": {"password": "p", "allowed": true}},
+            "admin_token": "doorward_admin_x", "metadata": null, "a_key_of_a_later_version": 1,
+        })
+    }
+
+    #[test]
+    fn a_world_is_read_or_its_absence_explained_with_the_next_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, shown) = (dir.path().join(FILE_NAME), dir.path().display());
+        let missing = format!("no running world in {shown}: start one with `doorward dev --dir {shown}`");
+        assert_eq!(open(dir.path()).unwrap_err().to_string(), missing);
+        assert_eq!(
+            open(Path::new(".doorward")).unwrap_err().to_string(),
+            "no running world in .doorward: start one with `doorward dev`"
+        );
+
+        fs::write(&path, description("http://127.0.0.1:1").to_string()).unwrap();
+        assert_eq!(open(dir.path()).unwrap().api_url, "http://127.0.0.1:1");
+
+        #[rustfmt::skip]
+        let refused = [
+            ("",                              "is damaged (EOF while parsing"),
+            ("{\"version\":1}",               "is damaged (missing field `project`"),
+            ("{\"version\":\"1\"}",           "is damaged (invalid type"),
+            ("{\"version\":2,\"realm\":\"\"}", "is of version 2, and this `doorward` reads version 1"),
+        ];
+        for (text, expected) in refused {
+            fs::write(&path, text).unwrap();
+            let message = open(dir.path()).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("{} {expected}", path.display())), "{text}: {message}");
+        }
+        assert!(matches!(open(&path).unwrap_err(), WorldError::Missing(_)), "a file is no directory");
+    }
+}

@@ -1,0 +1,322 @@
+//! Stage 5: the request goes to the application, the answer comes back, both streamed.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use doorward_core::clock::{Clock, Timestamp};
+use doorward_wire::headers::{DOORWARD_DECISION_ID, DOORWARD_FIX, DOORWARD_REASON, IAP_GENERATED_RESPONSE};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls_platform_verifier::ConfigVerifierExt as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::assert::Identity;
+use crate::authorize::Permit;
+use crate::body::{ApplicationBody, ProxyBody, WithoutTrailers};
+use crate::pipeline::Shared;
+use crate::record::Trace;
+use crate::refusal::{Refusal, UpstreamFailure};
+use crate::sanitize::{Sanitized, strip_cookies};
+
+/// How long a connection to the application may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the application may take until the head of its answer: long, for people who stand in a debugger.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long an idle connection is kept: less than the five seconds after which Node's server closes one, so that a request
+/// rarely meets a connection that is being closed.
+const IDLE_LIMIT: Duration = Duration::from_secs(3);
+/// Idle connections that one worker keeps for one application.
+const IDLE_CONNECTIONS: usize = 256;
+/// How much of a head or body hyper may hold for a slow reader.
+const BUFFER_LIMIT: usize = 64 * 1024;
+
+/// Where an application is.
+pub struct Upstream {
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, rustls::pki_types::ServerName<'static>)>,
+}
+
+/// Why an address is not one of an application.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// Not `http://HOST[:PORT]` or `https://HOST[:PORT]`.
+    #[error("not an address of the form http://HOST:PORT or https://HOST:PORT, without path, query and user")]
+    Malformed,
+    /// The certificates that this machine trusts could not be read.
+    #[error("the certificates that this machine trusts could not be read")]
+    Trust(#[from] rustls::Error),
+}
+
+impl Upstream {
+    /// Reads an address: `http://HOST[:PORT]` or `https://HOST[:PORT]`, with no path but `/`. Targets go to it byte for byte,
+    /// so there is nothing to put before them.
+    pub fn parse(address: &str) -> Result<Self, UpstreamError> {
+        let uri: Uri = address.parse().map_err(|_| UpstreamError::Malformed)?;
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
+        let authority = authority.ok_or(UpstreamError::Malformed)?;
+        if uri.path() != "/" && !uri.path().is_empty() || uri.query().is_some() || address.contains('#') {
+            return Err(UpstreamError::Malformed);
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = match authority.port_u16() {
+            Some(0) => return Err(UpstreamError::Malformed),
+            None if authority.as_str() != authority.host() => return Err(UpstreamError::Malformed),
+            port => port,
+        };
+        let (tls, default_port) = match uri.scheme_str() {
+            Some("http") => (None, 80),
+            Some("https") => {
+                let name =
+                    rustls::pki_types::ServerName::try_from(host.clone()).map_err(|_| UpstreamError::Malformed)?;
+                let config = rustls::ClientConfig::with_platform_verifier()?;
+                (Some((TlsConnector::from(Arc::new(config)), name)), 443)
+            }
+            _ => return Err(UpstreamError::Malformed),
+        };
+        Ok(Upstream { host, port: port.unwrap_or(default_port), tls })
+    }
+}
+
+type Sender = SendRequest<WithoutTrailers>;
+
+/// Idle connections of one worker, by application. Only that worker uses it, so the lock is never contended.
+#[derive(Default)]
+pub(crate) struct Pool(Mutex<Vec<Idle>>);
+
+struct Idle {
+    application: String,
+    since: Timestamp,
+    sender: Sender,
+}
+
+/// A connection that is in use, with the way back.
+pub(crate) struct Lease {
+    pool: Arc<Pool>,
+    clock: Arc<dyn Clock>,
+    application: String,
+    sender: Sender,
+}
+
+impl Lease {
+    /// Makes the connection available again. Called when the answer has ended; one whose request body is still on its way
+    /// is not ready then, and is dropped when next looked at.
+    pub(crate) fn give_back(self) {
+        if !self.sender.is_closed() {
+            let mut idle = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < IDLE_CONNECTIONS {
+                idle.push(Idle { application: self.application, since: self.clock.now(), sender: self.sender });
+            }
+        }
+    }
+}
+
+impl Pool {
+    /// A ready connection to this application, the one that was used last.
+    fn take(&self, application: &str, now: Timestamp) -> Option<Sender> {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|idle| now.since(idle.since) < IDLE_LIMIT && !idle.sender.is_closed());
+        while let Some(found) = idle.iter().rposition(|idle| idle.application == application) {
+            let sender = idle.swap_remove(found).sender;
+            if sender.is_ready() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+}
+
+/// Sends the request to the application. Needs a permit, and uses it up.
+pub(crate) async fn forward(
+    shared: &Shared,
+    pool: &Arc<Pool>,
+    mut request: Sanitized,
+    permit: Permit,
+    identity: Arc<Identity>,
+    trace: &Trace,
+) -> Result<Response<ProxyBody>, Refusal> {
+    let application = &permit.resource().application.name;
+    let upstream = shared.config.upstreams.get(application).ok_or(UpstreamFailure::NotConfigured)?;
+    let upgrade = request.upgrade.take();
+    let protocol = upgrade.as_ref().map(|(protocol, _)| protocol);
+    let mut outgoing = outgoing(request, protocol, &identity, shared.config.public_scheme, trace.client_address());
+
+    let mut pooled = pool.take(application, shared.clock.now());
+    let (mut response, sender) = loop {
+        let (mut sender, fresh) = match pooled.take() {
+            Some(sender) => (sender, false),
+            None => (connect(upstream).await?, true),
+        };
+        let sent = tokio::time::timeout(ANSWER_TIMEOUT, sender.try_send_request(outgoing)).await;
+        match sent.map_err(|_| UpstreamFailure::TimedOut)? {
+            Ok(response) => break (response, sender),
+            // A kept connection that was closed before a byte was sent: once more on a new one. What may have been sent is
+            // never sent twice.
+            Err(mut error) => match error.take_message() {
+                Some(unsent) if !fresh => outgoing = unsent,
+                _ => return Err(UpstreamFailure::Broken(error.into_error()).into()),
+            },
+        }
+    };
+
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return bridge(response, upgrade);
+    }
+    clean_answer(response.headers_mut());
+    let lease = Lease { pool: pool.clone(), clock: shared.clock.clone(), application: application.clone(), sender };
+    Ok(response.map(|body| ProxyBody::Application(ApplicationBody::new(body, lease))))
+}
+
+/// The request as the application gets it: method, target and body as they came, `Host` the one that was decided on,
+/// `Authorization` if it was sent, our own statements, and nothing that a caller could have said in our name.
+fn outgoing(
+    request: Sanitized,
+    protocol: Option<&HeaderValue>,
+    identity: &Identity,
+    scheme: &'static str,
+    client: IpAddr,
+) -> Request<WithoutTrailers> {
+    let Sanitized { host, method, target, mut headers, body, upgrade: _ } = request;
+    // Hop-by-hop, and a token that the application could use against others: dropped whether or not it was the credential.
+    headers.remove(header::PROXY_AUTHORIZATION);
+    strip_cookies(&mut headers);
+    let mut set = |name: HeaderName, value: Option<HeaderValue>| {
+        headers.remove(&name);
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    };
+    let host = HeaderValue::from_str(host.as_str()).ok();
+    set(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_str(&client.to_string()).ok());
+    set(HeaderName::from_static("x-forwarded-host"), host.clone());
+    set(HeaderName::from_static("x-forwarded-proto"), Some(HeaderValue::from_static(scheme)));
+    set(header::VIA, Some(HeaderValue::from_static("1.1 doorward")));
+    set(header::HOST, host);
+    if let Some(protocol) = protocol {
+        set(header::CONNECTION, Some(HeaderValue::from_static("upgrade")));
+        set(header::UPGRADE, Some(protocol.clone()));
+    }
+    identity.add_to(&mut headers);
+    let mut request = Request::new(WithoutTrailers(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::from(target);
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Removes from an answer what ends at this hop, and what only an answer of ours may say: an application that could send
+/// the generated-response header could make its own refusal look like ours.
+fn clean_answer(headers: &mut HeaderMap) {
+    const HOP_BY_HOP: [HeaderName; 6] = [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::TE,
+        header::TRAILER,
+        header::UPGRADE,
+        header::PROXY_AUTHENTICATE,
+    ];
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let ours = [IAP_GENERATED_RESPONSE, DOORWARD_REASON, DOORWARD_FIX, DOORWARD_DECISION_ID];
+    let old = [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
+    for name in HOP_BY_HOP.into_iter().chain(ours).chain(old).chain(named) {
+        headers.remove(name);
+    }
+}
+
+async fn connect(upstream: &Upstream) -> Result<Sender, UpstreamFailure> {
+    let connecting = async {
+        let stream = TcpStream::connect((upstream.host.as_str(), upstream.port)).await?;
+        stream.set_nodelay(true)?;
+        Ok::<_, std::io::Error>(match &upstream.tls {
+            None => Transport::Plain(stream),
+            Some((tls, name)) => Transport::Tls(Box::new(tls.connect(name.clone(), stream).await?)),
+        })
+    };
+    let transport = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| UpstreamFailure::TimedOut)?;
+    match transport.map_err(UpstreamFailure::Unreachable)? {
+        Transport::Plain(stream) => handshake(stream).await,
+        Transport::Tls(stream) => handshake(*stream).await,
+    }
+}
+
+enum Transport {
+    Plain(TcpStream),
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+async fn handshake(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Sender, UpstreamFailure> {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(BUFFER_LIMIT);
+    let (sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(UpstreamFailure::Broken)?;
+    // A failure of the connection reaches the request that waits on it; a connection that ends while idle is no event.
+    tokio::spawn(async move {
+        let _ = connection.with_upgrades().await;
+    });
+    Ok(sender)
+}
+
+/// Joins the two sides of an upgraded connection (RFC 9110 section 7.8): from here on bytes are copied and not looked at.
+fn bridge(
+    mut response: Response<Incoming>,
+    asked: Option<(HeaderValue, hyper::upgrade::OnUpgrade)>,
+) -> Result<Response<ProxyBody>, Refusal> {
+    let application = hyper::upgrade::on(&mut response);
+    // An application that switches without being asked would speak to a client that does not expect it.
+    let (_, client) = asked.ok_or(UpstreamFailure::UnexpectedUpgrade)?;
+    let protocol = response.headers().get(header::UPGRADE).cloned();
+    clean_answer(response.headers_mut());
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Some(protocol) = protocol {
+        headers.insert(header::UPGRADE, protocol);
+    }
+    tokio::spawn(async move {
+        if let (Ok(client), Ok(application)) = tokio::join!(client, application) {
+            let (mut client, mut application) = (TokioIo::new(client), TokioIo::new(application));
+            // Either side may go away at any time; that ends the tunnel and is no failure.
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut application).await;
+        }
+    });
+    Ok(response.map(|_| ProxyBody::empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_has_an_address_and_nothing_more() {
+        #[rustfmt::skip]
+        let cases = [
+            ("http://localhost:3000",     Some(("localhost", 3000, false))),
+            ("http://127.0.0.1",          Some(("127.0.0.1", 80, false))),
+            ("http://[::1]:9/",           Some(("::1", 9, false))),
+            ("https://app.internal",      Some(("app.internal", 443, true))),
+            ("localhost:3000",            None),
+            ("http://localhost:3000/app", None),
+            ("http://localhost:3000/?a",  None),
+            ("http://user@localhost",     None),
+            ("http://localhost:0",        None),
+            ("http://localhost:99999",    None),
+            ("ftp://localhost",           None),
+            ("",                          None),
+        ];
+        for (address, expected) in cases {
+            let read = Upstream::parse(address).ok();
+            let read = read.as_ref().map(|read| (read.host.as_str(), read.port, read.tls.is_some()));
+            assert_eq!(read, expected, "{address}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! One proxied request, from its head to its record: seven stages, seven lines.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use doorward_core::audit::AuditSink;
+use doorward_core::clock::Clock;
+use doorward_core::entropy::Entropy;
+use doorward_core::snapshot::{Snapshot, SnapshotCell};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+
+use crate::assert::{Assertions, assert};
+use crate::authenticate::{Authenticator, EmailClaim, authenticate};
+use crate::authorize::authorize;
+use crate::body::ProxyBody;
+use crate::forward::{Pool, Upstream, forward};
+use crate::record::Trace;
+use crate::refusal::Refusal;
+use crate::resolve::resolve;
+use crate::sanitize::sanitize;
+use crate::sign_in::SignIn;
+
+/// What the data plane is told once, at start.
+pub struct Config {
+    /// `iss` of the ID tokens that are accepted.
+    pub issuer: String,
+    /// What becomes of an ID token without `email`.
+    pub email_claim: EmailClaim,
+    /// The scheme under which people and programs see the applications: `http` or `https`. Never taken from a request.
+    pub public_scheme: &'static str,
+    /// Base of `accounts.google.com`, to which people without a credential are sent.
+    pub accounts_base: String,
+    /// Base of `iap.googleapis.com`, to which sign-in comes back.
+    pub iap_base: String,
+    /// Where each application is, by its name.
+    pub upstreams: HashMap<String, Arc<Upstream>>,
+}
+
+/// What all workers share: read-mostly state, and caches that are not locked as a whole.
+pub struct Shared {
+    pub(crate) config: Config,
+    pub(crate) snapshots: Arc<SnapshotCell>,
+    pub(crate) audit: Arc<dyn AuditSink>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) assertions: Assertions,
+}
+
+impl Shared {
+    /// Puts together what every worker needs.
+    pub fn new(
+        config: Config,
+        snapshots: Arc<SnapshotCell>,
+        audit: Arc<dyn AuditSink>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        let authenticator = Authenticator::new(config.issuer.clone(), config.email_claim);
+        Shared { config, snapshots, audit, clock, entropy, authenticator, assertions: Assertions::new() }
+    }
+}
+
+/// The data plane of one worker: shared state, and connections to the applications of its own.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    pool: Arc<Pool>,
+}
+
+impl Proxy {
+    /// A worker's proxy.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Proxy { shared, pool: Arc::new(Pool::default()) }
+    }
+
+    /// Answers one request. Never fails: a refusal is an answer.
+    pub async fn handle(&self, request: Request<Incoming>, client: SocketAddr) -> Response<ProxyBody> {
+        let shared = &*self.shared;
+        let snapshot = shared.snapshots.current();
+        let mut trace = Trace::begin(&self.shared, &request, client);
+        // `Content-Length` beside `Transfer-Encoding` is gone before we see a request, and with it the sign that the sender
+        // and we may disagree where it ends. So a request framed by Transfer-Encoding is the last of its connection
+        // (RFC 9112 section 6.1), and whatever was smuggled behind it is never read.
+        let last_of_connection = request.headers().contains_key(http::header::TRANSFER_ENCODING);
+        let answered = self.stages(request, &snapshot, &mut trace).await;
+        let mut response = match answered {
+            Ok(response) => response,
+            Err(refusal) => {
+                let sign_in = SignIn { config: &shared.config, keys: &snapshot.keys, entropy: &*shared.entropy };
+                refusal.into_response(&mut trace, &sign_in)
+            }
+        };
+        if trace.record(response.status()).await.is_err() {
+            // Fail closed: what cannot be recorded is not answered.
+            response = Refusal::unrecorded_response();
+        }
+        if last_of_connection {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn stages(
+        &self,
+        request: Request<Incoming>,
+        snapshot: &Arc<Snapshot>,
+        trace: &mut Trace,
+    ) -> Result<Response<ProxyBody>, Refusal> {
+        let shared = &*self.shared;
+        let request = sanitize(request, trace)?;
+        let resource = resolve(snapshot, &request, trace)?;
+        let caller = authenticate(&shared.authenticator, &request, &resource, snapshot, trace)?;
+        let permit = authorize(caller, resource, snapshot, trace)?;
+        let identity = assert(&shared.assertions, &permit, snapshot, trace)?;
+        forward(shared, &self.pool, request, permit, identity, trace).await
+        // The seventh stage, the record, is made by `handle`, because a refusal at any stage is recorded too.
+    }
+}

@@ -1,0 +1,152 @@
+//! Stage 6: one record for each request, whatever became of it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use doorward_core::audit::{AuditClosed, AuditEvent, Decision, Outcome, Reason, escaped};
+use doorward_core::clock::Timestamp;
+use doorward_core::entropy::random_base64url;
+use http::{Request, StatusCode};
+
+use crate::pipeline::Shared;
+use crate::sign_in::wants_page;
+
+/// What is known of a request so far. The stages fill it in; it is recorded exactly once.
+pub(crate) struct Trace {
+    shared: Arc<Shared>,
+    id: String,
+    arrived: Timestamp,
+    client: SocketAddr,
+    method: String,
+    host: String,
+    path: String,
+    /// The target as sent, for a redirect back; only kept where a redirect is possible.
+    target: Option<http::uri::PathAndQuery>,
+    pub(crate) is_head: bool,
+    pub(crate) wants_page: bool,
+    /// Identity headers that the caller tried to set.
+    pub(crate) stripped: u32,
+    pub(crate) resource: Option<String>,
+    pub(crate) caller: Option<String>,
+    pub(crate) note: Option<&'static str>,
+    pub(crate) outcome: Option<Outcome>,
+    recorded: bool,
+}
+
+/// The status that is recorded for a caller who went away before the answer.
+const CLIENT_GONE: u16 = 499;
+
+impl Trace {
+    pub(crate) fn begin<B>(shared: &Arc<Shared>, request: &Request<B>, client: SocketAddr) -> Self {
+        let host = request.headers().get(http::header::HOST).map_or(&b""[..], |host| host.as_bytes());
+        let wants_page = wants_page(request.method(), request.headers());
+        Trace {
+            shared: shared.clone(),
+            // Without randomness there are no keys and the process does not start; an empty id would only be unhelpful.
+            id: random_base64url(&*shared.entropy, 16).unwrap_or_default(),
+            arrived: shared.clock.now(),
+            client,
+            method: request.method().as_str().to_owned(),
+            host: escaped(host, 255),
+            path: escaped(request.uri().path().as_bytes(), 1024),
+            target: request.uri().path_and_query().filter(|_| wants_page).cloned(),
+            is_head: request.method() == http::Method::HEAD,
+            wants_page,
+            stripped: 0,
+            resource: None,
+            caller: None,
+            note: None,
+            outcome: None,
+            recorded: false,
+        }
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When the request arrived: the one time that all its checks use.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.arrived
+    }
+
+    pub(crate) fn client_address(&self) -> IpAddr {
+        self.client.ip()
+    }
+
+    /// The page that was asked for. The host was checked before this is used; the scheme is ours, never a caller's.
+    pub(crate) fn origin_uri(&self, scheme: &str) -> String {
+        format!("{scheme}://{}{}", self.host, self.target.as_ref().map_or("/", |target| target.as_str()))
+    }
+
+    pub(crate) fn refused(&mut self, reason: Reason, detail: String) {
+        self.outcome = Some(Outcome::Refused { reason, detail });
+    }
+
+    /// Hands the decision to the record. Waits while the record is behind.
+    pub(crate) async fn record(&mut self, status: StatusCode) -> Result<(), AuditClosed> {
+        self.recorded = true;
+        let event = self.event(status.as_u16());
+        self.shared.audit.record(event).await
+    }
+
+    fn event(&mut self, status: u16) -> AuditEvent {
+        let unfinished = || Outcome::Refused { reason: Reason::BadRequest, detail: "the caller went away".to_owned() };
+        let note = match (self.note, self.stripped) {
+            (note, 0) => note.map(str::to_owned),
+            (None, stripped) => Some(format!("stripped={stripped}")),
+            (Some(note), stripped) => Some(format!("{note}; stripped={stripped}")),
+        };
+        let latency = self.shared.clock.now().since(self.arrived);
+        AuditEvent::Decision(Decision {
+            id: std::mem::take(&mut self.id),
+            time: self.arrived,
+            resource: self.resource.take(),
+            caller: self.caller.take(),
+            outcome: self.outcome.take().unwrap_or_else(unfinished),
+            note,
+            method: std::mem::take(&mut self.method),
+            host: std::mem::take(&mut self.host),
+            path: std::mem::take(&mut self.path),
+            status,
+            latency_micros: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
+            client: self.client.ip().to_string(),
+        })
+    }
+}
+
+impl Drop for Trace {
+    /// The server drops a request whose caller hangs up. It was decided all the same, and is recorded.
+    fn drop(&mut self) {
+        if !self.recorded {
+            let event = self.event(CLIENT_GONE);
+            let audit = self.shared.audit.clone();
+            // Outside a runtime the process is ending, and with it the record.
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move {
+                    let _ = audit.record(event).await;
+                });
+            }
+        }
+    }
+}
+
+/// Records bytes that never became a request: the parser answered 400 or 431 and closed the connection.
+pub async fn record_broken_request(shared: &Shared, client: SocketAddr, detail: String) {
+    let decision = Decision {
+        id: random_base64url(&*shared.entropy, 16).unwrap_or_default(),
+        time: shared.clock.now(),
+        resource: None,
+        caller: None,
+        outcome: Outcome::Refused { reason: Reason::BadRequest, detail },
+        note: None,
+        method: String::new(),
+        host: String::new(),
+        path: String::new(),
+        status: StatusCode::BAD_REQUEST.as_u16(),
+        latency_micros: 0,
+        client: client.ip().to_string(),
+    };
+    // The connection is closed already; there is nobody left to refuse.
+    let _ = shared.audit.record(AuditEvent::Decision(decision)).await;
+}

@@ -1,0 +1,313 @@
+//! Stage 0: one host, one target, and no header that only we may set.
+
+use doorward_core::resource::Host;
+use doorward_wire::headers::is_reserved;
+use http::header::{self, HeaderMap, HeaderName};
+use http::{Method, Request, Version};
+use hyper::body::Incoming;
+
+use crate::record::Trace;
+use crate::refusal::{Malformed, Refusal};
+
+/// A request of which nothing is left that a caller could use to speak in our name.
+pub(crate) struct Sanitized {
+    /// The one host: for routing, policy, audience, and upstream.
+    pub(crate) host: Host,
+    pub(crate) method: Method,
+    /// Path and query, byte for byte as sent.
+    pub(crate) target: http::uri::PathAndQuery,
+    /// What may go to the application. Credentials are still here: authentication takes them.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Incoming,
+    /// The protocol to which an upgrade was asked for, with its hyper handle.
+    pub(crate) upgrade: Option<(http::HeaderValue, hyper::upgrade::OnUpgrade)>,
+}
+
+pub(crate) fn sanitize(mut request: Request<Incoming>, trace: &mut Trace) -> Result<Sanitized, Refusal> {
+    let upgrade = requested_upgrade(&mut request);
+    let (mut parts, body) = request.into_parts();
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+        return Err(Malformed::Method.into());
+    }
+    check_framing(&parts.headers)?;
+    let host = one_host(&parts.uri, &parts.headers, parts.version)?;
+    let target = parts.uri.path_and_query().cloned().ok_or(Malformed::Path("the target has no path"))?;
+    check_path(target.path()).map_err(Malformed::Path)?;
+    trace.stripped = strip(&mut parts.headers);
+    Ok(Sanitized { host, method: parts.method, target, headers: parts.headers, body, upgrade })
+}
+
+/// Transfer codings other than plain `chunked` are refused: an upstream that reads one differently reads another request.
+fn check_framing(headers: &HeaderMap) -> Result<(), Malformed> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Malformed::TransferEncoding),
+    }
+}
+
+/// The one host of a request. An absolute-form target must name the same host as the `Host` field: two readers that prefer
+/// different ones would see two applications.
+fn one_host(uri: &http::Uri, headers: &HeaderMap, version: Version) -> Result<Host, Malformed> {
+    let mut fields = headers.get_all(header::HOST).iter();
+    let (field, None) = (fields.next().ok_or(Malformed::Host)?, fields.next()) else { return Err(Malformed::Host) };
+    let host = Host::parse(field.to_str().map_err(|_| Malformed::Host)?).map_err(|_| Malformed::Host)?;
+    if let Some(authority) = uri.authority() {
+        let same = Host::parse(authority.as_str()).is_ok_and(|named| named == host);
+        let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
+        if !same || !scheme || version < Version::HTTP_11 {
+            return Err(Malformed::Host);
+        }
+    }
+    Ok(host)
+}
+
+/// Refuses a path in which two readers may see different segments. What passes goes upstream byte for byte.
+///
+/// Spec: <https://cloud.google.com/chrome-enterprise-premium/docs/hostname-and-path-conditions> (`..;` is 400); the rest is
+/// ours: an application decodes once more than we do, or not at all, and neither may change what was asked for.
+fn check_path(path: &str) -> Result<(), &'static str> {
+    if !path.starts_with('/') {
+        return Err("the target is not a path");
+    }
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        match byte {
+            b'\\' => return Err("the path has a backslash"),
+            0..=0x20 | 0x7f.. => return Err("the path has a control byte or a byte beyond ASCII"),
+            b'%' => {
+                let (byte, after) = hex_pair(rest).ok_or("the path has a broken percent-encoding")?;
+                rest = after;
+                match byte {
+                    b'/' => return Err("the path has an encoded slash"),
+                    b'\\' => return Err("the path has an encoded backslash"),
+                    0..=0x1f | 0x7f => return Err("the path has an encoded control byte"),
+                    byte => decoded.push(byte),
+                }
+            }
+            byte => decoded.push(*byte),
+        }
+    }
+    if decoded.iter().enumerate().any(|(at, byte)| *byte == b'%' && hex_pair(&decoded[at + 1..]).is_some()) {
+        return Err("the path is encoded twice");
+    }
+    if has_overlong(&decoded) {
+        return Err("the path has an overlong encoding");
+    }
+    path.split('/').try_for_each(check_segment)
+}
+
+fn check_segment(segment: &str) -> Result<(), &'static str> {
+    let decoded = segment.replace("%2e", ".").replace("%2E", ".").replace("%3b", ";").replace("%3B", ";");
+    if decoded.starts_with("..;") {
+        return Err("the path has a segment that starts with `..;`");
+    }
+    let name = decoded.split(';').next().unwrap_or_default();
+    if matches!(name, "." | "..") && !segment.starts_with(name) {
+        return Err("the path has an encoded dot segment");
+    }
+    Ok(())
+}
+
+fn hex_pair(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let ([high, low], rest) = bytes.split_first_chunk::<2>()?;
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some((digit(high)? << 4 | digit(low)?, rest))
+}
+
+/// Whether UTF-8 of more bytes than needed occurs: `%c0%af` is a slash to a careless decoder (RFC 3629 section 3).
+fn has_overlong(bytes: &[u8]) -> bool {
+    bytes.contains(&0xc0)
+        || bytes.contains(&0xc1)
+        || bytes.windows(2).any(|pair| matches!(pair, [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f]))
+}
+
+/// Removes what only we may say, whoever said it, and what ends at each hop (RFC 9110 section 7.6.1). Gives the number of
+/// identity headers that a caller tried to set.
+///
+/// Fields that `Connection` names go before ours are added, so that naming one of ours there cannot drop it.
+fn strip(headers: &mut HeaderMap) -> u32 {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let mut identity = 0;
+    let doomed: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            let reserved = is_reserved(name.as_str());
+            identity += u32::from(reserved);
+            reserved || is_hop_by_hop(name.as_str()) || is_forwarding(name.as_str()) || named.contains(name)
+        })
+        // The credentials are read, and Proxy-Authorization dropped, by the next stages.
+        .filter(|name| ![header::PROXY_AUTHORIZATION, header::AUTHORIZATION].contains(name))
+        .cloned()
+        .collect();
+    for name in doomed {
+        headers.remove(name);
+    }
+    identity
+}
+
+/// Compares with `_` as `-`, as backends fold names: `Proxy_Authorization` is a credential to some of them.
+fn folds_to(name: &str, folded: &str) -> bool {
+    name.len() == folded.len()
+        && name.bytes().zip(folded.bytes()).all(|(have, want)| if have == b'_' { want == b'-' } else { have == want })
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    const HOP_BY_HOP: [&str; 11] = [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        // Met here already: hyper answers 100 when the body is first read.
+        "expect",
+        "http2-settings",
+    ];
+    HOP_BY_HOP.iter().any(|hop| folds_to(name, hop))
+}
+
+/// Statements about the way that a request took: only ours are sent on, because an application may trust them.
+fn is_forwarding(name: &str) -> bool {
+    folds_to(name, "forwarded")
+        || name == "via"
+        || name.get(..12).is_some_and(|prefix| folds_to(prefix, "x-forwarded-"))
+}
+
+fn requested_upgrade(request: &mut Request<Incoming>) -> Option<(http::HeaderValue, hyper::upgrade::OnUpgrade)> {
+    let names_upgrade = request.headers().get_all(header::CONNECTION).iter().any(|value| {
+        value.to_str().is_ok_and(|value| value.split(',').any(|name| name.trim().eq_ignore_ascii_case("upgrade")))
+    });
+    let protocol = request.headers().get(header::UPGRADE).filter(|_| names_upgrade)?.clone();
+    // h2c would let a client speak a second protocol to the application, past every stage here.
+    if protocol.as_bytes().eq_ignore_ascii_case(b"h2c") || request.method() != Method::GET {
+        return None;
+    }
+    Some((protocol, hyper::upgrade::on(request)))
+}
+
+/// Removes our cookies from what the application gets: they are credentials of ours, and of the console.
+pub(crate) fn strip_cookies(headers: &mut HeaderMap) {
+    const OURS: [&str; 5] =
+        ["GCP_IAP_", "GCP_IAAP_", "__Host-GCP_IAP_", "__Secure-GCP_IAP_", doorward_wire::headers::CONSOLE_COOKIE];
+    let is_ours = |cookie: &str| OURS.iter().any(|prefix| cookie.trim_start().starts_with(prefix));
+    let fields: Vec<http::HeaderValue> = headers.get_all(header::COOKIE).iter().cloned().collect();
+    if !fields.iter().any(|field| field.as_bytes().windows(4).any(|w| w == b"GCP_" || w == b"door")) {
+        return;
+    }
+    headers.remove(header::COOKIE);
+    for field in fields {
+        let Ok(text) = field.to_str() else { continue };
+        let kept: Vec<&str> = text.split(';').filter(|cookie| !is_ours(cookie)).map(str::trim).collect();
+        if let Ok(kept) = http::HeaderValue::from_str(&kept.join("; "))
+            && !kept.is_empty()
+        {
+            headers.append(header::COOKIE, kept);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_passes_only_if_every_reader_sees_the_same_segments() {
+        #[rustfmt::skip]
+        let cases = [
+            ("/",                    true),
+            ("/a/b;c=1/d",           true),
+            ("/a/../b",              true),
+            ("/a/./b",               true),
+            ("/a//b",                true),
+            ("/100%25",              true),
+            ("/caf%C3%A9",           true),
+            ("/a%20b",               true),
+            ("/a%3Bb",               true),
+            ("/a.%2e",               true),
+            ("/%2e%2ea",             true),
+            ("/x/..;/y",             false),
+            ("/..;bar/",             false),
+            ("/bar/..;",             false),
+            ("/%2e%2e;/x",           false),
+            ("/..%3b/x",             false),
+            ("/..%3Bx",              false),
+            ("/a/%2e%2e/b",          false),
+            ("/a/.%2E/b",            false),
+            ("/a/%2e/b",             false),
+            ("/a/%2e;x/b",           false),
+            ("/a%2fb",               false),
+            ("/a%2Fb",               false),
+            ("/a%5cb",               false),
+            ("/a\\b",                false),
+            ("/a%00",                false),
+            ("/a%0d%0ab",            false),
+            ("/a%7f",                false),
+            ("/a%252fb",             false),
+            ("/a%25%32%66",          false),
+            ("/a%2525",              false),
+            ("/a%c0%af",             false),
+            ("/a%e0%80%af",          false),
+            ("/a%f0%80%80%af",       false),
+            ("/a%zz",                false),
+            ("/a%2",                 false),
+            ("/caf\u{e9}",           false),
+            ("*",                    false),
+        ];
+        for (path, passes) in cases {
+            assert_eq!(check_path(path).is_ok(), passes, "{path}: {:?}", check_path(path));
+        }
+    }
+
+    #[test]
+    fn what_only_we_may_say_is_removed_in_every_spelling() {
+        let mut headers = HeaderMap::new();
+        #[rustfmt::skip]
+        let sent = [
+            ("x-goog-iap-jwt-assertion", "forged"), ("x-goog-iap-jwt-assertion", "again"),
+            ("x_goog_authenticated-user_email", "forged"), ("x-appengine-user-id", "forged"),
+            ("ingress_authorization", "forged"), ("x-forwarded-for", "1.2.3.4"), ("x_forwarded_host", "evil"),
+            ("forwarded", "for=1"), ("via", "1.1 x"), ("connection", "close, x-drop-me"), ("x-drop-me", "1"),
+            ("proxy_authorization", "Bearer x"), ("te", "trailers"), ("keep-alive", "1"), ("expect", "100-continue"),
+            ("authorization", "Basic x"), ("proxy-authorization", "Bearer y"), ("x-kept", "1"), ("host", "a"),
+        ];
+        for (name, value) in sent {
+            headers.append(HeaderName::from_static(name), http::HeaderValue::from_static(value));
+        }
+        assert_eq!(strip(&mut headers), 4);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["authorization", "host", "proxy-authorization", "x-kept"]);
+    }
+
+    #[test]
+    fn our_cookies_stay_here_and_all_others_go_on() {
+        #[rustfmt::skip]
+        let cases = [
+            ("a=1; b=2",                                         Some("a=1; b=2")),
+            ("a=1; GCP_IAP_UID=5; b=2",                          Some("a=1; b=2")),
+            ("__Host-GCP_IAP_AUTH_TOKEN_1F=x; a=1",              Some("a=1")),
+            ("GCP_IAP_XSRF_NONCE_abc=1",                         None),
+            ("doorward_console=x; a=1",                          Some("a=1")),
+            ("notGCP_IAP_UID=1",                                 Some("notGCP_IAP_UID=1")),
+        ];
+        for (sent, kept) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::COOKIE, http::HeaderValue::from_static(sent));
+            strip_cookies(&mut headers);
+            assert_eq!(headers.get(header::COOKIE).map(|v| v.to_str().unwrap()), kept, "{sent}");
+        }
+    }
+}

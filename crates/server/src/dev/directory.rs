@@ -1,0 +1,101 @@
+//! The state directory: one instance at a time, readable by its owner alone.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use doorward_wire::google_api::KeyFile;
+
+use super::description::{self, Description};
+
+/// Why the directory cannot be used. Nothing in it was overwritten.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// Another instance runs on it.
+    #[error("{} is in use by another doorward: stop it, or choose another directory with --dir", .0.display())]
+    InUse(PathBuf),
+    /// It cannot be made or written.
+    #[error("cannot write {}: {cause}; make it writable, or choose another directory with --dir", path.display())]
+    Unwritable {
+        /// What cannot be written.
+        path: PathBuf,
+        /// The system's word.
+        cause: io::Error,
+    },
+}
+
+/// The directory, taken until this value is dropped or the process ends, however it ends.
+pub(super) struct Directory {
+    /// Absolute.
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes the directory if there is none (0700, with a `.gitignore` that keeps it out of every repository), and takes
+    /// it.
+    pub(super) fn take(path: &Path) -> Result<Self, DirectoryError> {
+        let unwritable = |path: &Path| {
+            let path = path.to_owned();
+            move |cause| DirectoryError::Unwritable { path, cause }
+        };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unwritable(path))?;
+        let path = path.canonicalize().map_err(unwritable(path))?;
+        let lock_path = path.join("lock");
+        let mut lock_options = OpenOptions::new();
+        lock_options.write(true).create(true).truncate(false).mode(0o600);
+        let lock = lock_options.open(&lock_path).map_err(unwritable(&lock_path))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => DirectoryError::InUse(path.clone()),
+            TryLockError::Error(cause) => DirectoryError::Unwritable { path: lock_path.clone(), cause },
+        })?;
+        let directory = Directory { path, _lock: lock };
+        let ignore = directory.path.join(".gitignore");
+        if !ignore.exists() {
+            replace(&ignore, b"# State of `doorward dev`: keys and secrets. Never commit it.\n*\n")?;
+        }
+        Ok(directory)
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.path.join("doorward.db")
+    }
+
+    pub(super) fn key_file(&self, name: &str) -> PathBuf {
+        self.path.join(format!("{name}-key.json"))
+    }
+
+    /// The key file of this name, if there is one that can be read.
+    pub(super) fn read_key_file(&self, name: &str) -> Option<KeyFile> {
+        serde_json::from_slice(&fs::read(self.key_file(name)).ok()?).ok()
+    }
+
+    pub(super) fn write_key_file(&self, name: &str, file: &KeyFile) -> Result<(), DirectoryError> {
+        self.write_json(&self.key_file(name), file)
+    }
+
+    pub(super) fn write_description(&self, description: &Description) -> Result<(), DirectoryError> {
+        self.write_json(&self.path.join(description::FILE_NAME), description)
+    }
+
+    fn write_json(&self, path: &Path, value: &impl serde::Serialize) -> Result<(), DirectoryError> {
+        let mut text = serde_json::to_vec_pretty(value)
+            .map_err(|error| DirectoryError::Unwritable { path: path.to_owned(), cause: error.into() })?;
+        text.push(b'\n');
+        replace(path, &text)
+    }
+}
+
+/// Writes a file of mode 0600 whole or not at all: a reader never sees a half, and neither does the next start.
+fn replace(path: &Path, contents: &[u8]) -> Result<(), DirectoryError> {
+    let unwritable = |cause| DirectoryError::Unwritable { path: path.to_owned(), cause };
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let temporary = PathBuf::from(name);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&temporary).map_err(unwritable)?;
+    file.write_all(contents).and_then(|()| file.sync_all()).map_err(unwritable)?;
+    fs::rename(&temporary, path).map_err(unwritable)
+}

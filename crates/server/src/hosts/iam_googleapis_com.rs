@@ -1,0 +1,163 @@
+//! `iam.googleapis.com`: service accounts and their keys.
+//!
+//! Spec: <https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts>
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use axum::routing::{delete, get};
+use base64::Engine as _;
+use doorward_control::service_accounts::CreatedKey;
+use doorward_core::account;
+use doorward_wire::google_api::{
+    CreateKeyRequest, CreateServiceAccountRequest, KeyFile, ListKeysResponse, ListServiceAccountsResponse,
+    ServiceAccount, ServiceAccountKey, Status,
+};
+use doorward_wire::time::rfc3339;
+use http::HeaderMap;
+use serde::Deserialize;
+
+use super::{Routes, Services, StrictJson, secret};
+use crate::errors::google_api::ApiFailure;
+
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .route("/v1/projects/{project}/serviceAccounts", get(list).post(create))
+        .route("/v1/projects/{project}/serviceAccounts/{account}", get(show).delete(remove))
+        .route("/v1/projects/{project}/serviceAccounts/{account}/keys", get(list_keys).post(create_key))
+        .route("/v1/projects/{project}/serviceAccounts/{account}/keys/{key}", delete(remove_key))
+}
+
+type Answer<T> = Result<Json<T>, ApiFailure>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ListQuery {
+    page_size: Option<u32>,
+    page_token: Option<String>,
+}
+
+/// `GET …/serviceAccounts?pageSize=&pageToken=`
+async fn list(
+    State(services): State<Arc<Services>>,
+    Path(project): Path<String>,
+    headers: HeaderMap,
+    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+) -> Answer<ListServiceAccountsResponse> {
+    let administrator = services.administrator(&headers).await?;
+    let Query(ListQuery { page_size, page_token }) =
+        query.map_err(|error| ApiFailure::new(Status::InvalidArgument, error.body_text()))?;
+    let page = services.service_accounts.list(&administrator, &project, page_size, page_token.as_deref()).await?;
+    let accounts = page.accounts.iter().map(|account| shown(&services, account)).collect();
+    Ok(Json(ListServiceAccountsResponse { accounts, next_page_token: page.next_page_token }))
+}
+
+/// `POST …/serviceAccounts`
+async fn create(
+    State(services): State<Arc<Services>>,
+    Path(project): Path<String>,
+    headers: HeaderMap,
+    body: axum::body::Bytes,
+) -> Answer<ServiceAccount> {
+    let administrator = services.administrator(&headers).await?;
+    let StrictJson(request) = StrictJson::<CreateServiceAccountRequest>::read(&body)?;
+    let account = services.service_accounts.create(&administrator, &project, request).await?;
+    Ok(Json(shown(&services, &account)))
+}
+
+/// `GET …/serviceAccounts/EMAIL`
+async fn show(
+    State(services): State<Arc<Services>>,
+    Path((project, account)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer<ServiceAccount> {
+    let administrator = services.administrator(&headers).await?;
+    let account = services.service_accounts.get(&administrator, &project, &account).await?;
+    Ok(Json(shown(&services, &account)))
+}
+
+/// `DELETE …/serviceAccounts/EMAIL`
+async fn remove(
+    State(services): State<Arc<Services>>,
+    Path((project, account)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer<serde_json::Value> {
+    let administrator = services.administrator(&headers).await?;
+    services.service_accounts.delete(&administrator, &project, &account).await?;
+    Ok(Json(serde_json::json!({})))
+}
+
+/// `GET …/serviceAccounts/EMAIL/keys`
+async fn list_keys(
+    State(services): State<Arc<Services>>,
+    Path((project, account)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer<ListKeysResponse> {
+    let administrator = services.administrator(&headers).await?;
+    let listed = services.service_accounts.list_keys(&administrator, &project, &account).await?;
+    let keys = listed.keys.iter().map(|key| shown_key(&services, &listed.account, key, None)).collect();
+    Ok(Json(ListKeysResponse { keys }))
+}
+
+/// `POST …/serviceAccounts/EMAIL/keys`: the only answer that ever holds the private key.
+async fn create_key(
+    State(services): State<Arc<Services>>,
+    Path((project, account)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: axum::body::Bytes,
+) -> Result<Response, ApiFailure> {
+    let administrator = services.administrator(&headers).await?;
+    let StrictJson(request) = StrictJson::<CreateKeyRequest>::read(&body)?;
+    let CreatedKey { account, key, file } =
+        services.service_accounts.create_key(&administrator, &project, &account, &request).await?;
+    Ok(secret(Json(shown_key(&services, &account, &key, Some(&file)))))
+}
+
+/// `DELETE …/serviceAccounts/EMAIL/keys/KEY_ID`
+async fn remove_key(
+    State(services): State<Arc<Services>>,
+    Path((project, account, key)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Answer<serde_json::Value> {
+    let administrator = services.administrator(&headers).await?;
+    services.service_accounts.delete_key(&administrator, &project, &account, &key).await?;
+    Ok(Json(serde_json::json!({})))
+}
+
+fn shown(services: &Services, account: &account::ServiceAccount) -> ServiceAccount {
+    let project_id = services.snapshots.current().project.id.clone();
+    ServiceAccount {
+        name: format!("projects/{project_id}/serviceAccounts/{}", account.email),
+        project_id,
+        unique_id: account.unique_id.0.clone(),
+        email: account.email.to_string(),
+        display_name: account.display_name.clone(),
+        description: account.description.clone(),
+        oauth2_client_id: account.unique_id.0.clone(),
+        disabled: account.disabled,
+    }
+}
+
+fn shown_key(
+    services: &Services,
+    account: &account::ServiceAccount,
+    key: &account::ServiceAccountKey,
+    file: Option<&KeyFile>,
+) -> ServiceAccountKey {
+    let project_id = &services.snapshots.current().project.id;
+    // Serialising a struct of strings to memory cannot fail.
+    let file = file.and_then(|file| serde_json::to_vec_pretty(file).ok());
+    ServiceAccountKey {
+        name: format!("projects/{project_id}/serviceAccounts/{}/keys/{}", account.email, key.id),
+        private_key_type: file.as_ref().map(|_| "TYPE_GOOGLE_CREDENTIALS_FILE".to_owned()),
+        private_key_data: file.map(|json| base64::engine::general_purpose::STANDARD.encode(json)),
+        key_algorithm: "KEY_ALG_RSA_2048".to_owned(),
+        valid_after_time: rfc3339(key.created.seconds()),
+        // Google's keys without an end carry this time.
+        valid_before_time: "9999-12-31T23:59:59Z".to_owned(),
+        key_origin: "GOOGLE_PROVIDED".to_owned(),
+        key_type: "USER_MANAGED".to_owned(),
+    }
+}

@@ -1,0 +1,174 @@
+//! What is ours: the record of decisions, for people and for programs. Everything here demands an administrator.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use doorward_core::audit::StoredEvent;
+use doorward_core::clock::{Clock, Timestamp};
+use doorward_core::grant::TokenHash;
+use doorward_core::keys::{CONSOLE_SESSION_TTL, KeyPurpose};
+use doorward_core::snapshot::SnapshotCell;
+use doorward_wire::google_api::Status;
+use doorward_wire::headers::CONSOLE_COOKIE;
+use http::header::{ACCEPT, CACHE_CONTROL, COOKIE, LOCATION, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::{Routes, Services, single_bearer};
+use crate::errors::google_api::ApiFailure;
+use crate::pages;
+
+/// Events in one answer, at most.
+const EVENTS_LIMIT: u32 = 1000;
+/// How long a request may wait for an event, at most.
+const LONGEST_WAIT: u64 = 25;
+
+pub(super) fn router() -> Routes {
+    Routes::new().route("/decisions", get(decisions)).fallback(elsewhere)
+}
+
+/// Sign-on to our own pages: a key that works once, and the cookie that it becomes.
+///
+/// The cookie shows pages and changes nothing: no method of an API takes it, so no other site can use it to act.
+pub(crate) struct Console {
+    snapshots: Arc<SnapshotCell>,
+    clock: Arc<dyn Clock>,
+    one_time_key: Mutex<Option<TokenHash>>,
+}
+
+impl Console {
+    pub(crate) fn new(snapshots: Arc<SnapshotCell>, clock: Arc<dyn Clock>) -> Self {
+        Console { snapshots, clock, one_time_key: Mutex::new(None) }
+    }
+
+    /// Sets the key that will be exchanged for a cookie, once.
+    pub(crate) fn offer(&self, one_time_key: &str) {
+        *self.one_time_key.lock().unwrap_or_else(PoisonError::into_inner) = Some(TokenHash::of(one_time_key));
+    }
+
+    /// Exchanges the key; `None` if it is not the one, or was used.
+    fn redeem(&self, key: &str) -> Option<HeaderValue> {
+        let presented = TokenHash::of(key);
+        let mut offered = self.one_time_key.lock().unwrap_or_else(PoisonError::into_inner);
+        // Hashes are compared, so the time that this takes tells nothing of the key.
+        if offered.as_ref() != Some(&presented) {
+            return None;
+        }
+        let issued = self.clock.now().seconds().to_string();
+        let sealed =
+            self.snapshots.current().keys.seal(KeyPurpose::ConsoleSession, "console", issued.as_bytes()).ok()?;
+        let life = CONSOLE_SESSION_TTL.as_secs();
+        let cookie = format!("{CONSOLE_COOKIE}={sealed}; Path=/decisions; Max-Age={life}; HttpOnly; SameSite=Strict");
+        let cookie = HeaderValue::from_str(&cookie).ok()?;
+        *offered = None;
+        Some(cookie)
+    }
+
+    /// Whether these headers carry a cookie of ours that is still good. A second cookie of that name is none: another
+    /// application on the same host name may have set it.
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let cookies = headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
+        let mut ours = cookies
+            .flat_map(|field| field.split(';'))
+            .filter_map(|cookie| cookie.trim().strip_prefix(CONSOLE_COOKIE)?.strip_prefix('='));
+        let (Some(sealed), None) = (ours.next(), ours.next()) else { return false };
+        let now = self.clock.now();
+        let snapshot = self.snapshots.current();
+        let opened = snapshot.keys.open(KeyPurpose::ConsoleSession, "console", sealed, now);
+        let issued = opened.and_then(|text| String::from_utf8(text).ok()?.parse().ok()).map(Timestamp::from_seconds);
+        issued.is_some_and(|issued| issued <= now && now.since(issued) < CONSOLE_SESSION_TTL)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct DecisionsQuery {
+    key: Option<String>,
+    format: Option<String>,
+    after: Option<i64>,
+    wait: Option<u64>,
+    limit: Option<u32>,
+}
+
+/// Answer of `GET /decisions?format=json`.
+#[derive(Debug, Serialize)]
+struct Decisions {
+    events: Vec<StoredEvent>,
+    /// Given back as `after`, to get what comes next.
+    next: i64,
+}
+
+/// `GET /decisions`: a page; with `format=json` or `Accept: application/json` a document. `after=N` gives what came after
+/// event N, and with `wait=S` waits up to S seconds (at most 25) for it; `limit` is at most 1,000.
+async fn decisions(
+    State(services): State<Arc<Services>>,
+    headers: HeaderMap,
+    query: Result<Query<DecisionsQuery>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let Ok(Query(query)) = query else {
+        return ApiFailure::new(Status::InvalidArgument, "A query parameter is not a number.").into_response();
+    };
+    if let Some(key) = &query.key {
+        return match services.console.redeem(key) {
+            // Away from the address that holds the key, so that it is in no history and no Referer.
+            Some(cookie) => (
+                StatusCode::SEE_OTHER,
+                [
+                    (LOCATION, HeaderValue::from_static("/decisions")),
+                    (SET_COOKIE, cookie),
+                    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+                ],
+            )
+                .into_response(),
+            None => pages::console_key_is_spent(),
+        };
+    }
+    let wants_json = query.format.as_deref() == Some("json")
+        || headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
+    if let Err(refused) = may_read(&services, &headers, wants_json).await {
+        return refused;
+    }
+    let limit = query.limit.unwrap_or(100).clamp(1, EVENTS_LIMIT);
+    let events = match query.after {
+        Some(after) => {
+            let patience = Duration::from_secs(query.wait.unwrap_or(0).min(LONGEST_WAIT));
+            services.audit.after(after, limit, patience).await
+        }
+        None => services.audit.latest(limit).await,
+    };
+    match events {
+        Err(error) => {
+            tracing::error!(%error, "decisions cannot be read");
+            ApiFailure::new(Status::Internal, "Decisions cannot be read; the server's log has the cause.")
+                .into_response()
+        }
+        Ok(events) if wants_json => {
+            let next = events.last().map_or(query.after.unwrap_or(0), |event| event.sequence);
+            super::secret(Json(Decisions { events, next }))
+        }
+        Ok(events) => pages::decisions(&events),
+    }
+}
+
+/// Anything else of ours: nothing is there, but only an administrator is told so.
+async fn elsewhere(State(services): State<Arc<Services>>, headers: HeaderMap) -> Response {
+    match may_read(&services, &headers, true).await {
+        Err(refused) => refused,
+        Ok(()) => ApiFailure::no_such_method().into_response(),
+    }
+}
+
+async fn may_read(services: &Services, headers: &HeaderMap, wants_json: bool) -> Result<(), Response> {
+    if single_bearer(headers).is_none() && services.console.admits(headers) {
+        return Ok(());
+    }
+    match services.administrator(headers).await {
+        Ok(_administrator) => Ok(()),
+        Err(refused) if wants_json => Err(refused.into_response()),
+        Err(_) => Err(pages::console_wants_sign_on()),
+    }
+}

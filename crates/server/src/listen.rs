@@ -1,0 +1,217 @@
+//! Listening: sockets, connections, and their end.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use doorward_proxy::{Proxy, Shared, record_broken_request};
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{HttpService, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How long the head of a request may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of a head hyper reads, and of a body it holds for a slow reader.
+const BUFFER_LIMIT: usize = 64 * 1024;
+/// Header fields in one request.
+const HEADERS_LIMIT: usize = 100;
+/// How long a request to the API may take: longer than the longest wait for an event.
+const API_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long requests that have begun may go on when the process stops.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long nothing is accepted after accepting failed, for example because too many files are open.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A sign that the process stops. It comes once and stays.
+#[derive(Clone)]
+pub(crate) struct Stop(watch::Receiver<bool>);
+
+/// Gives the sign.
+pub(crate) struct Stopper(watch::Sender<bool>);
+
+/// A sign that is not given yet, and the hand that gives it.
+pub(crate) fn stop() -> (Stopper, Stop) {
+    let (sender, receiver) = watch::channel(false);
+    (Stopper(sender), Stop(receiver))
+}
+
+impl Stopper {
+    pub(crate) fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Stop {
+    async fn given(&mut self) {
+        // An error means that the other hand is gone, which is a sign too.
+        let _ = self.0.wait_for(|stopped| *stopped).await;
+    }
+}
+
+/// Listens at an address that nobody else uses.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    listen(address, false)
+}
+
+/// Listens at one address with several sockets, so that the kernel spreads connections over workers.
+///
+/// Sockets that share an address would also let another process share it unseen, and take a part of our connections: so
+/// the address is first taken alone.
+pub(crate) fn bind_shared(address: SocketAddr, sockets: usize) -> io::Result<Vec<TcpListener>> {
+    let address = listen(address, false)?.local_addr()?;
+    (0..sockets.max(1)).map(|_| listen(address, true)).collect()
+}
+
+fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}
+
+/// One worker of the data plane: its own thread, runtime, listeners and connections to applications.
+pub(crate) fn start_worker(
+    number: usize,
+    listeners: Vec<TcpListener>,
+    shared: Arc<Shared>,
+    stop: Stop,
+) -> io::Result<std::thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("data-plane-{number}")).spawn(move || {
+        runtime.block_on(async move {
+            let proxy = Arc::new(Proxy::new(shared.clone()));
+            let mut accepting = JoinSet::new();
+            for listener in listeners {
+                let (proxy, shared) = (proxy.clone(), shared.clone());
+                accepting.spawn(accept(listener, stop.clone(), move |stream, client, stop| {
+                    serve_proxied(stream, client, proxy.clone(), shared.clone(), stop)
+                }));
+            }
+            while accepting.join_next().await.is_some() {}
+        });
+    })
+}
+
+/// Serves requests with a function that always answers, until the sign is given.
+pub(crate) async fn serve<F, A>(listener: TcpListener, stop: Stop, answer: F)
+where
+    F: Fn(Request<Body>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Response> + Send + 'static,
+{
+    accept(listener, stop, move |stream, _client, stop| {
+        let answer = answer.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answering = answer(request.map(Body::new));
+            async move {
+                // A body that stops half-way would hold its connection for ever.
+                Ok::<_, Infallible>(match tokio::time::timeout(API_TIMEOUT, answering).await {
+                    Ok(response) => response,
+                    Err(_) => too_slow(),
+                })
+            }
+        });
+        async move {
+            // A client that breaks off, or sends what is no HTTP, has been answered as far as it can be.
+            let _ = drain(http_1().serve_connection(TokioIo::new(stream), service).with_upgrades(), stop).await;
+        }
+    })
+    .await;
+}
+
+fn too_slow() -> Response {
+    let mut response = Response::new(Body::from("The request took too long to arrive. Send it again.\n"));
+    *response.status_mut() = http::StatusCode::REQUEST_TIMEOUT;
+    response
+}
+
+async fn serve_proxied(stream: TcpStream, client: SocketAddr, proxy: Arc<Proxy>, shared: Arc<Shared>, stop: Stop) {
+    let service = service_fn(move |request| {
+        let proxy = proxy.clone();
+        async move { Ok::<_, Infallible>(proxy.handle(request, client).await) }
+    });
+    let connection = http_1().serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let ended = drain(connection, stop).await;
+    // What the parser refused never became a request: hyper answered 400 or 431 and closed the connection.
+    if let Err(error) = ended
+        && error.is_parse()
+    {
+        record_broken_request(&shared, client, error.to_string()).await;
+    }
+}
+
+/// Drives a connection; when the sign is given, to the end of the request that it is in.
+async fn drain<S, B>(
+    connection: http1::UpgradeableConnection<TokioIo<TcpStream>, S>,
+    mut stop: Stop,
+) -> hyper::Result<()>
+where
+    S: HttpService<Incoming, ResBody = B, Error = Infallible>,
+    B: hyper::body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        ended = &mut connection => return ended,
+        () = stop.given() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+fn http_1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(BUFFER_LIMIT)
+        .max_headers(HEADERS_LIMIT);
+    builder
+}
+
+/// Accepts until the sign is given, then waits for the connections that are open.
+async fn accept<F, C>(listener: TcpListener, mut stop: Stop, serve: F)
+where
+    F: Fn(TcpStream, SocketAddr, Stop) -> C,
+    C: Future<Output = ()> + Send + 'static,
+{
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "a listener cannot be used"),
+    };
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.given() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, client)) => {
+                    // Without it small answers wait for an acknowledgement; a socket that refuses is served all the same.
+                    let _ = stream.set_nodelay(true);
+                    connections.spawn(serve(stream, client, stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+    drop(listener);
+    let rest = async { while connections.join_next().await.is_some() {} };
+    // What has not ended by then is cut off.
+    let _ = tokio::time::timeout(DRAIN, rest).await;
+}

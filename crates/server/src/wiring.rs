@@ -1,0 +1,163 @@
+//! Builds everything, once, top to bottom.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorward_control::administrators::Administrators;
+use doorward_control::keys::{EnsureKeysError, ensure_keys};
+use doorward_control::policies::Policies;
+use doorward_control::service_accounts::{KeyFileUrls, ServiceAccounts};
+use doorward_control::snapshots::{RefreshError, SnapshotPublisher};
+use doorward_control::tokens::{TokenConfig, TokenService};
+use doorward_core::clock::Clock;
+use doorward_core::entropy::Entropy;
+use doorward_core::grant::TokenHash;
+use doorward_core::resource::{Host, Project};
+use doorward_core::snapshot::SnapshotCell;
+use doorward_core::store::Store;
+use doorward_proxy::{Config as ProxyConfig, EmailClaim, Shared, Upstream};
+
+use crate::audit_log::{AuditLog, Writer};
+use crate::hosts::{Console, Services};
+
+/// The outside world, as it is given to the whole.
+#[derive(Clone)]
+pub struct Outside {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// What is set.
+pub struct StackConfig {
+    /// The one project.
+    pub project: Project,
+    /// `iss` of ID tokens.
+    pub issuer: String,
+    /// Our own origin, without a trailing slash.
+    pub api_url: String,
+    /// The hosts that are ours on the API's listener.
+    pub api_hosts: Vec<Host>,
+    /// Applications that are served, by name.
+    pub applications: HashMap<String, ServedApplication>,
+    /// What becomes of an ID token without `email`.
+    pub email_claim: EmailClaim,
+    /// The hash of the administration token.
+    pub admin_token: TokenHash,
+    /// How many events the record keeps.
+    pub keep_events: u64,
+}
+
+/// Where an application is seen, and where it is.
+pub struct ServedApplication {
+    /// Its hosts, with ports.
+    pub hosts: Vec<Host>,
+    /// Its address.
+    pub upstream: Arc<Upstream>,
+}
+
+/// Everything that serves.
+pub struct Stack {
+    /// The control plane, for the API's listener.
+    pub services: Arc<Services>,
+    /// The data plane, for the applications' listeners.
+    pub proxy: Arc<Shared>,
+    /// What is in force.
+    pub snapshots: Arc<SnapshotCell>,
+    /// The record's writer: to be awaited at the end, after the other two are gone.
+    pub writer: Writer,
+}
+
+/// Wires the whole on a store whose keys are in order ([`ensure_keys`]).
+///
+/// # Errors
+/// [`RefreshError`] if what is stored cannot be put in force.
+pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, RefreshError> {
+    let Outside { store, clock, entropy } = outside;
+    let surface = |host: &str| format!("{}/{host}", config.api_url);
+    let (hosts, upstreams) = config
+        .applications
+        .into_iter()
+        .map(|(name, served)| ((name.clone(), served.hosts), (name, served.upstream)))
+        .unzip();
+
+    let publisher = Arc::new(SnapshotPublisher::open(store.clone(), config.project, hosts).await?);
+    let snapshots = publisher.cell();
+    let (audit, writer) = AuditLog::start(store.clone(), config.keep_events);
+
+    let tokens = TokenService::new(
+        store.clone(),
+        snapshots.clone(),
+        audit.clone(),
+        entropy.clone(),
+        clock.clone(),
+        TokenConfig {
+            issuer: config.issuer.clone(),
+            token_urls: vec![
+                format!("{}/token", surface("oauth2.googleapis.com")),
+                format!("{}/oauth2/v4/token", surface("www.googleapis.com")),
+                format!("{}/o/oauth2/token", surface("accounts.google.com")),
+            ],
+        },
+    );
+    let key_file_urls = KeyFileUrls {
+        auth_uri: format!("{}/o/oauth2/auth", surface("accounts.google.com")),
+        token_uri: format!("{}/token", surface("oauth2.googleapis.com")),
+        provider_certs: format!("{}/oauth2/v1/certs", surface("www.googleapis.com")),
+        client_certs_base: format!("{}/robot/v1/metadata/x509", surface("www.googleapis.com")),
+    };
+    let service_accounts =
+        ServiceAccounts::new(store.clone(), publisher.clone(), entropy.clone(), clock.clone(), key_file_urls);
+    let services = Services {
+        issuer: config.issuer.clone(),
+        api_url: config.api_url.clone(),
+        api_hosts: config.api_hosts,
+        tokens,
+        service_accounts,
+        policies: Policies::new(store.clone(), publisher.clone()),
+        administrators: Administrators::new(config.admin_token, store.clone(), clock.clone()),
+        console: Console::new(snapshots.clone(), clock.clone()),
+        snapshots: snapshots.clone(),
+        audit: audit.clone(),
+        clock: clock.clone(),
+    };
+    let proxy = ProxyConfig {
+        issuer: config.issuer,
+        email_claim: config.email_claim,
+        public_scheme: "http",
+        accounts_base: surface("accounts.google.com"),
+        iap_base: surface("iap.googleapis.com"),
+        upstreams,
+    };
+    tokio::spawn(keep_keys_in_order(store, publisher, clock.clone(), entropy.clone()));
+    Ok(Stack {
+        services: Arc::new(services),
+        proxy: Arc::new(Shared::new(proxy, snapshots.clone(), audit, clock, entropy)),
+        snapshots,
+        writer,
+    })
+}
+
+/// Replaces keys that are due and forgets those that are spent, once a day.
+async fn keep_keys_in_order(
+    store: Arc<dyn Store>,
+    publisher: Arc<SnapshotPublisher>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) {
+    let mut days = tokio::time::interval(Duration::from_secs(24 * 3600));
+    days.tick().await; // The first tick is at once, and at start the keys are in order.
+    loop {
+        days.tick().await;
+        let ensured: Result<_, EnsureKeysError> = ensure_keys(&*store, &entropy, clock.now()).await;
+        if let Err(error) = ensured {
+            tracing::error!(%error, "keys could not be replaced; the old ones stay in use");
+        } else if let Err(error) = publisher.refresh().await {
+            tracing::error!(%error, "replaced keys could not be put in force; the old ones stay in use");
+        }
+    }
+}

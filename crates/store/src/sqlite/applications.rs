@@ -1,0 +1,31 @@
+use async_trait::async_trait;
+use doorward_core::resource::{Application, ClientId};
+use doorward_core::store::{ApplicationStore, StoreError};
+
+use super::{SqliteStore, failed};
+
+#[async_trait]
+impl ApplicationStore for SqliteStore {
+    async fn add_application(&self, application: &Application) -> Result<bool, StoreError> {
+        let added = sqlx::query(
+            "INSERT INTO application (name, service_id, client_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        )
+        .bind(&application.name)
+        .bind(&application.service_id)
+        .bind(&application.client_id.0)
+        .execute(&self.writer)
+        .await;
+        Ok(added.map_err(failed)?.rows_affected() == 1)
+    }
+
+    async fn applications(&self) -> Result<Vec<Application>, StoreError> {
+        let rows: Vec<(String, String, String)> =
+            sqlx::query_as("SELECT name, service_id, client_id FROM application ORDER BY name")
+                .fetch_all(&self.readers)
+                .await
+                .map_err(failed)?;
+        let application =
+            |(name, service_id, client_id)| Application { name, service_id, client_id: ClientId(client_id) };
+        Ok(rows.into_iter().map(application).collect())
+    }
+}

@@ -1,0 +1,88 @@
+use async_trait::async_trait;
+use doorward_core::policy::{Binding, Policy, PolicyEtag, Role};
+use doorward_core::store::{PolicyStore, StoreError};
+use serde::{Deserialize, Serialize};
+
+use super::{SqliteStore, failed, json};
+
+#[async_trait]
+impl PolicyStore for SqliteStore {
+    async fn policy(&self, resource_name: &str) -> Result<Policy, StoreError> {
+        let row: Option<(String, i64)> = sqlx::query_as("SELECT bindings, etag FROM policy WHERE resource = $1")
+            .bind(resource_name)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed)?;
+        row.map_or_else(|| Ok(Policy::default()), |(bindings, etag)| read_policy(&bindings, etag))
+    }
+
+    async fn policies(&self) -> Result<Vec<(String, Policy)>, StoreError> {
+        let rows: Vec<(String, String, i64)> =
+            sqlx::query_as("SELECT resource, bindings, etag FROM policy ORDER BY resource")
+                .fetch_all(&self.readers)
+                .await
+                .map_err(failed)?;
+        rows.into_iter().map(|(resource, bindings, etag)| Ok((resource, read_policy(&bindings, etag)?))).collect()
+    }
+
+    async fn replace_policy(
+        &self,
+        resource_name: &str,
+        bindings: &[Binding],
+        expected: Option<PolicyEtag>,
+    ) -> Result<Option<PolicyEtag>, StoreError> {
+        // Each is one statement that compares and sets.
+        let statement = match expected {
+            None => {
+                "INSERT INTO policy (resource, bindings, etag) VALUES ($1, $2, 1)
+                 ON CONFLICT (resource) DO UPDATE SET bindings = excluded.bindings, etag = policy.etag + 1
+                 RETURNING etag"
+            }
+            Some(PolicyEtag::UNWRITTEN) => {
+                "INSERT INTO policy (resource, bindings, etag) VALUES ($1, $2, 1) ON CONFLICT DO NOTHING
+                 RETURNING etag"
+            }
+            Some(_) => {
+                "UPDATE policy SET bindings = $2, etag = etag + 1 WHERE resource = $1 AND $3 = $3
+                 RETURNING etag"
+            }
+        };
+        let mut query = sqlx::query_scalar(statement).bind(resource_name).bind(write_bindings(bindings)?);
+        if let Some(etag) = expected.filter(|etag| *etag != PolicyEtag::UNWRITTEN) {
+            query = query.bind(etag.0);
+        }
+        // In a transaction, because a statement that returns a row has not yet committed when the row is there.
+        let mut change = self.begin().await?;
+        let etag: Option<i64> = query.fetch_optional(&mut *change).await.map_err(failed)?;
+        change.commit().await.map_err(failed)?;
+        Ok(etag.map(PolicyEtag))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BindingRecord {
+    role: String,
+    members: Vec<String>,
+}
+
+fn write_bindings(bindings: &[Binding]) -> Result<String, StoreError> {
+    let record = |binding: &Binding| BindingRecord {
+        role: binding.role.name().to_owned(),
+        members: binding.members.iter().map(ToString::to_string).collect(),
+    };
+    json(&bindings.iter().map(record).collect::<Vec<_>>())
+}
+
+/// One binding that cannot be read spoils the policy: what is shown to an administrator must be what is in force.
+fn read_policy(bindings: &str, etag: i64) -> Result<Policy, StoreError> {
+    let records: Vec<BindingRecord> =
+        serde_json::from_str(bindings).map_err(|_| StoreError::Damaged { what: "policy" })?;
+    let binding = |record: BindingRecord| {
+        let role = Role::from_name(&record.role).ok_or(StoreError::Damaged { what: "role of a policy" })?;
+        let members = record.members.iter().map(|member| member.parse()).collect::<Result<_, _>>();
+        Ok(Binding { role, members: members.map_err(|_| StoreError::Damaged { what: "member of a policy" })? })
+    };
+    let bindings = records.into_iter().map(binding).collect::<Result<_, StoreError>>()?;
+    Ok(Policy { bindings, etag: PolicyEtag(etag) })
+}

@@ -1,0 +1,179 @@
+//! The binary `doorward dev` in a directory of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Account, Finished, Process, Request, Response, authority};
+
+/// A command of the binary under test: `DOORWARD_BIN`, or the debug build beside the tests' own.
+pub fn doorward() -> Command {
+    let path = std::env::var_os("DOORWARD_BIN").map_or_else(|| build_dir().join("debug/doorward"), PathBuf::from);
+    assert!(path.is_file(), "{} is not there: run `cargo build`, or `cargo xtask test`", path.display());
+    Command::new(path)
+}
+
+/// The Python of the real-client scenarios.
+pub fn python() -> Command {
+    let path = build_dir().join("python/bin/python");
+    assert!(path.is_file(), "{} is not there: `cargo xtask test` makes it", path.display());
+    Command::new(path)
+}
+
+/// `target/`: a test's executable is `target/PROFILE/deps/NAME`.
+fn build_dir() -> PathBuf {
+    let this = std::env::current_exe().expect("a test knows its executable");
+    this.ancestors().nth(3).expect("a test's executable lies in target/PROFILE/deps").to_owned()
+}
+
+/// A running `doorward dev` on free ports. Killed when dropped.
+#[derive(Debug)]
+pub struct Dev {
+    process: Process,
+    dir: PathBuf,
+    owned: Option<TempDir>,
+    description: Value,
+}
+
+impl Dev {
+    /// Starts one in a new directory, with these flags besides.
+    pub fn start(flags: &[&str]) -> Self {
+        let owned = tempfile::tempdir().expect("a temporary directory");
+        // Not created yet, because what `dev` creates is looked at too.
+        let dir = owned.path().join("state");
+        Dev { owned: Some(owned), ..Self::start_in(&dir, flags) }
+    }
+
+    /// Starts one in `dir`.
+    pub fn start_in(dir: &Path, flags: &[&str]) -> Self {
+        Self::start_under(&[], dir, flags)
+    }
+
+    /// Starts one in `dir`, under another program such as `valgrind`.
+    pub fn start_under(wrapper: &[&str], dir: &Path, flags: &[&str]) -> Self {
+        let process = Process::start(&mut command_line(wrapper, dir, flags));
+        let Some(line) = process.next_line() else {
+            let Finished { code, stderr, .. } = process.finish();
+            panic!("doorward dev ended with {code:?}: {stderr}");
+        };
+        let description = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"));
+        Dev { process, dir: dir.to_owned(), owned: None, description }
+    }
+
+    /// Starts one in `dir` and waits for nothing: for cases that are refused.
+    pub fn launch(dir: &Path, flags: &[&str]) -> Process {
+        Process::start(&mut command_line(&[], dir, flags))
+    }
+
+    /// Ends it as `kill -9` does, and starts it again on the same directory.
+    pub fn restart(self, flags: &[&str]) -> Self {
+        let Dev { process, dir, owned, .. } = self;
+        process.kill();
+        Dev { owned, ..Self::start_in(&dir, flags) }
+    }
+
+    /// Sends a signal by its name and waits for the end.
+    pub fn stop(self, signal: &str) -> Finished {
+        self.process.signal(signal);
+        self.process.finish()
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// The process id of the server.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The state directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The line that it printed.
+    pub fn description(&self) -> &Value {
+        &self.description
+    }
+
+    /// A string of the description, by JSON pointer.
+    pub fn text(&self, pointer: &str) -> &str {
+        let value = self.description.pointer(pointer).and_then(Value::as_str);
+        value.unwrap_or_else(|| panic!("{pointer} in {}", self.description))
+    }
+
+    /// The URL of the protected application and a path.
+    pub fn app(&self, path: &str) -> String {
+        format!("{}{path}", self.text("/app/url"))
+    }
+
+    /// `ADDRESS:PORT` of the protected application.
+    pub fn app_authority(&self) -> &str {
+        authority(self.text("/app/url"))
+    }
+
+    /// Where a Google host's method is: `google("oauth2.googleapis.com/token")`.
+    pub fn google(&self, host_and_path: &str) -> String {
+        format!("{}/{host_and_path}", self.text("/api_url"))
+    }
+
+    /// A method of a Google API, as the administrator.
+    pub fn admin(&self, method: &str, host_and_path: &str, body: Option<&Value>) -> Request {
+        let url = self.google(host_and_path);
+        let request = match body {
+            Some(body) => Request::post(&url, "application/json", body.to_string().as_bytes()),
+            None => Request::new(method, &url),
+        };
+        request.bearer(self.text("/admin_token"))
+    }
+
+    /// `iap.googleapis.com/v1/RESOURCE:VERB`, as the administrator.
+    pub fn policy(&self, resource: &str, verb: &str, body: &Value) -> Response {
+        self.admin("POST", &format!("iap.googleapis.com/v1/{resource}:{verb}"), Some(body)).send()
+    }
+
+    /// A service account of the description, with its key.
+    pub fn account(&self, name: &str) -> Account {
+        let key_file = self.text(&format!("/service_accounts/{name}/key_file"));
+        Account::from_key_file(&std::fs::read(key_file).expect("the key file can be read"))
+    }
+
+    /// An ID token of a service account, for the application.
+    pub fn id_token(&self, account: &str) -> String {
+        self.account(account).id_token(self.text("/app/client_id"))
+    }
+
+    /// A subcommand that is told where this server's state is.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = doorward();
+        command.args(arguments).arg("--dir").arg(&self.dir);
+        command
+    }
+
+    /// Whether it still answers.
+    pub fn serves(&self) -> bool {
+        let discovery = self.google("accounts.google.com/.well-known/openid-configuration");
+        Request::get(&discovery).try_send().is_ok_and(|response| response.status == 200)
+    }
+}
+
+/// `doorward dev --json` on free ports, except where `flags` say otherwise.
+fn command_line(wrapper: &[&str], dir: &Path, flags: &[&str]) -> Command {
+    let mut command = doorward();
+    if let Some((program, arguments)) = wrapper.split_first() {
+        let binary = command.get_program().to_owned();
+        command = Command::new(program);
+        command.args(arguments).arg(binary);
+    }
+    command.args(["dev", "--json", "--dir"]).arg(dir).args(flags);
+    for listen in
+        ["--app-listen", "--other-app-listen", "--api-listen"].into_iter().filter(|flag| !flags.contains(flag))
+    {
+        command.args([listen, "127.0.0.1:0"]);
+    }
+    command
+}

@@ -1,0 +1,138 @@
+//! The record of decisions: who was let in by what, who was refused and why, and never a token.
+
+use doorward_tests::{Dev, Process, Request, run};
+use serde_json::Value;
+
+/// Reads records as they come, until there are `count` decisions.
+fn follow(process: &Process, count: usize) -> Vec<Value> {
+    let mut decisions = Vec::new();
+    while decisions.len() < count {
+        let line = process.next_line().expect("it goes on until it is stopped");
+        let record: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"));
+        if record["type"] == "decision" {
+            decisions.push(record);
+        }
+    }
+    decisions
+}
+
+#[test]
+fn a_decision_is_recorded_with_its_reason_and_without_its_token() {
+    let dev = Dev::start(&[]);
+    let (robot, stranger) = (dev.id_token("robot"), dev.id_token("stranger"));
+    let following = Process::start(&mut dev.command(&["decisions", "--json", "--follow", "--limit", "1000"]));
+    let ask = |path: &str, token: Option<&str>| {
+        let request = Request::get(&dev.app(path)).header("Accept", "application/json");
+        if let Some(token) = token { request.bearer(token).send() } else { request.send() }
+    };
+    let answers = [
+        ask("/admitted?secret=query", Some(&robot)),
+        ask("/denied", Some(&stranger)),
+        ask("/nobody", None),
+        ask("/garbage", Some("garbage-token")),
+        ask("/a%2fb", Some(&robot)),
+    ];
+    let decisions = follow(&following, answers.len());
+    let member = |name: &str| format!("serviceAccount:{}", dev.text(&format!("/service_accounts/{name}/email")));
+    let (robot_member, stranger_member) = (member("robot"), member("stranger"));
+    // path, status, caller, reason
+    #[rustfmt::skip]
+    let rows = [
+        ("/admitted", 200, Some(&robot_member),    None),
+        ("/denied",   403, Some(&stranger_member), Some("permission_denied")),
+        ("/nobody",   401, None,                   Some("no_credential")),
+        ("/garbage",  401, None,                   Some("invalid_token")),
+        ("/a%2fb",    400, None,                   Some("bad_path")),
+    ];
+    for (((path, status, caller, reason), record), answer) in rows.into_iter().zip(&decisions).zip(&answers) {
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!((&record["path"], &record["status"]), (&path.into(), &status.into()), "{record}");
+        assert_eq!((&record["method"], &record["host"]), (&"GET".into(), &dev.app_authority().into()), "{record}");
+        assert_eq!(record["caller"].as_str(), caller.map(String::as_str), "{record}");
+        assert!(
+            record["time"].is_i64() && record["latency_micros"].is_u64() && record["sequence"].is_i64(),
+            "{record}"
+        );
+        assert!(record["client"].as_str().is_some_and(|client| client.starts_with("127.0.0.1:")), "{record}");
+        match reason {
+            None => {
+                assert_eq!(record["outcome"], "allowed", "{record}");
+                assert_eq!(record["binding_resource"], dev.text("/app/resource"), "{record}");
+                assert_eq!(record["role"], "roles/iap.httpsResourceAccessor", "{record}");
+                assert_eq!(record["member"], robot_member.as_str(), "{record}");
+                assert_eq!(record["resource"], dev.text("/app/resource"), "{record}");
+            }
+            Some(reason) => {
+                assert_eq!((&record["outcome"], &record["reason"]), (&"refused".into(), &reason.into()), "{record}");
+                assert_eq!(answer.reason(), Some(reason), "{path}");
+                assert_eq!(record["id"].as_str(), answer.header("x-doorward-decision-id"), "{path}");
+            }
+        }
+    }
+
+    // The same list, by the command, by the page for programs and by the one for people.
+    let listed = run(&mut dev.command(&["decisions", "--json", "--limit", "1000"]));
+    assert_eq!(listed.code, Some(0), "{}", listed.stderr);
+    let records: Vec<Value> = listed.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for decision in &decisions {
+        assert!(records.contains(decision), "{decision}");
+    }
+    let page = format!("{}/decisions", dev.text("/api_url"));
+    let admin = |url: &str| Request::get(url).bearer(dev.text("/admin_token")).send().expect(200).text();
+    let human = run(&mut dev.command(&["decisions", "--limit", "1000"]));
+    let everywhere = [listed.stdout, human.stdout, admin(&page), admin(&format!("{page}?format=json"))];
+    for text in everywhere {
+        assert!(text.contains("/admitted") && text.contains("permission_denied"), "{text}");
+        for secret in [&robot, &stranger, "garbage-token", "secret=query", "eyJ", dev.text("/admin_token")] {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+    }
+}
+
+#[test]
+fn a_token_that_google_would_refuse_is_noted() {
+    let dev = Dev::start(&[]);
+    let following = Process::start(&mut dev.command(&["decisions", "--json", "--follow"]));
+    // What a token without e-mail gets is shown where such tokens can be made; here the strict form refuses none with one.
+    let strict = Dev::start(&["--email-claim", "required"]);
+    Request::get(&strict.app("/")).bearer(&strict.id_token("robot")).send().expect(200);
+    Request::get(&dev.app("/")).bearer(&dev.id_token("robot")).send().expect(200);
+    assert_eq!(follow(&following, 1)[0].get("note"), None);
+}
+
+#[test]
+fn text_of_strangers_cannot_forge_a_line_of_the_record() {
+    let dev = Dev::start(&[]);
+    let following = Process::start(&mut dev.command(&["decisions", "--follow"]));
+    let hostile = "evil\u{1b}[2J.example";
+    let mut connection = doorward_tests::Connection::open(dev.app_authority());
+    connection.send(format!("GET /%0d%0aallow HTTP/1.1\r\nHost: {hostile}\r\nConnection: close\r\n\r\n").as_bytes());
+    assert!((400..500).contains(&connection.response().status));
+    Request::get(&dev.app("/after")).send().expect(302);
+    loop {
+        let line = following.next_line().expect("it goes on until it is stopped");
+        assert!(!line.contains('\u{1b}') && !line.starts_with("allow"), "{line:?}");
+        if line.contains("/after") {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_stop_loses_no_record() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dev = Dev::start_in(dir.path(), &[]);
+    for number in 0..50 {
+        Request::get(&dev.app(&format!("/{number}"))).send().expect(302);
+    }
+    assert_eq!(dev.stop("TERM").code, Some(0));
+    let dev = Dev::start_in(dir.path(), &[]);
+    let listed = run(&mut dev.command(&["decisions", "--json", "--limit", "1000"])).stdout;
+    let paths: Vec<Value> = listed
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .filter(|record| record["type"] == "decision")
+        .map(|record| record["path"].clone())
+        .collect();
+    assert_eq!(paths, (0..50).map(|number| format!("/{number}")).collect::<Vec<_>>());
+}

@@ -1,0 +1,396 @@
+//! `doorward dev` as a program meets it: its line, its directory, its refusals to start, its end.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use doorward_tests::{Connection, Dev, Finished, Process, Request, authority, doorward};
+use serde_json::Value;
+
+/// The names of an object's members.
+fn members(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap_or_else(|| panic!("{value} is an object")).keys().map(String::as_str).collect()
+}
+
+/// One line on standard error, nothing on standard output, exit code 1.
+fn refused(process: Process) -> String {
+    let Finished { code, stdout, stderr } = process.finish();
+    assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+    let line = stderr.strip_suffix('\n').unwrap_or_else(|| panic!("{stderr:?} is no line"));
+    assert!(!line.contains('\n') && line.starts_with("doorward: "), "{stderr}");
+    line.to_owned()
+}
+
+/// Every file of a directory with its bytes.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry")) {
+        if entry.file_type().expect("a type").is_dir() {
+            found.extend(files(&entry.path()));
+        } else {
+            found.insert(entry.path(), fs::read(entry.path()).expect("a file"));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_line_of_json_is_the_documented_interface_and_the_same_as_the_file() {
+    let dev = Dev::start(&[]);
+    let description = dev.description();
+    let file = fs::read(dev.dir().join("dev.json")).expect("dev.json");
+    assert_eq!(&serde_json::from_slice::<Value>(&file).expect("JSON"), description);
+
+    let app = ["audience", "backend_service", "client_id", "client_secret", "host", "resource", "url"];
+    let account = ["allowed", "email", "key_file", "unique_id"];
+    #[rustfmt::skip]
+    let shapes: [(&str, &[&str]); 12] = [
+        ("", &["admin_token", "api_url", "app", "ca_file", "metadata", "other_app", "project", "service_accounts", "users", "version"]),
+        ("/project",                    &["id", "number"]),
+        ("/app",                        &app),
+        ("/other_app",                  &app),
+        ("/service_accounts",           &["caller", "robot", "stranger", "target"]),
+        ("/service_accounts/robot",     &account),
+        ("/service_accounts/stranger",  &account),
+        ("/service_accounts/caller",    &account),
+        ("/service_accounts/target",    &account),
+        ("/users",                      &["alice@example.com", "bob@example.com"]),
+        ("/users/alice@example.com",    &["allowed", "password"]),
+        ("/users/bob@example.com",      &["allowed", "password"]),
+    ];
+    for (pointer, expected) in shapes {
+        assert_eq!(members(description.pointer(pointer).expect("a member")), expected, "{pointer}");
+    }
+    let allowed =
+        ["robot", "stranger", "caller", "target"].map(|name| &description["service_accounts"][name]["allowed"]);
+    assert_eq!(allowed, [true, false, false, true]);
+    let allowed = ["alice@example.com", "bob@example.com"].map(|email| &description["users"][email]["allowed"]);
+    assert_eq!(allowed, [true, false]);
+    assert_eq!(description["version"], 1);
+    for null in ["/ca_file", "/metadata", "/service_accounts/target/key_file"] {
+        assert_eq!(description.pointer(null), Some(&Value::Null), "{null}");
+    }
+
+    let number = dev.text("/project/number");
+    for name in ["app", "other_app"] {
+        let text = |member: &str| dev.text(&format!("/{name}/{member}"));
+        let id =
+            text("audience").strip_prefix(&format!("/projects/{number}/global/backendServices/")).expect("an audience");
+        assert!(!id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()), "{id}");
+        assert_eq!(text("resource"), format!("projects/{number}/iap_web/compute/services/{id}"));
+        let random = text("client_id").strip_prefix(&format!("{number}-"));
+        assert!(random.is_some_and(|rest| rest.ends_with(".apps.googleusercontent.com")), "{}", text("client_id"));
+        assert_eq!(text("url"), format!("http://{}", text("host")));
+        let known = ["127.0.0.1:", "localhost:"].iter().any(|host| text("host").starts_with(host));
+        assert!(known, "{}", text("host"));
+    }
+    assert!(number.bytes().all(|b| b.is_ascii_digit()), "{number}");
+    let Finished { stdout, .. } = dev.stop("TERM");
+    assert_eq!(stdout, "", "one line, and nothing else");
+}
+
+#[test]
+fn what_it_keeps_is_readable_by_its_owner_alone_and_stays_out_of_git() {
+    let dev = Dev::start(&[]);
+    let mode = |path: &Path| fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
+    assert_eq!(mode(dev.dir()), 0o700);
+    let ignore = fs::read_to_string(dev.dir().join(".gitignore")).expect("a .gitignore");
+    assert!(ignore.lines().any(|line| line == "*"), "{ignore}");
+    let files = files(dev.dir());
+    assert!(files.len() >= 5, "{:?}", files.keys());
+    for path in files.keys().filter(|path| !path.ends_with(".gitignore")) {
+        assert_eq!(mode(path), 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_key_file_is_googles_field_for_field() {
+    let dev = Dev::start(&[]);
+    let file = fs::read(dev.text("/service_accounts/robot/key_file")).expect("a key file");
+    let file: Value = serde_json::from_slice(&file).expect("JSON");
+    let mut expected = [
+        "type",
+        "project_id",
+        "private_key_id",
+        "private_key",
+        "client_email",
+        "client_id",
+        "auth_uri",
+        "token_uri",
+        "auth_provider_x509_cert_url",
+        "client_x509_cert_url",
+        "universe_domain",
+    ];
+    expected.sort_unstable();
+    assert_eq!(members(&file), expected);
+    assert_eq!((&file["type"], &file["universe_domain"]), (&"service_account".into(), &"googleapis.com".into()));
+    assert_eq!(file["client_email"], dev.text("/service_accounts/robot/email"));
+    assert_eq!(file["client_id"], dev.text("/service_accounts/robot/unique_id"));
+    assert_eq!(file["token_uri"], dev.google("oauth2.googleapis.com/token"));
+    let key = file["private_key"].as_str().expect("a key");
+    assert!(key.starts_with("-----BEGIN PRIVATE KEY-----\n") && key.ends_with("-----END PRIVATE KEY-----\n"), "{key}");
+}
+
+#[test]
+fn the_application_admits_who_is_said_to_be_allowed_and_the_other_one_nobody() {
+    let dev = Dev::start(&[]);
+    for (name, status) in [("robot", 200), ("stranger", 403), ("caller", 403)] {
+        assert_eq!(Request::get(&dev.app("/")).bearer(&dev.id_token(name)).send().status, status, "{name}");
+        let other = dev.account(name).id_token(dev.text("/other_app/client_id"));
+        let refused = Request::get(dev.text("/other_app/url")).bearer(&other).send();
+        assert_eq!((refused.status, refused.reason()), (403, Some("permission_denied")), "{name}");
+    }
+}
+
+#[test]
+fn started_again_on_its_directory_everything_issued_before_still_works() {
+    let dev = Dev::start(&[]);
+    let (robot, stranger) = (dev.id_token("robot"), dev.id_token("stranger"));
+    let member = format!("serviceAccount:{}", dev.text("/service_accounts/stranger/email"));
+    let resource = dev.text("/app/resource").to_owned();
+    let mut policy = dev.policy(&resource, "getIamPolicy", &serde_json::json!({})).expect(200).json();
+    policy["bindings"][0]["members"].as_array_mut().expect("members").push(member.into());
+    dev.policy(&resource, "setIamPolicy", &serde_json::json!({"policy": policy})).expect(200);
+    let before = dev.description().clone();
+    let jwks = |dev: &Dev| Request::get(&dev.google("www.googleapis.com/oauth2/v3/certs")).send().expect(200).json();
+    let keys = jwks(&dev);
+
+    let dev = dev.restart(&[]);
+    // The ports are others, and where they are told so is the description.
+    let mut after = dev.description().clone();
+    for (pointer, from) in [("/api_url", &before), ("/app/url", &before), ("/app/host", &before)] {
+        *after.pointer_mut(pointer).expect("a member") = from.pointer(pointer).expect("a member").clone();
+    }
+    for member in ["url", "host"] {
+        after["other_app"][member] = before["other_app"][member].clone();
+    }
+    assert_eq!(after, before);
+    assert_eq!(jwks(&dev), keys);
+    for old in [&robot, &stranger, &dev.id_token("robot")] {
+        Request::get(&dev.app("/")).bearer(old).send().expect(200);
+    }
+    // The key file of before names the port of before; it was written anew or is still right.
+    assert_eq!(dev.account("robot").token_uri, dev.google("oauth2.googleapis.com/token"));
+}
+
+#[test]
+fn a_directory_has_one_server_at_a_time() {
+    let dev = Dev::start(&[]);
+    let description = fs::read(dev.dir().join("dev.json")).expect("dev.json");
+    let line = refused(Dev::launch(dev.dir(), &[]));
+    assert!(line.contains(&dev.dir().display().to_string()), "{line}");
+    assert_eq!(fs::read(dev.dir().join("dev.json")).expect("dev.json"), description);
+    assert!(dev.serves());
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_and_nothing_is_left_behind() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    for flag in ["--app-listen", "--other-app-listen", "--api-listen"] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let line = refused(Dev::launch(dir.path(), &[flag, &address]));
+        assert!(line.contains(&address), "{line}");
+        assert!(!dir.path().join("dev.json").exists(), "a description of a server that is not there");
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("file");
+    fs::write(&file, "mine").expect("a file");
+    for path in [file.clone(), file.join("state")] {
+        let line = refused(Dev::launch(&path, &[]));
+        assert!(line.contains(&file.display().to_string()), "{line}");
+    }
+    assert_eq!(fs::read_to_string(&file).expect("the file"), "mine");
+}
+
+#[test]
+fn a_damaged_database_is_named_and_left_as_it_is() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let stopped = Dev::start_in(dir.path(), &[]).stop("TERM");
+    assert_eq!(stopped.code, Some(0), "{}", stopped.stderr);
+    let is_database = |(_, bytes): &(PathBuf, Vec<u8>)| bytes.starts_with(b"SQLite format 3\0");
+    let (path, good) = files(dir.path()).into_iter().find(is_database).expect("a database");
+    let garbage = vec![0x55; good.len()];
+    let first_page_good = [&good[..4096], &vec![0xff; good.len() - 4096][..]].concat();
+    for (name, damaged) in [("garbage", garbage), ("cut", good[..100].to_vec()), ("pages", first_page_good)] {
+        fs::write(&path, &damaged).expect("the database is written");
+        let before = files(dir.path());
+        let line = refused(Dev::launch(dir.path(), &[]));
+        assert!(line.contains(&path.display().to_string()), "{name}: {line}");
+        let mut after = files(dir.path());
+        // A lock may be there; what was there must be as it was.
+        after.retain(|path, _| before.contains_key(path));
+        assert!(after == before, "{name}: a file was changed");
+    }
+    fs::write(&path, good).expect("the database is written");
+    assert!(Dev::start_in(dir.path(), &[]).serves());
+}
+
+#[test]
+fn an_address_that_others_can_reach_needs_a_flag_and_makes_passwords_random() {
+    for flag in ["--app-listen", "--other-app-listen", "--api-listen"] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let line = refused(Dev::launch(dir.path(), &[flag, "0.0.0.0:0"]));
+        assert!(line.contains("--unsafe-listen") && line.contains("0.0.0.0"), "{line}");
+    }
+    let password = |dev: &Dev| dev.text("/users/alice@example.com/password").to_owned();
+    let safe = [Dev::start(&[]), Dev::start(&[])].map(|dev| password(&dev));
+    assert_eq!(safe[0], safe[1]);
+    let open = || Dev::start(&["--unsafe-listen", "--app-listen", "0.0.0.0:0"]);
+    let (first, second) = (open(), open());
+    assert!(password(&first) != password(&second) && password(&first) != safe[0]);
+    Request::get(&first.app("/")).bearer(&first.id_token("robot")).send().expect(200);
+}
+
+#[test]
+fn it_stops_cleanly_when_it_is_told_to_even_with_idle_and_half_connections() {
+    for signal in ["TERM", "INT"] {
+        let dev = Dev::start(&[]);
+        let mut idle = Connection::open(dev.app_authority());
+        idle.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", dev.app_authority()).as_bytes());
+        assert_eq!(idle.response().status, 302);
+        let mut half = Connection::open(authority(dev.text("/api_url")));
+        half.send(b"GET / HT");
+        let Finished { code, stderr, .. } = dev.stop(signal);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{signal}");
+    }
+}
+
+#[test]
+fn our_own_origin_answers_only_to_its_names_and_to_the_administrator() {
+    let dev = Dev::start(&[]);
+    let decisions = format!("{}/decisions?format=json", dev.text("/api_url"));
+    let api = authority(dev.text("/api_url"));
+    let (_, port) = api.split_once(':').expect("a port");
+    let token = dev.text("/admin_token");
+    let alias = format!("localhost:{port}");
+    #[rustfmt::skip]
+    let cases = [
+        (api,                        Some(token),     200),
+        (alias.as_str(),             Some(token),     200),
+        (api,                        None,            401),
+        (api,                        Some("wrong"),   401),
+        (api,                        Some(""),        401),
+        ("evil.example",             Some(token),     421),
+        ("evil.example",             None,            421),
+        ("127.0.0.1.evil.example",   Some(token),     421),
+    ];
+    for (host, token, status) in cases {
+        let request = Request::get(&decisions).header("Host", host);
+        let request = if let Some(token) = token { request.bearer(token) } else { request };
+        assert_eq!(request.send().status, status, "{host} {token:?}");
+    }
+    // A name of Google's is served by its name too, where that leads here.
+    let discovery = format!("{}/.well-known/openid-configuration", dev.text("/api_url"));
+    Request::get(&discovery).header("Host", "accounts.google.com").send().expect(200);
+    Request::get(&discovery).header("Host", "mail.google.com").send().expect(421);
+    // An administration method of Google's takes no caller without a token.
+    let accounts = dev.google(&format!("iam.googleapis.com/v1/projects/{}/serviceAccounts", dev.text("/project/id")));
+    assert_eq!(Request::get(&accounts).send().expect(401).json()["error"]["status"], "UNAUTHENTICATED");
+    let robot = dev.account("robot");
+    let access = robot.exchange(&robot.claims("scope", "https://www.googleapis.com/auth/cloud-platform")).json();
+    let access = access["access_token"].as_str().expect("an access token").to_owned();
+    let denied = Request::get(&accounts).bearer(&access).send();
+    assert!([401, 403].contains(&denied.status), "{} {}", denied.status, denied.text());
+}
+
+#[test]
+fn the_sign_in_address_answers_a_page_that_says_how_a_program_gets_in() {
+    let dev = Dev::start(&[]);
+    let redirect = Request::get(&dev.app("/page?a=b")).header("Accept", "text/html").send().expect(302);
+    let location = redirect.header("location").expect("a location");
+    let names: Vec<&str> = location.split(['?', '&']).skip(1).filter_map(|pair| pair.split('=').next()).collect();
+    let expected = [
+        "client_id",
+        "response_type",
+        "scope",
+        "redirect_uri",
+        "code_challenge",
+        "code_challenge_method",
+        "cred_ref",
+        "state",
+    ];
+    assert_eq!(names, expected);
+    let cookie = redirect.header("set-cookie").expect("the nonce cookie");
+    let (name, attributes) = cookie.split_once("=1; ").expect("its value is 1");
+    assert_eq!(name.strip_prefix("GCP_IAP_XSRF_NONCE_").map(str::len), Some(22), "{cookie}");
+    for attribute in ["expires=", "path=/", "Secure", "HttpOnly"] {
+        assert!(attributes.contains(attribute), "{cookie}");
+    }
+    let page = Request::get(location).header("Accept", "text/html").send().expect(501).text();
+    assert!(page.contains("doorward token"), "{page}");
+}
+
+#[test]
+fn what_a_person_reads_holds_no_secret() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut command = doorward();
+    command.args(["dev", "--dir"]).arg(dir.path());
+    for port in ["--app-listen", "--other-app-listen", "--api-listen"] {
+        command.args([port, "127.0.0.1:0"]);
+    }
+    let server = Process::start(&mut command);
+    let mut output = String::new();
+    while !output.contains("curl -H") {
+        output += &server.next_line().expect("a curl line before the end");
+        output.push('\n');
+    }
+    let file = fs::read(dir.path().join("dev.json")).expect("dev.json");
+    server.signal("TERM");
+    let Finished { code, stdout, stderr } = server.finish();
+    assert_eq!(code, Some(0), "{stderr}");
+    output += &stdout;
+    output += &stderr;
+    let description: Value = serde_json::from_slice(&file).expect("JSON");
+    let secrets = [
+        "/admin_token",
+        "/app/client_secret",
+        "/other_app/client_secret",
+        "/users/alice@example.com/password",
+        "/users/bob@example.com/password",
+    ];
+    for pointer in secrets {
+        let secret = description.pointer(pointer).and_then(Value::as_str).expect("a secret");
+        assert!(!secret.is_empty() && !output.contains(secret), "{pointer} in {output}");
+    }
+    assert!(!output.contains("eyJ") && !output.contains("PRIVATE KEY"), "{output}");
+    // What a person needs next is there.
+    for pointer in ["/app/url", "/service_accounts/robot/email"] {
+        let wanted = description.pointer(pointer).and_then(Value::as_str).expect("text");
+        assert!(output.contains(wanted), "{wanted} in {output}");
+    }
+    assert!(output.contains("/decisions"), "{output}");
+}
+
+#[test]
+fn the_printed_link_opens_the_decisions_once() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut command = doorward();
+    command.args(["dev", "--dir"]).arg(dir.path());
+    for port in ["--app-listen", "--other-app-listen", "--api-listen"] {
+        command.args([port, "127.0.0.1:0"]);
+    }
+    let server = Process::start(&mut command);
+    let link = loop {
+        let line = server.next_line().expect("a link before the end");
+        if let Some(at) = line.find("http://").filter(|_| line.contains("/decisions")) {
+            break line[at..].trim_end().to_owned();
+        }
+    };
+    let opened = Request::get(&link).send();
+    let cookie = opened.header("set-cookie").unwrap_or_else(|| panic!("{} {:?}", opened.status, opened.headers));
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite="), "{cookie}");
+    let cookie = cookie.split(';').next().expect("name and value").to_owned();
+    let page = format!("http://{}/decisions", authority(&link));
+    Request::get(&page).header("Cookie", &cookie).send().expect(200);
+    // The key was for one use, and the cookie is no key of another's.
+    let again = Request::get(&link).send();
+    assert!(again.status == 401 && again.header("set-cookie").is_none(), "{} {:?}", again.status, again.headers);
+    Request::get(&page).header("Cookie", &format!("{cookie}x")).send().expect(401);
+}
