@@ -42,7 +42,15 @@ impl Identity {
 }
 
 /// Identities that were signed less than a minute ago.
-pub(crate) struct Assertions(Cache<(u64, String, Option<UniqueId>), (Timestamp, Arc<Identity>)>);
+pub(crate) struct Assertions(Cache<AssertionKey, (Timestamp, Arc<Identity>)>);
+
+/// Everything that a signed header depends on: the snapshot with its keys and accounts, the application, and the caller.
+#[derive(PartialEq, Eq, Hash)]
+struct AssertionKey {
+    snapshot: u64,
+    audience: String,
+    caller: Option<UniqueId>,
+}
 
 impl Assertions {
     pub(crate) fn new() -> Self {
@@ -50,8 +58,7 @@ impl Assertions {
     }
 }
 
-/// Signs, or takes a signature of the last minute. The key of the cache is the snapshot (with its keys and accounts), the
-/// application's audience, and the caller.
+/// Signs, or takes a signature of the last minute.
 pub(crate) fn assert(
     assertions: &Assertions,
     permit: &Permit,
@@ -60,7 +67,7 @@ pub(crate) fn assert(
 ) -> Result<Arc<Identity>, Refusal> {
     let now = trace.now();
     let caller = permit.caller().map(|caller| caller.unique_id.clone());
-    let key = (snapshot.version, permit.resource().audience.clone(), caller);
+    let key = AssertionKey { snapshot: snapshot.version, audience: permit.resource().audience.clone(), caller };
     if let Some((signed, identity)) = assertions.0.get(&key)
         && signed <= now
         && now.since(signed) < REUSED_FOR
@@ -106,4 +113,74 @@ fn sign(keys: &KeyRing, permit: &Permit, now: Timestamp) -> Result<Identity, Key
 /// An e-mail address, an id and a JWS hold visible ASCII only, so this fails for nothing that was read by our parsers.
 fn header(text: &str) -> Result<HeaderValue, KeyError> {
     HeaderValue::from_str(text).map_err(|_| KeyError::Unusable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authenticate::Authenticated;
+    use crate::authorize::authorize;
+    use crate::testing::{TestWorld, claims_of, shared, trace};
+
+    /// The claims and the names of the headers that an application gets for a caller.
+    fn signed_for(world: &TestWorld, authenticated: Authenticated) -> (Value, Vec<String>) {
+        let shared = shared(world);
+        let mut trace = trace(&shared);
+        let resource = world.resource();
+        let permit = authorize(authenticated, resource, &world.snapshot, &mut trace).unwrap();
+        let identity = assert(&shared.assertions, &permit, &world.snapshot, &trace).unwrap();
+        let again = assert(&shared.assertions, &permit, &world.snapshot, &trace).unwrap();
+        assert!(Arc::ptr_eq(&identity, &again), "a signature serves a minute");
+        let mut headers = HeaderMap::new();
+        identity.add_to(&mut headers);
+        let mut names: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        names.retain(|header| !header.starts_with("x-goog-iap-jwt-assertion: "));
+        names.sort_unstable();
+        let token = headers[IAP_JWT_ASSERTION].to_str().unwrap();
+        (Value::Object(claims_of(&world.snapshot, KeyPurpose::Assertion, token)), names)
+    }
+
+    #[test]
+    fn the_signed_header_says_of_each_kind_of_caller_what_google_says() {
+        let world = TestWorld::new(&["allUsers"]);
+        let common = |mut extra: Value| {
+            let own = serde_json::json!({
+                "iss": "https://cloud.google.com/iap",
+                "aud": "/projects/123/global/backendServices/777",
+                "azp": "/projects/123/global/backendServices/777",
+                "iat": 1_800_000_000, "exp": 1_800_000_600,
+                "identity_source": "GOOGLE",
+            });
+            extra.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+            extra
+        };
+        #[rustfmt::skip]
+        let cases = [
+            (
+                Authenticated::Caller(Arc::new(world.robot())),
+                serde_json::json!({"sub": "accounts.google.com:1001", "email": "robot@p.iam.gserviceaccount.com"}),
+                vec![
+                    "x-goog-authenticated-user-email: accounts.google.com:robot@p.iam.gserviceaccount.com".to_owned(),
+                    "x-goog-authenticated-user-id: accounts.google.com:1001".to_owned(),
+                ],
+            ),
+            (
+                Authenticated::Caller(Arc::new(world.alice())),
+                serde_json::json!({"sub": "accounts.google.com:2001", "email": "alice@example.com", "hd": "example.com"}),
+                vec![
+                    "x-goog-authenticated-user-email: accounts.google.com:alice@example.com".to_owned(),
+                    "x-goog-authenticated-user-id: accounts.google.com:2001".to_owned(),
+                ],
+            ),
+            (
+                Authenticated::Nobody { invalid_proxy_authorization: false },
+                serde_json::json!({}),
+                vec![],
+            ),
+        ];
+        for (authenticated, extra, headers) in cases {
+            assert_eq!(signed_for(&world, authenticated), (common(extra), headers));
+        }
+    }
 }

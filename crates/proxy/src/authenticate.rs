@@ -328,3 +328,178 @@ fn from_jws(error: JwsError, token: &str) -> TokenError {
 fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{CLIENT_ID, ISSUER, NOW, TestWorld};
+    use doorward_wire::jose::{decode_base64url, encode_base64url};
+    use serde_json::json;
+
+    fn authenticator(email_claim: EmailClaim) -> Authenticator {
+        Authenticator::new(ISSUER.to_owned(), email_claim)
+    }
+
+    fn good_claims() -> Value {
+        json!({
+            "iss": ISSUER, "aud": CLIENT_ID, "azp": "robot@p.iam.gserviceaccount.com", "sub": "1001",
+            "email": "robot@p.iam.gserviceaccount.com", "email_verified": true, "iat": NOW - 10, "exp": NOW + 3590,
+        })
+    }
+
+    /// The good claims with some of them set, or removed where the value is null.
+    fn claims(changes: Value) -> Value {
+        let mut claims = good_claims();
+        for (name, value) in changes.as_object().unwrap() {
+            match value {
+                Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
+                value => claims[name] = value.clone(),
+            }
+        }
+        claims
+    }
+
+    fn verdict(world: &TestWorld, email_claim: EmailClaim, token: &str) -> Result<String, TokenError> {
+        let verified =
+            authenticator(email_claim).verify(token, &world.resource(), &world.snapshot, Timestamp::from_seconds(NOW));
+        verified.map(|caller| caller.member())
+    }
+
+    #[test]
+    fn a_token_is_accepted_only_if_every_claim_holds() {
+        use TokenError as E;
+        let world = TestWorld::new(&[]);
+        let robot = || Ok("serviceAccount:robot@p.iam.gserviceaccount.com".to_owned());
+        #[rustfmt::skip]
+        let cases = [
+            (json!({}),                                                   robot()),
+            (json!({"email": "ROBOT@p.iam.gserviceaccount.com"}),         robot()),
+            (json!({"email": null, "email_verified": null}),              robot()),
+            (json!({"sub": "2001", "email": "alice@example.com"}),        Ok("user:alice@example.com".to_owned())),
+            (json!({"iat": NOW + 30, "exp": NOW + 3630}),                 robot()),
+            (json!({"iat": NOW - 3629, "exp": NOW - 29}),                 robot()),
+            (json!({"iat": NOW + 31, "exp": NOW + 3631}),                 Err(E::NotYetValid(NOW + 31))),
+            (json!({"iat": NOW - 3630, "exp": NOW - 30}),                 Err(E::Expired(NOW - 30))),
+            (json!({"exp": NOW + 10 * 365 * 86_400}),                     Err(E::Claims)),
+            (json!({"exp": null}),                                        Err(E::Claims)),
+            (json!({"iat": null}),                                        Err(E::Claims)),
+            (json!({"exp": "1800003590"}),                                Err(E::Claims)),
+            (json!({"iss": "https://accounts.google.com.evil.test"}),     Err(E::Claims)),
+            (json!({"iss": null}),                                        Err(E::Claims)),
+            (json!({"aud": "other.apps.googleusercontent.com"}),          Err(E::Audience("other.apps.googleusercontent.com".into()))),
+            (json!({"aud": [CLIENT_ID]}),                                 Err(E::Claims)),
+            (json!({"aud": null}),                                        Err(E::Claims)),
+            (json!({"sub": "9999"}),                                      Err(E::Claims)),
+            (json!({"sub": null}),                                        Err(E::Claims)),
+            (json!({"sub": 1001}),                                        Err(E::Claims)),
+            (json!({"sub": "1002", "email": "retired@p.iam.gserviceaccount.com"}), Err(E::Claims)),
+            (json!({"email": "alice@example.com"}),                       Err(E::Claims)),
+            (json!({"email": 7}),                                         Err(E::EmailMissing)),
+            (json!({"email_verified": false}),                            Err(E::Claims)),
+        ];
+        for (changes, expected) in cases {
+            let token = world.sign(KeyPurpose::IdToken, &claims(changes.clone()));
+            assert_eq!(verdict(&world, EmailClaim::Optional, &token), expected, "{changes}");
+        }
+    }
+
+    #[test]
+    fn a_token_without_email_is_googles_refusal_where_the_claim_is_required_and_a_note_where_not() {
+        let world = TestWorld::new(&[]);
+        let token = world.sign(KeyPurpose::IdToken, &claims(json!({"email": null})));
+        assert_eq!(verdict(&world, EmailClaim::Required, &token), Err(TokenError::EmailMissing));
+        let caller = authenticator(EmailClaim::Optional)
+            .verify(&token, &world.resource(), &world.snapshot, Timestamp::from_seconds(NOW))
+            .unwrap();
+        assert!(caller.note.is_some_and(|note| note.contains("Google's IAP would refuse")));
+    }
+
+    #[test]
+    fn a_token_of_another_kind_or_another_spelling_is_refused() {
+        use TokenError as E;
+        let world = TestWorld::new(&[]);
+        let good = world.sign(KeyPurpose::IdToken, &good_claims());
+        let [header, payload, signature] = good.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
+        let part = |value: &Value| encode_base64url(value.to_string().as_bytes());
+        let kid = world.snapshot.keys.published(KeyPurpose::IdToken, Timestamp::from_seconds(NOW))[0].clone();
+        let with_header = |header: Value| format!("{}.{payload}.{signature}", part(&header));
+        let key = |name: &str| json!({"alg": "RS256", "kid": kid.kid, name: kid});
+        let own_words = |claims: Value| format!("{header}.{}.{signature}", part(&claims));
+        let twice = format!("{header}.{}.{signature}", encode_base64url(br#"{"aud":"a","aud":"b"}"#));
+        let hmac = {
+            let input = format!("{}.{payload}", part(&json!({"alg": "HS256", "kid": kid.kid})));
+            let secret = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, kid.n.as_deref().unwrap().as_bytes());
+            format!("{input}.{}", encode_base64url(aws_lc_rs::hmac::sign(&secret, input.as_bytes()).as_ref()))
+        };
+        let unused_bits = {
+            // The last character of a 256-byte signature carries four bits that nothing uses.
+            let (rest, last) = signature.split_at(signature.len() - 1);
+            let next = char::from(last.as_bytes()[0] + 1);
+            assert!(decode_base64url(signature).is_some());
+            format!("{header}.{payload}.{rest}{next}")
+        };
+        let assertion = world.sign(KeyPurpose::Assertion, &claims(json!({"iss": "https://cloud.google.com/iap"})));
+        let es256 = world.sign(KeyPurpose::Assertion, &good_claims());
+        let self_signed = format!(
+            "{}.{}.{signature}",
+            part(&json!({"alg": "RS256", "kid": "0123"})),
+            part(&json!({"iss": "r@p.iam.gserviceaccount.com", "sub": "r@p.iam.gserviceaccount.com"})),
+        );
+        #[rustfmt::skip]
+        let cases = [
+            ("alg none",             format!("{}.{payload}.", part(&json!({"alg": "none"}))),      E::Algorithm),
+            ("alg none, signed",     with_header(json!({"alg": "none", "kid": kid.kid})),          E::Algorithm),
+            ("alg nOnE",             with_header(json!({"alg": "nOnE", "kid": kid.kid})),          E::Algorithm),
+            ("alg missing",          with_header(json!({"kid": kid.kid})),                         E::Algorithm),
+            ("alg null",             with_header(json!({"alg": null, "kid": kid.kid})),            E::Algorithm),
+            ("HS256 by public key",  hmac,                                                         E::Algorithm),
+            ("RS512",                with_header(json!({"alg": "RS512", "kid": kid.kid})),         E::Algorithm),
+            ("ES256, own key",       es256,                                                        E::Algorithm),
+            ("signed header",        assertion,                                                    E::Assertion),
+            ("jwk",                  with_header(key("jwk")),                                      E::Signature),
+            ("jku",                  with_header(key("jku")),                                      E::Signature),
+            ("x5c",                  with_header(key("x5c")),                                      E::Signature),
+            ("crit",                 with_header(key("crit")),                                     E::Signature),
+            ("b64",                  with_header(json!({"alg": "RS256", "kid": kid.kid, "b64": false})), E::Signature),
+            ("kid missing",          with_header(json!({"alg": "RS256"})),                         E::Signature),
+            ("kid unknown",          with_header(json!({"alg": "RS256", "kid": "../../etc/passwd"})), E::Signature),
+            ("kid number",           with_header(json!({"alg": "RS256", "kid": 1})),               E::Signature),
+            ("kid long",             with_header(json!({"alg": "RS256", "kid": "k".repeat(5000)})), E::Signature),
+            ("other claims",         own_words(claims(json!({"sub": "2001"}))),                    E::Signature),
+            ("duplicate claims",     twice,                                                        E::NotAJwt),
+            ("self-signed",          self_signed,                                                  E::SelfSigned),
+            ("padding",              format!("{good}="),                                           E::NotAJwt),
+            ("unused bits",          unused_bits,                                                  E::NotAJwt),
+            ("five parts",           format!("{good}.a.b"),                                        E::NotAJwt),
+            ("two parts",            format!("{header}.{payload}"),                                E::NotAJwt),
+            ("garbage",              "garbage".into(),                                             E::NotAJwt),
+            ("null",                 "null".into(),                                                E::NotAJwt),
+            ("access token",         "doorward_at_x".into(),                                       E::AccessToken),
+            ("Google's access token", "ya29.c.b0Aaek".into(),                                      E::AccessToken),
+            ("16 KiB",               "a".repeat(16 * 1024),                                        E::TooLarge),
+        ];
+        for (name, token, expected) in cases {
+            assert_eq!(verdict(&world, EmailClaim::Optional, &token), Err(expected), "{name}");
+        }
+        assert!(verdict(&world, EmailClaim::Optional, &good).is_ok());
+    }
+
+    #[test]
+    fn a_remembered_token_ends_with_its_time_its_account_and_its_snapshot() {
+        let world = TestWorld::new(&[]);
+        let token = world.sign(KeyPurpose::IdToken, &good_claims());
+        let authenticator = authenticator(EmailClaim::Optional);
+        let at = |world: &TestWorld, now: i64| {
+            authenticator.verify(&token, &world.resource(), &world.snapshot, Timestamp::from_seconds(now)).map(drop)
+        };
+        assert_eq!(at(&world, NOW), Ok(()));
+        assert_eq!(at(&world, NOW + 3590 + 29), Ok(()));
+        assert_eq!(at(&world, NOW + 3590 + 30), Err(TokenError::Expired(NOW + 3590)));
+        // Another world of the same version cannot exist in one process; one of a later version has other keys here.
+        let mut later = TestWorld::new(&[]);
+        if let Some(snapshot) = Arc::get_mut(&mut later.snapshot) {
+            snapshot.version = 2;
+        }
+        assert_eq!(at(&later, NOW), Err(TokenError::Signature));
+    }
+}

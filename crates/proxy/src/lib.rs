@@ -14,6 +14,8 @@ mod refusal;
 mod resolve;
 mod sanitize;
 mod sign_in;
+#[cfg(test)]
+mod testing;
 
 pub use authenticate::EmailClaim;
 pub use body::ProxyBody;

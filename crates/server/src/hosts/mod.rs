@@ -43,7 +43,7 @@ use crate::pages;
 const BODY_LIMIT: usize = 1024 * 1024;
 
 /// Every Google host that is served, with its routes.
-const HOSTS: [(&str, fn() -> Routes); 6] = [
+const HOSTS: [(&str, RouterOf); 6] = [
     ("accounts.google.com", accounts_google_com::router),
     ("iam.googleapis.com", iam_googleapis_com::router),
     ("iap.googleapis.com", iap_googleapis_com::router),
@@ -53,6 +53,7 @@ const HOSTS: [(&str, fn() -> Routes); 6] = [
 ];
 
 type Routes = Router<Arc<Services>>;
+type RouterOf = fn() -> Routes;
 
 /// What handlers call.
 pub struct Services {

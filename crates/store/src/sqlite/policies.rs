@@ -43,7 +43,7 @@ impl PolicyStore for SqliteStore {
                  RETURNING etag"
             }
             Some(_) => {
-                "UPDATE policy SET bindings = $2, etag = etag + 1 WHERE resource = $1 AND $3 = $3
+                "UPDATE policy SET bindings = $2, etag = etag + 1 WHERE resource = $1 AND etag = $3
                  RETURNING etag"
             }
         };
