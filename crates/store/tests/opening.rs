@@ -44,7 +44,7 @@ async fn expect_everything(store: &SqliteStore) {
     let events = store.events_after(0, 9).await.unwrap();
     assert_eq!(
         events.iter().map(|stored| (stored.sequence, stored.event.clone())).collect::<Vec<_>>(),
-        [(2, refused("c"))]
+        [(3, refused("c"))]
     );
 }
 

@@ -69,7 +69,7 @@ impl ServiceAccountStore for SqliteStore {
     async fn service_accounts(&self, after: Option<&Email>, limit: u32) -> Result<Vec<ServiceAccount>, StoreError> {
         let rows = sqlx::query_as(
             "SELECT unique_id, email, display_name, description, disabled FROM service_account
-             WHERE email >= $1 ORDER BY email LIMIT $2",
+             WHERE email > $1 ORDER BY email LIMIT $2",
         )
         // No address is empty: all come after it.
         .bind(after.map_or("", Email::as_str))
