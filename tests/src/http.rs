@@ -157,7 +157,7 @@ impl Connection {
 
     /// The next answer to a request that was not `HEAD`.
     pub fn response(&mut self) -> Response {
-        self.try_response(false).expect("an answer")
+        self.next_response().expect("an answer before the server closes")
     }
 
     /// Every answer until the server closes.
@@ -172,7 +172,7 @@ impl Connection {
     fn next_response(&mut self) -> Option<Response> {
         match self.0.fill_buf() {
             Ok([]) => None,
-            Ok(_) => self.try_response(false).ok(),
+            Ok(_) => Some(self.try_response(false).expect("an answer is of HTTP/1.1 and whole")),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
             Err(error) => panic!("the server neither answers nor closes: {error}"),
         }

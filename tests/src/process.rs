@@ -64,6 +64,11 @@ impl Process {
 
     /// The next line of standard output, without its end; `None` when the program closed it.
     pub fn next_line(&self) -> Option<String> {
+        self.next_piece().map(|piece| piece.strip_suffix('\n').map(str::to_owned).unwrap_or(piece))
+    }
+
+    /// The next line with its end, or what stands after the last.
+    fn next_piece(&self) -> Option<String> {
         match self.stdout.recv_timeout(PATIENCE) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
@@ -81,9 +86,8 @@ impl Process {
     /// Waits for the end of the program.
     pub fn finish(mut self) -> Finished {
         let mut stdout = String::new();
-        while let Some(line) = self.next_line() {
-            stdout += &line;
-            stdout.push('\n');
+        while let Some(piece) = self.next_piece() {
+            stdout += &piece;
         }
         let stderr = self.stderr.recv_timeout(PATIENCE).expect("the program closes standard error");
         let status = self.child.wait().expect("the program can be waited for");
@@ -110,10 +114,13 @@ impl Drop for Process {
 }
 
 fn send_lines(from: impl Read, to: &Sender<String>) {
-    for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+    let mut reader = BufReader::new(from);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
         if to.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
             return;
         }
+        line.clear();
     }
 }
 

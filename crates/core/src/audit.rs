@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 pub enum Reason {
     /// The bytes were not an HTTP request that we forward: broken framing, a forbidden field or method.
     BadRequest,
-    /// A header field was repeated where only one may stand.
+    /// The name or the value of a header field has a byte that may not stand there.
     BadHeaderValue,
     /// No `Host`, several, or one that is not a host.
     BadHost,
@@ -46,11 +46,13 @@ pub enum Reason {
     CannotSign,
     /// The application could not be reached or did not answer.
     UpstreamFailed,
+    /// The record of decisions cannot be written, so nothing is let through.
+    CannotRecord,
 }
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 18] = [
+    pub const ALL: [Reason; 19] = [
         Reason::BadRequest,
         Reason::BadHeaderValue,
         Reason::BadHost,
@@ -69,6 +71,7 @@ impl Reason {
         Reason::PermissionDenied,
         Reason::CannotSign,
         Reason::UpstreamFailed,
+        Reason::CannotRecord,
     ];
 
     /// The code on the wire.
@@ -92,6 +95,7 @@ impl Reason {
             Reason::PermissionDenied => "permission_denied",
             Reason::CannotSign => "cannot_sign",
             Reason::UpstreamFailed => "upstream_failed",
+            Reason::CannotRecord => "cannot_record",
         }
     }
 }
@@ -194,6 +198,9 @@ pub trait AuditSink: Send + Sync {
     /// # Errors
     /// [`AuditClosed`] if the record can no longer be written: the caller must not answer with success.
     async fn record(&self, event: AuditEvent) -> Result<(), AuditClosed>;
+
+    /// Whether events are taken at this moment. To be asked before something is done that could not be undone.
+    fn is_open(&self) -> bool;
 }
 
 /// The record can no longer be written.
@@ -217,6 +224,10 @@ impl AuditSink for RecordedEvents {
     async fn record(&self, event: AuditEvent) -> Result<(), AuditClosed> {
         self.0.lock().map_err(|_| AuditClosed)?.push(event);
         Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        true
     }
 }
 

@@ -14,6 +14,12 @@ use crate::commands::Cli;
 use crate::output::{PrintError, printable};
 
 fn main() -> ExitCode {
+    // What a person must know of failures that are ours; standard output belongs to what was asked for.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         // The reader has what it wanted: `doorward decisions | head` did not fail.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use doorward_core::clock::{Clock, Timestamp};
 use doorward_wire::headers::{DOORWARD_DECISION_ID, DOORWARD_FIX, DOORWARD_REASON, IAP_GENERATED_RESPONSE};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -169,6 +169,8 @@ pub(crate) async fn forward(
         return bridge(response, upgrade);
     }
     clean_answer(response.headers_mut());
+    // The version is of the hop, and an application that speaks 1.0 must not make the client's connection one of 1.0.
+    *response.version_mut() = Version::HTTP_11;
     let lease = Lease { pool: pool.clone(), clock: shared.clock.clone(), application: application.clone(), sender };
     Ok(response.map(|body| ProxyBody::Application(ApplicationBody::new(body, lease))))
 }

@@ -17,7 +17,7 @@ use crate::authenticate::{Authenticator, EmailClaim, authenticate};
 use crate::authorize::authorize;
 use crate::body::ProxyBody;
 use crate::forward::{Pool, Upstream, forward};
-use crate::record::Trace;
+use crate::record::{Trace, ensure_recordable};
 use crate::refusal::Refusal;
 use crate::resolve::resolve;
 use crate::sanitize::sanitize;
@@ -86,16 +86,13 @@ impl Proxy {
         // (RFC 9112 section 6.1), and whatever was smuggled behind it is never read.
         let last_of_connection = request.headers().contains_key(http::header::TRANSFER_ENCODING);
         let answered = self.stages(request, &snapshot, &mut trace).await;
-        let mut response = match answered {
-            Ok(response) => response,
-            Err(refusal) => {
-                let sign_in = SignIn { config: &shared.config, keys: &snapshot.keys, entropy: &*shared.entropy };
-                refusal.into_response(&mut trace, &sign_in)
-            }
-        };
-        if trace.record(response.status()).await.is_err() {
-            // Fail closed: what cannot be recorded is not answered.
-            response = Refusal::unrecorded_response();
+        let let_through = answered.is_ok();
+        let sign_in = SignIn { config: &shared.config, keys: &snapshot.keys, entropy: &*shared.entropy };
+        let mut response = answered.unwrap_or_else(|refusal| refusal.into_response(&mut trace, &sign_in));
+        let recorded = trace.record(response.status()).await;
+        if recorded.is_err() && let_through {
+            // Fail closed: an answer that is not recorded is not given.
+            response = Refusal::CannotRecord.into_response(&mut trace, &sign_in);
         }
         if last_of_connection {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -115,6 +112,7 @@ impl Proxy {
         let caller = authenticate(&shared.authenticator, &request, &resource, snapshot, trace)?;
         let permit = authorize(caller, resource, snapshot, trace)?;
         let identity = assert(&shared.assertions, &permit, snapshot, trace)?;
+        ensure_recordable(&*shared.audit)?;
         forward(shared, &self.pool, request, permit, identity, trace).await
         // The seventh stage, the record, is made by `handle`, because a refusal at any stage is recorded too.
     }

@@ -3,12 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use doorward_core::audit::{AuditClosed, AuditEvent, Decision, Outcome, Reason, escaped};
+use doorward_core::audit::{AuditClosed, AuditEvent, AuditSink, Decision, Outcome, Reason, escaped};
 use doorward_core::clock::Timestamp;
 use doorward_core::entropy::random_base64url;
 use http::{Request, StatusCode};
 
 use crate::pipeline::Shared;
+use crate::refusal::Refusal;
 use crate::sign_in::wants_page;
 
 /// What is known of a request so far. The stages fill it in; it is recorded exactly once.
@@ -131,19 +132,31 @@ impl Drop for Trace {
     }
 }
 
+/// Refuses while the record cannot be written, before anything is forwarded.
+pub(crate) fn ensure_recordable(audit: &dyn AuditSink) -> Result<(), Refusal> {
+    if audit.is_open() { Ok(()) } else { Err(Refusal::CannotRecord) }
+}
+
 /// Records bytes that never became a request: the parser answered 400 or 431 and closed the connection.
-pub async fn record_broken_request(shared: &Shared, client: SocketAddr, detail: String) {
+pub async fn record_broken_request(shared: &Shared, client: SocketAddr, error: &hyper::Error) {
+    let detail = error.to_string();
+    // The parser's kinds are not public; its words are.
+    let reason = if detail.contains("header") { Reason::BadHeaderValue } else { Reason::BadRequest };
+    let status = match error.is_parse_too_large() {
+        true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        false => StatusCode::BAD_REQUEST,
+    };
     let decision = Decision {
         id: random_base64url(&*shared.entropy, 16).unwrap_or_default(),
         time: shared.clock.now(),
         resource: None,
         caller: None,
-        outcome: Outcome::Refused { reason: Reason::BadRequest, detail },
+        outcome: Outcome::Refused { reason, detail },
         note: None,
         method: String::new(),
         host: String::new(),
         path: String::new(),
-        status: StatusCode::BAD_REQUEST.as_u16(),
+        status: status.as_u16(),
         latency_micros: 0,
         client: client.ip().to_string(),
     };

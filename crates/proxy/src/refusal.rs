@@ -38,6 +38,8 @@ pub(crate) enum Refusal {
     CannotSign(KeyError),
     #[error(transparent)]
     Upstream(#[from] UpstreamFailure),
+    #[error("the record of decisions cannot be written")]
+    CannotRecord,
 }
 
 /// Why a request is not one that two readers must read alike.
@@ -120,15 +122,6 @@ impl Refusal {
         response
     }
 
-    /// The answer when the decision could not be recorded: nothing is let through unseen.
-    pub(crate) fn unrecorded_response() -> Response<ProxyBody> {
-        let mut response =
-            Response::new(ProxyBody::text("The decision could not be recorded, so it was not carried out."));
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        response.headers_mut().insert(IAP_GENERATED_RESPONSE, HeaderValue::from_static("true"));
-        response
-    }
-
     /// Status, code, Google's sentence, and what to do: the whole mapping.
     fn told(&self) -> Told {
         use Refusal as R;
@@ -182,6 +175,12 @@ impl Refusal {
                 Reason::CannotSign,
                 "The request could not be signed for the application.",
                 "Tell the operator; the decision id leads to the cause.",
+            ),
+            R::CannotRecord => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Reason::CannotRecord,
+                "Decisions cannot be recorded, so no request is let through.",
+                "Try again later; the operator finds the cause in the server's log.",
             ),
             R::Upstream(failure) => {
                 let status = match failure {

@@ -10,6 +10,8 @@ use doorward_core::store::{AuditStore, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::errors::Chain;
+
 /// Events that may wait to be written. When as many wait, whoever brings another one waits too.
 const QUEUE: usize = 8192;
 /// How long events are gathered before they are written together: what a killed process loses at most, besides the write
@@ -17,6 +19,9 @@ const QUEUE: usize = 8192;
 const GATHER: Duration = Duration::from_millis(100);
 /// How long after a failed write the same events are tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often a write is tried when the process ends.
+const LAST_ATTEMPTS: u32 = 3;
 
 enum Message {
     Event(Box<AuditEvent>),
@@ -89,10 +94,14 @@ impl AuditLog {
 impl AuditSink for AuditLog {
     async fn record(&self, event: AuditEvent) -> Result<(), AuditClosed> {
         // While the store fails, nothing new is let through: it could not be recorded. What was taken is kept and tried again.
-        if self.failing.load(Ordering::Relaxed) {
+        if !self.is_open() {
             return Err(AuditClosed);
         }
         self.queue.send(Message::Event(Box::new(event))).await.map_err(|_| AuditClosed)
+    }
+
+    fn is_open(&self) -> bool {
+        !self.failing.load(Ordering::Relaxed)
     }
 }
 
@@ -118,10 +127,17 @@ async fn write_batches(
                 },
             }
         }
+        let mut attempts = 1;
         while let Err(error) = store.append(&events, keep).await {
             if !failing.swap(true, Ordering::Relaxed) {
-                tracing::error!(%error, "decisions cannot be recorded; requests are refused until they can");
+                tracing::error!(error = %Chain(&error), "decisions cannot be recorded; requests are refused until they can");
             }
+            if messages.is_closed() && attempts >= LAST_ATTEMPTS {
+                tracing::error!(lost = events.len(), "the process ends, and its last decisions are not recorded");
+                return;
+            }
+            drop(error);
+            attempts += 1;
             tokio::time::sleep(RETRY).await;
         }
         failing.store(false, Ordering::Relaxed);

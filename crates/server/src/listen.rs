@@ -150,7 +150,7 @@ async fn serve_proxied(stream: TcpStream, client: SocketAddr, proxy: Arc<Proxy>,
     if let Err(error) = ended
         && error.is_parse()
     {
-        record_broken_request(&shared, client, error.to_string()).await;
+        record_broken_request(&shared, client, &error).await;
     }
 }
 

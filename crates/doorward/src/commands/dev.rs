@@ -62,7 +62,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
-    // Taken first, so that a signal during the start is not lost and does not kill it half-way.
+    // Taken first, so that a signal ends it in the same way at every moment.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let options = Options {
@@ -77,7 +77,11 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             EmailClaim::Optional => doorward_server::dev::EmailClaim::Optional,
         },
     };
-    let world = dev::start(options).await?;
+    let world = tokio::select! {
+        world = dev::start(options) => world?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let text = match args.json {
         true => json_line(world.description())?,
         false => greeting(&world, &args)?,

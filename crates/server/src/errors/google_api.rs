@@ -9,6 +9,8 @@ use doorward_core::resource::ResourceError;
 use doorward_wire::google_api::{ApiError, Status};
 use http::{HeaderValue, StatusCode, header};
 
+use super::Chain;
+
 /// A refused call.
 pub(crate) struct ApiFailure {
     status: Status,
@@ -129,20 +131,5 @@ impl From<PolicyError> for ApiFailure {
             E::Store(_) | E::Refresh(_) => return ApiFailure::internal(&error),
         };
         ApiFailure::new(status, message)
-    }
-}
-
-/// An error with its causes.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }

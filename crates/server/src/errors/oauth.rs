@@ -6,6 +6,8 @@ use doorward_control::tokens::RedeemError;
 use doorward_wire::oauth::{OAuthCode, OAuthError, TokenFormError};
 use http::StatusCode;
 
+use super::Chain;
+
 /// A refusal of the token endpoint.
 pub(crate) struct OAuthFailure {
     status: StatusCode,
@@ -61,7 +63,7 @@ impl From<RedeemError> for OAuthFailure {
                  of the scopes requested.",
             ),
             E::Store(_) | E::Key(_) | E::Entropy(_) | E::AuditClosed(_) => {
-                tracing::error!(%error, "no token could be issued");
+                tracing::error!(error = %Chain(&error), "no token could be issued");
                 return OAuthFailure::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     C::ServerError,

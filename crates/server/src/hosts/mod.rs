@@ -138,8 +138,10 @@ pub(crate) struct Api {
 impl Api {
     pub(crate) fn new(services: Arc<Services>) -> Self {
         let ready = |routes: Routes| routes.layer(DefaultBodyLimit::max(BODY_LIMIT)).with_state(services.clone());
-        let hosts =
-            HOSTS.map(|(host, router)| (host, ready(router().fallback(|| async { ApiFailure::no_such_method() }))));
+        let hosts = HOSTS.map(|(host, router)| {
+            let no_such_method = || async { ApiFailure::no_such_method() };
+            (host, ready(router().fallback(no_such_method).method_not_allowed_fallback(no_such_method)))
+        });
         Api { hosts: hosts.into(), own: ready(own::router()), services }
     }
 
@@ -158,6 +160,8 @@ impl Api {
             *request.uri_mut() = uri;
             request.extensions_mut().insert(Reached::ByPath { api_url: self.services.api_url.clone() });
             router
+        } else if names_a_google_host(request.uri().path()) {
+            return ApiFailure::new(Status::NotFound, "This Google host is not served here yet.").into_response();
         } else {
             &self.own
         };
@@ -175,6 +179,14 @@ impl Api {
         let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
         Some((router, rest.parse().ok()?))
     }
+}
+
+/// Whether the first segment is a host name of Google's, which nothing of ours can be.
+fn names_a_google_host(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    [".googleapis.com", ".google.com", ".gstatic.com", ".cloudproxy.app", ".google.internal"]
+        .iter()
+        .any(|domain| first.ends_with(domain))
 }
 
 /// The one host of a request to the API; an absolute-form target must name the same.

@@ -102,7 +102,7 @@ struct Decisions {
     next: i64,
 }
 
-/// `GET /decisions`: a page; with `format=json` or `Accept: application/json` a document. `after=N` gives what came after
+/// `GET /decisions`: a page for who accepts HTML, and a document for all others and with `format=json`. `after=N` gives what came after
 /// event N, and with `wait=S` waits up to S seconds (at most 25) for it; `limit` is at most 1,000.
 async fn decisions(
     State(services): State<Arc<Services>>,
@@ -127,8 +127,7 @@ async fn decisions(
             None => pages::console_key_is_spent(),
         };
     }
-    let wants_json = query.format.as_deref() == Some("json")
-        || headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
+    let wants_json = query.format.as_deref() == Some("json") || !shows_html(&headers);
     if let Err(refused) = may_read(&services, &headers, wants_json).await {
         return refused;
     }
@@ -156,10 +155,15 @@ async fn decisions(
 
 /// Anything else of ours: nothing is there, but only an administrator is told so.
 async fn elsewhere(State(services): State<Arc<Services>>, headers: HeaderMap) -> Response {
-    match may_read(&services, &headers, true).await {
+    match may_read(&services, &headers, !shows_html(&headers)).await {
         Err(refused) => refused,
         Ok(()) => ApiFailure::no_such_method().into_response(),
     }
+}
+
+/// Browsers ask for HTML by name; programs do not.
+fn shows_html(headers: &HeaderMap) -> bool {
+    headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().windows(9).any(|range| range == b"text/html"))
 }
 
 async fn may_read(services: &Services, headers: &HeaderMap, wants_json: bool) -> Result<(), Response> {

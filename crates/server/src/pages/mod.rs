@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::response::{IntoResponse, Response};
 use doorward_core::audit::{AuditEvent, Outcome, StoredEvent};
+use doorward_core::clock::Timestamp;
 use doorward_wire::time::rfc3339;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -125,6 +126,11 @@ pub(crate) fn html(status: StatusCode, page: &impl Template) -> Response {
     response
 }
 
+/// `2026-11-25 20:51:17`; the page says that times are UTC.
+fn shown_time(time: Timestamp) -> String {
+    rfc3339(time.seconds()).replace('T', " ").replace('Z', "")
+}
+
 fn row(stored: &StoredEvent) -> Row {
     match &stored.event {
         AuditEvent::Decision(decision) => {
@@ -138,7 +144,7 @@ fn row(stored: &StoredEvent) -> Row {
                 explanation = format!("{explanation} ({note})");
             }
             Row {
-                time: rfc3339(decision.time.seconds()),
+                time: shown_time(decision.time),
                 allowed,
                 verdict: if allowed { "allowed" } else { "refused" },
                 caller: decision.caller.clone().unwrap_or_else(|| "not proven".to_owned()),
@@ -152,7 +158,7 @@ fn row(stored: &StoredEvent) -> Row {
             let allowed = token.issued.is_some();
             let audience = token.audience.as_deref().unwrap_or_default();
             Row {
-                time: rfc3339(token.time.seconds()),
+                time: shown_time(token.time),
                 allowed,
                 verdict: if allowed { "issued" } else { "refused" },
                 caller: token.account.clone().unwrap_or_else(|| "not proven".to_owned()),

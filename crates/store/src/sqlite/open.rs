@@ -242,13 +242,19 @@ fn one_connection() -> SqlitePoolOptions {
     pool(1)
 }
 
-/// A connection is a thread in this process: it does not go stale, so it is neither tested nor replaced.
+/// A connection is a thread in this process: it does not go stale, so it is neither tested nor replaced. But when the disk
+/// is full, SQLite ends a transaction by itself, and the driver goes on to count it as open: no other could ever begin on
+/// that connection. So one that still counts a transaction after it was given back, and after the rollback that a ping waits
+/// for, is closed, and the next use opens another.
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .after_release(|connection, _| {
+            Box::pin(async move { Ok(connection.ping().await.is_ok() && !connection.is_in_transaction()) })
+        })
 }
 
 /// Applies what is missing, all or nothing. Takes the write lock in any case, so that a database that cannot be written is
