@@ -475,6 +475,10 @@ impl AuditSink for Full {
     async fn record(&self, _: AuditEvent) -> Result<(), AuditClosed> {
         Err(AuditClosed)
     }
+
+    fn is_open(&self) -> bool {
+        false
+    }
 }
 
 #[tokio::test]
