@@ -1,5 +1,7 @@
 //! What passes between a caller and an application once a permit is there: streams, upgrades, TLS, broken ends.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
