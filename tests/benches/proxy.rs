@@ -21,7 +21,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use doorward_tests::{Account, Dev, PATIENCE, now_seconds};
+use doorward_tests::{Account, Dev, PATIENCE, now_seconds, run};
 use doorward_wire::jose::decode_base64url;
 use serde_json::json;
 
@@ -207,13 +207,17 @@ fn summary(values: &mut [f64]) -> String {
 struct Instrument {
     what: &'static str,
     words: &'static [&'static str],
+    /// A command that begins the counting, given the process id; none if it counts from the start.
+    begin: &'static [&'static str],
     /// Finds the count in what it writes at the end.
     total: fn(&str) -> Option<f64>,
 }
 
 const CALLGRIND: Instrument = Instrument {
     what: "User instructions per request (callgrind)",
-    words: &["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"],
+    words: &["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--instr-atstart=no"],
+    // The start gathers entropy out of timing, for a different number of instructions each time.
+    begin: &["callgrind_control", "-i", "on"],
     // `==123== Collected : 456`
     total: |text| text.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok()),
 };
@@ -222,6 +226,7 @@ const STRACE: Instrument = Instrument {
     what: "System calls per request (strace)",
     // Detached, so that signals reach the server; it writes to standard error, which ends when it does.
     words: &["strace", "-D", "-f", "-c", "-U", "calls,name"],
+    begin: &[],
     // `   456 total`
     total: |text| text.lines().find_map(|line| line.trim().strip_suffix(" total")?.trim().parse().ok()),
 };
@@ -237,6 +242,10 @@ impl Instrument {
             let mut load = Load::open(&dev);
             let warm = [load.request(warm)];
             load.drive(&warm, CONNECTIONS);
+            if let Some((program, arguments)) = self.begin.split_first() {
+                let begun = run(Command::new(program).args(arguments).arg(dev.id().to_string()));
+                assert_eq!(begun.code, Some(0), "{program}: {}", begun.stderr);
+            }
             let new: Vec<_> = tokens.iter().take(count).map(|token| load.request(token)).collect();
             load.drive(if repeat { &warm } else { &new }, count);
             let finished = dev.stop("TERM");
