@@ -84,7 +84,14 @@ impl Scene {
     fn assert_identity(&self, name: &str, seen: &Seen) {
         let text = seen.text();
         assert!(!text.to_ascii_lowercase().contains("forged"), "{name}: {text}");
-        let folded = |line: &str| line.split(':').next().unwrap_or("").trim().to_ascii_lowercase().replace('_', "-");
+        let folded = |line: &str| {
+            line.split(':')
+                .next()
+                .unwrap_or("")
+                .trim()
+                .to_ascii_lowercase()
+                .replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+        };
         let reserved = ["x-goog-", "x-appengine-", "ingress-authorization", "x-serverless-authorization"];
         let mut ours: Vec<String> = text.split("\r\n").skip(1).map(folded).collect();
         ours.retain(|field| reserved.iter().any(|prefix| field.starts_with(prefix)));
@@ -118,7 +125,7 @@ const NAMES: [&str; 10] = [
 ];
 
 /// The spellings of names that a backend may take for the same.
-fn spellings(names: &str) -> [String; 6] {
+fn spellings(names: &str) -> [String; 8] {
     let flip = |(at, c): (usize, char)| if at % 2 == 0 { c.to_ascii_uppercase() } else { c };
     let underscores = names.replace('-', "_");
     let one_underscore = names.split(' ').map(|name| name.replacen('-', "_", 1)).collect::<Vec<_>>().join(" ");
@@ -129,6 +136,9 @@ fn spellings(names: &str) -> [String; 6] {
         underscores.to_ascii_uppercase(),
         underscores,
         one_underscore,
+        // CGI turns every byte that is no letter and no digit into an underscore.
+        names.replace('-', "."),
+        names.replace('-', "~"),
     ]
 }
 
@@ -190,7 +200,7 @@ fn a_trailer_is_dropped() {
         "Trailer: x-goog-iap-jwt-assertion",
     ];
     let body = "5\r\nhello\r\n0\r\nx-goog-iap-jwt-assertion: forged\r\nX-Mine: forged\r\n\r\n";
-    let seen = scene.check("trailers", &[scene.head(&head), scene.bytes(body)].concat(), ForwardedOrRefused);
+    let seen = scene.check("trailers", &[scene.head(&head), scene.bytes(body)].concat(), Forwarded);
     for request in seen {
         assert!(request.complete, "{request:?}");
         assert_eq!(request.body, b"hello");
@@ -490,20 +500,22 @@ fn a_request_that_two_readers_would_cut_in_two_places_brings_no_second_one_to_th
 fn an_old_or_forbidden_kind_of_request_is_not_forwarded() {
     let scene = Scene::new();
     #[rustfmt::skip]
-    let cases: [&[&str]; 7] = [
-        &["POST / HTTP/1.0", "Host: {host}", GOOD, "Transfer-Encoding: chunked", "", "0"],
-        &["GET / HTTP/0.9"],
-        &["GET / HTTP/2.0", "Host: {host}", GOOD],
-        &["GET / HTTP/1.1 ", "Host: {host}", GOOD],
-        &["CONNECT {host} HTTP/1.1", "Host: {host}", GOOD],
-        &["TRACE / HTTP/1.1", "Host: {host}", GOOD],
-        &["PRI * HTTP/2.0", "", "SM"],
-    ];
-    for lines in cases {
+    let long_method = format!("{} / HTTP/1.1", "A".repeat(33));
+    let cases: [(&[&str], &[u16]); 8] = [
+        (&["POST / HTTP/1.0", "Host: {host}", GOOD, "Transfer-Encoding: chunked", "", "0"], &[400]),
+        (&["GET / HTTP/0.9"], &[400]),
+        (&["GET / HTTP/2.0", "Host: {host}", GOOD], &[400]),
+        (&["GET / HTTP/1.1 ", "Host: {host}", GOOD], &[400]),
+        (&["CONNECT {host} HTTP/1.1", "Host: {host}", GOOD], &[400]),
+        (&["TRACE / HTTP/1.1", "Host: {host}", GOOD], &[400]),
+        (&[&long_method, "Host: {host}", GOOD], &[400]),
         // The beginning of HTTP/2 is answered by closing.
+        (&["PRI * HTTP/2.0", "", "SM"], &[]),
+    ];
+    for (lines, expected) in cases {
         let (responses, seen) = scene.converse(&scene.head(&[lines, &["Connection: close"]].concat()));
         let statuses: Vec<u16> = responses.iter().map(|response| response.status).collect();
-        assert!(matches!(statuses[..], [] | [400 | 405 | 501 | 505]), "{lines:?}: {statuses:?}");
+        assert_eq!(statuses, expected, "{lines:?}");
         assert_eq!(seen, [], "{lines:?}");
     }
     scene.assert_quiet();
@@ -527,9 +539,11 @@ fn what_is_too_large_is_refused_and_others_are_served() {
     for (name, bytes, statuses) in cases {
         let mut connection = Connection::open(scene.dev.app_authority());
         connection.send(&bytes);
-        // A server that closes on a client that is still sending may lose its answer: then there is none.
-        for response in connection.responses_until_close().iter().take(1) {
-            assert!(statuses.contains(&response.status), "{name}: {}", response.status);
+        let responses = connection.responses_until_close();
+        match responses.first() {
+            Some(response) => assert!(statuses.contains(&response.status), "{name}: {}", response.status),
+            // A server that closes on a client that is still sending may lose its answer. A token is sent whole.
+            None => assert_ne!(name, "a long token"),
         }
         assert_eq!(scene.upstream.take(), [], "{name}");
         scene.assert_quiet();

@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
-use doorward_tests::{Connection, Dev, PATIENCE, Process, Request, doorward, run};
+use doorward_tests::{Connection, Dev, PATIENCE, Process, Request, Upstream, doorward, run};
 use serde_json::Value;
 
 /// A listener for `--to` of which the test holds every byte.
@@ -95,6 +95,38 @@ fn an_upgrade_without_a_permit_never_reaches_the_application() {
     assert_eq!(response.status, 302, "as a plain GET");
     application.0.set_nonblocking(true).unwrap();
     assert!(application.0.accept().is_err());
+}
+
+#[test]
+fn only_a_websocket_is_upgraded_so_that_no_unseen_request_reaches_the_application() {
+    let application = Upstream::start();
+    let dev = Dev::start(&["--to", application.url()]);
+    let token = dev.id_token("robot");
+    for protocols in ["h2c", "h2c, websocket", "websocket, h2c", "HTTP/1.1", "TLS/1.0"] {
+        let request = Request::get(&dev.app("/")).bearer(&token).header("Upgrade", protocols);
+        request.header("Connection", "upgrade").header("HTTP2-Settings", "AAMAAABk").send().expect(200);
+        let seen = application.take();
+        assert_eq!(seen.len(), 1, "{protocols}");
+        for field in ["upgrade", "http2-settings", "connection"] {
+            assert_eq!(seen[0].values(field), [""; 0], "{protocols}: {field}");
+        }
+    }
+}
+
+#[test]
+fn a_chunked_body_of_any_method_arrives_whole() {
+    let application = Upstream::start();
+    let dev = Dev::start(&["--to", application.url()]);
+    let token = dev.id_token("robot");
+    for method in ["GET", "DELETE", "POST"] {
+        let mut connection = Connection::open(dev.app_authority());
+        let host = dev.app_authority();
+        let head = format!("{method} / HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n");
+        connection.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n").as_bytes());
+        assert_eq!(connection.response().status, 200, "{method}");
+        let bodies: Vec<Vec<u8>> = application.take().into_iter().map(|seen| seen.body).collect();
+        assert_eq!(bodies, [b"hello".to_vec()], "{method}");
+    }
 }
 
 #[test]

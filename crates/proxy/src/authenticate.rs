@@ -422,10 +422,18 @@ mod tests {
         let [header, payload, signature] = good.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
         let part = |value: &Value| encode_base64url(value.to_string().as_bytes());
         let kid = world.snapshot.keys.published(KeyPurpose::IdToken, Timestamp::from_seconds(NOW))[0].clone();
-        let with_header = |header: Value| format!("{}.{payload}.{signature}", part(&header));
+        let with_header = |header: Value| world.sign_raw(&header.to_string(), &good_claims().to_string());
         let key = |name: &str| json!({"alg": "RS256", "kid": kid.kid, name: kid});
         let own_words = |claims: Value| format!("{header}.{}.{signature}", part(&claims));
-        let twice = format!("{header}.{}.{signature}", encode_base64url(br#"{"aud":"a","aud":"b"}"#));
+        let twice_claimed = {
+            let once = good_claims().to_string();
+            let again = format!("{},\"sub\":\"2001\"}}", &once[..once.len() - 1]);
+            world.sign_raw(&json!({"alg": "RS256", "kid": kid.kid}).to_string(), &again)
+        };
+        let twice_headed = world.sign_raw(
+            &format!("{{\"alg\":\"none\",\"alg\":\"RS256\",\"kid\":\"{}\"}}", kid.kid),
+            &good_claims().to_string(),
+        );
         let hmac = {
             let input = format!("{}.{payload}", part(&json!({"alg": "HS256", "kid": kid.kid})));
             let secret = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, kid.n.as_deref().unwrap().as_bytes());
@@ -460,13 +468,17 @@ mod tests {
             ("jku",                  with_header(key("jku")),                                      E::Signature),
             ("x5c",                  with_header(key("x5c")),                                      E::Signature),
             ("crit",                 with_header(key("crit")),                                     E::Signature),
+            ("x5u",                  with_header(key("x5u")),                                      E::Signature),
+            ("zip",                  with_header(key("zip")),                                      E::Signature),
+            ("enc",                  with_header(key("enc")),                                      E::Signature),
             ("b64",                  with_header(json!({"alg": "RS256", "kid": kid.kid, "b64": false})), E::Signature),
             ("kid missing",          with_header(json!({"alg": "RS256"})),                         E::Signature),
             ("kid unknown",          with_header(json!({"alg": "RS256", "kid": "../../etc/passwd"})), E::Signature),
             ("kid number",           with_header(json!({"alg": "RS256", "kid": 1})),               E::Signature),
             ("kid long",             with_header(json!({"alg": "RS256", "kid": "k".repeat(5000)})), E::Signature),
             ("other claims",         own_words(claims(json!({"sub": "2001"}))),                    E::Signature),
-            ("duplicate claims",     twice,                                                        E::NotAJwt),
+            ("duplicate claims",     twice_claimed,                                                E::NotAJwt),
+            ("duplicate header",     twice_headed,                                                 E::NotAJwt),
             ("self-signed",          self_signed,                                                  E::SelfSigned),
             ("padding",              format!("{good}="),                                           E::NotAJwt),
             ("unused bits",          unused_bits,                                                  E::NotAJwt),
@@ -482,6 +494,11 @@ mod tests {
             assert_eq!(verdict(&world, EmailClaim::Optional, &token), Err(expected), "{name}");
         }
         assert!(verdict(&world, EmailClaim::Optional, &good).is_ok());
+        let raw = with_header(json!({"alg": "RS256", "kid": kid.kid}));
+        assert!(
+            verdict(&world, EmailClaim::Optional, &raw).is_ok(),
+            "what is signed by hand is refused for its header only"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use doorward_core::clock::{Clock, Timestamp};
 use doorward_wire::headers::{DOORWARD_DECISION_ID, DOORWARD_FIX, DOORWARD_REASON, IAP_GENERATED_RESPONSE};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls_platform_verifier::ConfigVerifierExt as _;
@@ -22,12 +22,14 @@ use crate::body::{ApplicationBody, ProxyBody, WithoutTrailers};
 use crate::pipeline::Shared;
 use crate::record::Trace;
 use crate::refusal::{Refusal, UpstreamFailure};
-use crate::sanitize::{Sanitized, strip_cookies};
+use crate::sanitize::{Sanitized, is_websocket, strip_cookies};
 
 /// How long a connection to the application may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the application may take until the head of its answer: long, for people who stand in a debugger.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// The same for a request with a body, which may take long to arrive.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
 /// How long an idle connection is kept: less than the five seconds after which Node's server closes one, so that a request
 /// rarely meets a connection that is being closed.
 const IDLE_LIMIT: Duration = Duration::from_secs(3);
@@ -144,8 +146,9 @@ pub(crate) async fn forward(
     let application = &permit.resource().application.name;
     let upstream = shared.config.upstreams.get(application).ok_or(UpstreamFailure::NotConfigured)?;
     let upgrade = request.upgrade.take();
-    let protocol = upgrade.as_ref().map(|(protocol, _)| protocol);
-    let mut outgoing = outgoing(request, protocol, &identity, shared.config.public_scheme, trace.client_address());
+    let patience = if request.body.is_end_stream() { ANSWER_TIMEOUT } else { UPLOAD_TIMEOUT };
+    let scheme = shared.config.public_scheme;
+    let mut outgoing = outgoing(request, upgrade.is_some(), &identity, scheme, trace.client_address());
 
     let mut pooled = pool.take(application, shared.clock.now());
     let (mut response, sender) = loop {
@@ -153,7 +156,7 @@ pub(crate) async fn forward(
             Some(sender) => (sender, false),
             None => (connect(upstream).await?, true),
         };
-        let sent = tokio::time::timeout(ANSWER_TIMEOUT, sender.try_send_request(outgoing)).await;
+        let sent = tokio::time::timeout(patience, sender.try_send_request(outgoing)).await;
         match sent.map_err(|_| UpstreamFailure::TimedOut)? {
             Ok(response) => break (response, sender),
             // A kept connection that was closed before a byte was sent: once more on a new one. What may have been sent is
@@ -179,12 +182,12 @@ pub(crate) async fn forward(
 /// `Authorization` if it was sent, our own statements, and nothing that a caller could have said in our name.
 fn outgoing(
     request: Sanitized,
-    protocol: Option<&HeaderValue>,
+    websocket: bool,
     identity: &Identity,
     scheme: &'static str,
     client: IpAddr,
 ) -> Request<WithoutTrailers> {
-    let Sanitized { host, method, target, mut headers, body, upgrade: _ } = request;
+    let Sanitized { host, method, target, mut headers, body, chunked, upgrade: _ } = request;
     // Hop-by-hop, and a token that the application could use against others: dropped whether or not it was the credential.
     headers.remove(header::PROXY_AUTHORIZATION);
     strip_cookies(&mut headers);
@@ -200,9 +203,13 @@ fn outgoing(
     set(HeaderName::from_static("x-forwarded-proto"), Some(HeaderValue::from_static(scheme)));
     set(header::VIA, Some(HeaderValue::from_static("1.1 doorward")));
     set(header::HOST, host);
-    if let Some(protocol) = protocol {
+    if websocket {
         set(header::CONNECTION, Some(HeaderValue::from_static("upgrade")));
-        set(header::UPGRADE, Some(protocol.clone()));
+        set(header::UPGRADE, Some(HeaderValue::from_static("websocket")));
+    }
+    if chunked {
+        // Said for every method: the library would send a GET without its body.
+        set(header::TRANSFER_ENCODING, Some(HeaderValue::from_static("chunked")));
     }
     identity.add_to(&mut headers);
     let mut request = Request::new(WithoutTrailers(body));
@@ -272,18 +279,15 @@ async fn handshake(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> 
 /// Joins the two sides of an upgraded connection (RFC 9110 section 7.8): from here on bytes are copied and not looked at.
 fn bridge(
     mut response: Response<Incoming>,
-    asked: Option<(HeaderValue, hyper::upgrade::OnUpgrade)>,
+    asked: Option<hyper::upgrade::OnUpgrade>,
 ) -> Result<Response<ProxyBody>, Refusal> {
     let application = hyper::upgrade::on(&mut response);
-    // An application that switches without being asked would speak to a client that does not expect it.
-    let (_, client) = asked.ok_or(UpstreamFailure::UnexpectedUpgrade)?;
-    let protocol = response.headers().get(header::UPGRADE).cloned();
+    // An application that switches unasked, or to something else, would speak to a client that does not expect it.
+    let client = asked.filter(|_| is_websocket(response.headers())).ok_or(UpstreamFailure::UnexpectedUpgrade)?;
     clean_answer(response.headers_mut());
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    if let Some(protocol) = protocol {
-        headers.insert(header::UPGRADE, protocol);
-    }
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     tokio::spawn(async move {
         if let (Ok(client), Ok(application)) = tokio::join!(client, application) {
             let (mut client, mut application) = (TokioIo::new(client), TokioIo::new(application));

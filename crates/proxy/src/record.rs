@@ -10,6 +10,7 @@ use http::{Request, StatusCode};
 
 use crate::pipeline::Shared;
 use crate::refusal::Refusal;
+use crate::sanitize::METHOD_LIMIT;
 use crate::sign_in::wants_page;
 
 /// What is known of a request so far. The stages fill it in; it is recorded exactly once.
@@ -47,7 +48,7 @@ impl Trace {
             id: random_base64url(&*shared.entropy, 16).unwrap_or_default(),
             arrived: shared.clock.now(),
             client,
-            method: request.method().as_str().to_owned(),
+            method: escaped(request.method().as_str().as_bytes(), METHOD_LIMIT),
             host: escaped(host, 255),
             path: escaped(request.uri().path().as_bytes(), 1024),
             target: request.uri().path_and_query().filter(|_| wants_page).cloned(),

@@ -134,7 +134,9 @@ impl Refusal {
         match self {
             R::Malformed(malformed) => {
                 let (reason, fix) = match malformed {
-                    Malformed::Method => (Reason::BadRequest, "Use another method than CONNECT or TRACE."),
+                    Malformed::Method => {
+                        (Reason::BadRequest, "Use a method of at most 32 letters that is not CONNECT or TRACE.")
+                    }
                     Malformed::TransferEncoding => {
                         (Reason::BadRequest, "Send the body with Content-Length or chunked.")
                     }

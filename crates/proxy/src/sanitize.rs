@@ -1,13 +1,16 @@
 //! Stage 0: one host, one target, and no header that only we may set.
 
 use doorward_core::resource::Host;
-use doorward_wire::headers::is_reserved;
+use doorward_wire::headers::{CONSOLE_COOKIE, folds_to, folds_to_prefix, is_reserved};
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, Request, Version};
 use hyper::body::Incoming;
 
 use crate::record::Trace;
 use crate::refusal::{Malformed, Refusal};
+
+/// The longest method that is forwarded and recorded. The longest registered one has 17 letters.
+pub(crate) const METHOD_LIMIT: usize = 32;
 
 /// A request of which nothing is left that a caller could use to speak in our name.
 pub(crate) struct Sanitized {
@@ -19,22 +22,25 @@ pub(crate) struct Sanitized {
     /// What may go to the application. Credentials are still here: authentication takes them.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Incoming,
-    /// The protocol to which an upgrade was asked for, with its hyper handle.
-    pub(crate) upgrade: Option<(http::HeaderValue, hyper::upgrade::OnUpgrade)>,
+    /// The body has no length that is known before its end.
+    pub(crate) chunked: bool,
+    /// The caller's side of the WebSocket that was asked for.
+    pub(crate) upgrade: Option<hyper::upgrade::OnUpgrade>,
 }
 
 pub(crate) fn sanitize(mut request: Request<Incoming>, trace: &mut Trace) -> Result<Sanitized, Refusal> {
     let upgrade = requested_upgrade(&mut request);
     let (mut parts, body) = request.into_parts();
-    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) || parts.method.as_str().len() > METHOD_LIMIT {
         return Err(Malformed::Method.into());
     }
     check_framing(&parts.headers)?;
+    let chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
     let host = one_host(&parts.uri, &parts.headers, parts.version)?;
     let target = parts.uri.path_and_query().cloned().ok_or(Malformed::Path("the target has no path"))?;
     check_path(target.path()).map_err(Malformed::Path)?;
     trace.stripped = strip(&mut parts.headers);
-    Ok(Sanitized { host, method: parts.method, target, headers: parts.headers, body, upgrade })
+    Ok(Sanitized { host, method: parts.method, target, headers: parts.headers, body, chunked, upgrade })
 }
 
 /// Transfer codings other than plain `chunked` are refused: an upstream that reads one differently reads another request.
@@ -118,10 +124,10 @@ fn hex_pair(bytes: &[u8]) -> Option<(u8, &[u8])> {
     Some((digit(high)? << 4 | digit(low)?, rest))
 }
 
-/// Whether UTF-8 of more bytes than needed occurs: `%c0%af` is a slash to a careless decoder (RFC 3629 section 3).
+/// Whether UTF-8 of more bytes than needed occurs: `%c0%af` is a slash to a careless decoder. Bytes from `f5` on occur in no
+/// UTF-8, only in longer spellings of old (RFC 3629 section 3).
 fn has_overlong(bytes: &[u8]) -> bool {
-    bytes.contains(&0xc0)
-        || bytes.contains(&0xc1)
+    bytes.iter().any(|byte| matches!(byte, 0xc0 | 0xc1 | 0xf5..))
         || bytes.windows(2).any(|pair| matches!(pair, [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f]))
 }
 
@@ -143,7 +149,11 @@ fn strip(headers: &mut HeaderMap) -> u32 {
         .filter(|name| {
             let reserved = is_reserved(name.as_str());
             identity += u32::from(reserved);
-            reserved || is_hop_by_hop(name.as_str()) || is_forwarding(name.as_str()) || named.contains(name)
+            reserved
+                || is_hop_by_hop(name.as_str())
+                || is_forwarding(name.as_str())
+                || is_second_length(name.as_str())
+                || named.contains(name)
         })
         // The credentials are read, and Proxy-Authorization dropped, by the next stages.
         .filter(|name| ![header::PROXY_AUTHORIZATION, header::AUTHORIZATION].contains(name))
@@ -153,12 +163,6 @@ fn strip(headers: &mut HeaderMap) -> u32 {
         headers.remove(name);
     }
     identity
-}
-
-/// Compares with `_` as `-`, as backends fold names: `Proxy_Authorization` is a credential to some of them.
-fn folds_to(name: &str, folded: &str) -> bool {
-    name.len() == folded.len()
-        && name.bytes().zip(folded.bytes()).all(|(have, want)| if have == b'_' { want == b'-' } else { have == want })
 }
 
 fn is_hop_by_hop(name: &str) -> bool {
@@ -181,37 +185,48 @@ fn is_hop_by_hop(name: &str) -> bool {
 
 /// Statements about the way that a request took: only ours are sent on, because an application may trust them.
 fn is_forwarding(name: &str) -> bool {
-    folds_to(name, "forwarded")
-        || name == "via"
-        || name.get(..12).is_some_and(|prefix| folds_to(prefix, "x-forwarded-"))
+    folds_to(name, "forwarded") || folds_to(name, "via") || folds_to_prefix(name, "x-forwarded-")
 }
 
-fn requested_upgrade(request: &mut Request<Incoming>) -> Option<(http::HeaderValue, hyper::upgrade::OnUpgrade)> {
+/// `Content_Length` and the like: to some backends a length, and another one than the body's.
+fn is_second_length(name: &str) -> bool {
+    folds_to(name, "content-length") && name != "content-length"
+}
+
+fn requested_upgrade(request: &mut Request<Incoming>) -> Option<hyper::upgrade::OnUpgrade> {
     let names_upgrade = request.headers().get_all(header::CONNECTION).iter().any(|value| {
         value.to_str().is_ok_and(|value| value.split(',').any(|name| name.trim().eq_ignore_ascii_case("upgrade")))
     });
-    let protocol = request.headers().get(header::UPGRADE).filter(|_| names_upgrade)?.clone();
-    // h2c would let a client speak a second protocol to the application, past every stage here.
-    if protocol.as_bytes().eq_ignore_ascii_case(b"h2c") || request.method() != Method::GET {
-        return None;
-    }
-    Some((protocol, hyper::upgrade::on(request)))
+    let one_websocket = is_websocket(request.headers());
+    (names_upgrade && one_websocket && request.method() == Method::GET).then(|| hyper::upgrade::on(request))
+}
+
+/// Whether `Upgrade` is WebSocket and nothing else. Any other protocol, h2c above all, would let a caller send whole requests
+/// to the application that no stage here has seen.
+pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut fields = headers.get_all(header::UPGRADE).iter();
+    let one = fields.next().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    one && fields.next().is_none()
 }
 
 /// Removes our cookies from what the application gets: they are credentials of ours, and of the console.
 pub(crate) fn strip_cookies(headers: &mut HeaderMap) {
-    const OURS: [&str; 5] =
-        ["GCP_IAP_", "GCP_IAAP_", "__Host-GCP_IAP_", "__Secure-GCP_IAP_", doorward_wire::headers::CONSOLE_COOKIE];
-    let is_ours = |cookie: &str| OURS.iter().any(|prefix| cookie.trim_start().starts_with(prefix));
-    let fields: Vec<http::HeaderValue> = headers.get_all(header::COOKIE).iter().cloned().collect();
-    if !fields.iter().any(|field| field.as_bytes().windows(4).any(|w| w == b"GCP_" || w == b"door")) {
+    const OURS: [&str; 5] = ["GCP_IAP_", "GCP_IAAP_", "__Host-GCP_IAP_", "__Secure-GCP_IAP_", CONSOLE_COOKIE];
+    let is_ours = |cookie: &[u8]| OURS.iter().any(|prefix| cookie.trim_ascii_start().starts_with(prefix.as_bytes()));
+    let cookies = |field: &http::HeaderValue| -> Vec<Vec<u8>> {
+        field.as_bytes().split(|byte| *byte == b';').map(<[u8]>::to_vec).collect()
+    };
+    // Most requests carry none, and their field stays as it is.
+    if !headers.get_all(header::COOKIE).iter().any(|field| cookies(field).iter().any(|cookie| is_ours(cookie))) {
         return;
     }
+    let fields: Vec<http::HeaderValue> = headers.get_all(header::COOKIE).iter().cloned().collect();
     headers.remove(header::COOKIE);
     for field in fields {
-        let Ok(text) = field.to_str() else { continue };
-        let kept: Vec<&str> = text.split(';').filter(|cookie| !is_ours(cookie)).map(str::trim).collect();
-        if let Ok(kept) = http::HeaderValue::from_str(&kept.join("; "))
+        let kept: Vec<Vec<u8>> = cookies(&field).into_iter().filter(|cookie| !is_ours(cookie)).collect();
+        let kept = kept.iter().map(|cookie| cookie.trim_ascii()).collect::<Vec<_>>().join(&b"; "[..]);
+        // Parts of a field that was valid are valid.
+        if let Ok(kept) = http::HeaderValue::from_bytes(&kept)
             && !kept.is_empty()
         {
             headers.append(header::COOKIE, kept);
@@ -261,6 +276,8 @@ mod tests {
             ("/a%c0%af",             false),
             ("/a%e0%80%af",          false),
             ("/a%f0%80%80%af",       false),
+            ("/a%f8%80%80%80%af",    false),
+            ("/a%fc%80%80%80%80%af", false),
             ("/a%zz",                false),
             ("/a%2",                 false),
             ("/caf\u{e9}",           false),
@@ -278,7 +295,7 @@ mod tests {
         let sent = [
             ("x-goog-iap-jwt-assertion", "forged"), ("x-goog-iap-jwt-assertion", "again"),
             ("x_goog_authenticated-user_email", "forged"), ("x-appengine-user-id", "forged"),
-            ("ingress_authorization", "forged"), ("x-forwarded-for", "1.2.3.4"), ("x_forwarded_host", "evil"),
+            ("ingress_authorization", "forged"), ("x.goog.authenticated.user.email", "forged"), ("content_length", "9"), ("x-forwarded-for", "1.2.3.4"), ("x_forwarded_host", "evil"),
             ("forwarded", "for=1"), ("via", "1.1 x"), ("connection", "close, x-drop-me"), ("x-drop-me", "1"),
             ("proxy_authorization", "Bearer x"), ("te", "trailers"), ("keep-alive", "1"), ("expect", "100-continue"),
             ("authorization", "Basic x"), ("proxy-authorization", "Bearer y"), ("x-kept", "1"), ("host", "a"),
@@ -286,7 +303,7 @@ mod tests {
         for (name, value) in sent {
             headers.append(HeaderName::from_static(name), http::HeaderValue::from_static(value));
         }
-        assert_eq!(strip(&mut headers), 4);
+        assert_eq!(strip(&mut headers), 5);
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["authorization", "host", "proxy-authorization", "x-kept"]);
@@ -301,13 +318,14 @@ mod tests {
             ("__Host-GCP_IAP_AUTH_TOKEN_1F=x; a=1",              Some("a=1")),
             ("GCP_IAP_XSRF_NONCE_abc=1",                         None),
             ("doorward_console=x; a=1",                          Some("a=1")),
+            ("a=\u{e9}; doorward_console=x; b=2",               Some("a=\u{e9}; b=2")),
             ("notGCP_IAP_UID=1",                                 Some("notGCP_IAP_UID=1")),
         ];
         for (sent, kept) in cases {
             let mut headers = HeaderMap::new();
-            headers.insert(header::COOKIE, http::HeaderValue::from_static(sent));
+            headers.insert(header::COOKIE, http::HeaderValue::from_bytes(sent.as_bytes()).unwrap());
             strip_cookies(&mut headers);
-            assert_eq!(headers.get(header::COOKIE).map(|v| v.to_str().unwrap()), kept, "{sent}");
+            assert_eq!(headers.get(header::COOKIE).map(|v| v.as_bytes()), kept.map(str::as_bytes), "{sent}");
         }
     }
 }

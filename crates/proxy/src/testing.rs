@@ -12,7 +12,7 @@ use doorward_core::keys::{KeyPurpose, KeyRing, StoredKey};
 use doorward_core::policy::{Binding, Policy, PolicyEtag, Role};
 use doorward_core::resource::{Application, ClientId, Host, Project};
 use doorward_core::snapshot::{AccountKind, ProtectedResource, Snapshot, SnapshotCell, World};
-use doorward_wire::jose::{Algorithm, Unverified};
+use doorward_wire::jose::{Algorithm, Unverified, encode_base64url};
 use http::Request;
 use serde_json::{Map, Value};
 
@@ -26,6 +26,7 @@ pub(crate) const ISSUER: &str = "https://accounts.google.com";
 
 pub(crate) struct TestWorld {
     pub(crate) snapshot: Arc<Snapshot>,
+    id_token_key: StoredKey,
 }
 
 impl TestWorld {
@@ -38,6 +39,7 @@ impl TestWorld {
     pub(crate) fn with_disabled(members: &[&str], disabled: &str) -> Self {
         let created = Timestamp::from_seconds(NOW - 1000);
         let keys = KeyPurpose::ALL.map(|purpose| StoredKey::generate(purpose, &SystemEntropy, created).unwrap());
+        let id_token_key = keys.iter().find(|key| key.purpose == KeyPurpose::IdToken).unwrap().clone();
         let application =
             Application { name: "app".into(), service_id: "777".into(), client_id: ClientId(CLIENT_ID.into()) };
         let project = Project { id: "test-project".into(), number: "123".into() };
@@ -66,7 +68,7 @@ impl TestWorld {
                 disabled: false,
             }],
         };
-        TestWorld { snapshot: Arc::new(Snapshot::new(1, world)) }
+        TestWorld { snapshot: Arc::new(Snapshot::new(1, world)), id_token_key }
     }
 
     pub(crate) fn resource(&self) -> Arc<ProtectedResource> {
@@ -85,6 +87,17 @@ impl TestWorld {
         let unique_id = UniqueId(id.into());
         let email = self.snapshot.account(&unique_id).unwrap().email.clone();
         Caller { kind, unique_id, email, note: None }
+    }
+
+    /// A token with any header and payload, signed by our own ID-token key: what is refused is the header, not the signature.
+    pub(crate) fn sign_raw(&self, header: &str, payload: &str) -> String {
+        use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+        let key = RsaKeyPair::from_pkcs8(&self.id_token_key.secret).unwrap();
+        let input = format!("{}.{}", encode_base64url(header.as_bytes()), encode_base64url(payload.as_bytes()));
+        let mut signature = vec![0; key.public_modulus_len()];
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        key.sign(&RSA_PKCS1_SHA256, &random, input.as_bytes(), &mut signature).unwrap();
+        format!("{input}.{}", encode_base64url(&signature))
     }
 
     /// A token of our own key for this purpose, with these claims.

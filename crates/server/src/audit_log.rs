@@ -23,15 +23,13 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often a write is tried when the process ends.
 const LAST_ATTEMPTS: u32 = 3;
 
-enum Message {
-    Event(Box<AuditEvent>),
-    /// Asks to be told when everything that came before is written.
-    Flush(oneshot::Sender<()>),
-}
+/// Asks to be told when everything that was taken before is written.
+type Flush = oneshot::Sender<()>;
 
 /// Takes events, and reads them back.
 pub struct AuditLog {
-    queue: mpsc::Sender<Message>,
+    queue: mpsc::Sender<AuditEvent>,
+    flushes: mpsc::Sender<Flush>,
     failing: Arc<AtomicBool>,
     /// Changes with every batch that was written.
     written: watch::Receiver<()>,
@@ -52,11 +50,13 @@ impl Writer {
 impl AuditLog {
     /// Starts the record; the newest `keep` events remain.
     pub fn start(store: Arc<dyn AuditStore>, keep: u64) -> (Arc<AuditLog>, Writer) {
-        let (queue, messages) = mpsc::channel(QUEUE);
+        let (queue, events) = mpsc::channel(QUEUE);
+        let (flushes, flush_requests) = mpsc::channel(16);
         let (announce, written) = watch::channel(());
         let failing = Arc::new(AtomicBool::new(false));
-        let task = write_batches(store.clone(), keep, messages, announce, failing.clone());
-        (Arc::new(AuditLog { queue, failing, written, store }), Writer(tokio::spawn(task)))
+        let batches =
+            Batches { store: store.clone(), keep, events, flush_requests, announce, failing: failing.clone() };
+        (Arc::new(AuditLog { queue, flushes, failing, written, store }), Writer(tokio::spawn(batches.write())))
     }
 
     /// The newest `limit` events, oldest first, with everything that was taken before this call.
@@ -68,22 +68,28 @@ impl AuditLog {
     /// Up to `limit` events after a sequence number. While there are none, waits up to `patience` for one.
     pub async fn after(&self, sequence: i64, limit: u32, patience: Duration) -> Result<Vec<StoredEvent>, StoreError> {
         let mut written = self.written.clone();
-        let found = async {
-            loop {
-                written.borrow_and_update();
-                let events = self.store.events_after(sequence, limit).await?;
-                if !events.is_empty() || written.changed().await.is_err() {
-                    return Ok(events);
-                }
-            }
-        };
         self.flush().await;
-        tokio::time::timeout(patience, found).await.unwrap_or_else(|_| Ok(Vec::new()))
+        let deadline = tokio::time::sleep(patience);
+        tokio::pin!(deadline);
+        loop {
+            written.borrow_and_update();
+            let events = self.store.events_after(sequence, limit).await?;
+            if !events.is_empty() {
+                return Ok(events);
+            }
+            tokio::select! {
+                () = &mut deadline => return Ok(events),
+                // An error means that nothing more will be written.
+                changed = written.changed() => if changed.is_err() {
+                    return Ok(events);
+                },
+            }
+        }
     }
 
     async fn flush(&self) {
         let (done, wait) = oneshot::channel();
-        if self.queue.send(Message::Flush(done)).await.is_ok() {
+        if self.flushes.send(done).await.is_ok() {
             // An error means that the writer ended, and that nothing more will be written.
             let _ = wait.await;
         }
@@ -97,7 +103,7 @@ impl AuditSink for AuditLog {
         if !self.is_open() {
             return Err(AuditClosed);
         }
-        self.queue.send(Message::Event(Box::new(event))).await.map_err(|_| AuditClosed)
+        self.queue.send(event).await.map_err(|_| AuditClosed)
     }
 
     fn is_open(&self) -> bool {
@@ -105,60 +111,67 @@ impl AuditSink for AuditLog {
     }
 }
 
-async fn write_batches(
+/// The writing end.
+struct Batches {
     store: Arc<dyn AuditStore>,
     keep: u64,
-    mut messages: mpsc::Receiver<Message>,
+    events: mpsc::Receiver<AuditEvent>,
+    flush_requests: mpsc::Receiver<Flush>,
     announce: watch::Sender<()>,
     failing: Arc<AtomicBool>,
-) {
-    while let Some(first) = messages.recv().await {
-        let (mut events, mut waiting) = (Vec::new(), Vec::new());
-        let mut open = take(first, &mut events, &mut waiting);
-        let deadline = tokio::time::sleep(GATHER);
-        tokio::pin!(deadline);
-        while open && events.len() < QUEUE {
+}
+
+impl Batches {
+    /// Writes until every handle is gone.
+    async fn write(mut self) {
+        loop {
+            let (mut events, mut waiting) = (Vec::new(), Vec::new());
             tokio::select! {
-                biased;
-                () = &mut deadline => break,
-                message = messages.recv() => match message {
-                    Some(message) => open = take(message, &mut events, &mut waiting),
-                    None => break,
+                event = self.events.recv() => match event {
+                    Some(event) => events.push(event),
+                    None => return,
                 },
+                Some(done) = self.flush_requests.recv() => waiting.push(done),
+            }
+            if waiting.is_empty() {
+                // Nobody is listened to meanwhile, so that an event costs its sender no system call to wake us.
+                tokio::select! {
+                    () = tokio::time::sleep(GATHER) => {}
+                    Some(done) = self.flush_requests.recv() => waiting.push(done),
+                }
+            }
+            while events.len() < QUEUE
+                && let Ok(event) = self.events.try_recv()
+            {
+                events.push(event);
+            }
+            if !self.write_one(&events).await {
+                return;
+            }
+            for done in waiting {
+                // Whoever asked may have gone away.
+                let _ = done.send(());
             }
         }
+    }
+
+    /// Writes a batch, however long it takes; `false` if the process ends and it could not.
+    async fn write_one(&self, events: &[AuditEvent]) -> bool {
         let mut attempts = 1;
-        while let Err(error) = store.append(&events, keep).await {
-            if !failing.swap(true, Ordering::Relaxed) {
+        while let Err(error) = self.store.append(events, self.keep).await {
+            if !self.failing.swap(true, Ordering::Relaxed) {
                 tracing::error!(error = %Chain(&error), "decisions cannot be recorded; requests are refused until they can");
             }
-            if messages.is_closed() && attempts >= LAST_ATTEMPTS {
+            if self.events.is_closed() && attempts >= LAST_ATTEMPTS {
                 tracing::error!(lost = events.len(), "the process ends, and its last decisions are not recorded");
-                return;
+                return false;
             }
             drop(error);
             attempts += 1;
             tokio::time::sleep(RETRY).await;
         }
-        failing.store(false, Ordering::Relaxed);
-        announce.send_replace(());
-        for done in waiting {
-            // Whoever asked may have gone away.
-            let _ = done.send(());
-        }
-    }
-}
-
-/// Takes a message apart; `false` if what was gathered should be written now.
-fn take(message: Message, events: &mut Vec<AuditEvent>, waiting: &mut Vec<oneshot::Sender<()>>) -> bool {
-    match message {
-        Message::Event(event) => {
-            events.push(*event);
-            true
-        }
-        Message::Flush(done) => {
-            waiting.push(done);
-            false
-        }
+        self.failing.store(false, Ordering::Relaxed);
+        self.announce.send_replace(());
+        true
     }
 }

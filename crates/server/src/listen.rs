@@ -1,9 +1,11 @@
 //! Listening: sockets, connections, and their end.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,9 +17,11 @@ use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Sleep;
 
 /// How long the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,6 +31,8 @@ const BUFFER_LIMIT: usize = 64 * 1024;
 const HEADERS_LIMIT: usize = 100;
 /// How long a request to the API may take: longer than the longest wait for an event.
 const API_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a client may take nothing of an answer that it is being sent.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests that have begun may go on when the process stops.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long nothing is accepted after accepting failed, for example because too many files are open.
@@ -89,6 +95,7 @@ pub(crate) fn start_worker(
     number: usize,
     listeners: Vec<TcpListener>,
     shared: Arc<Shared>,
+    room: Room,
     stop: Stop,
 ) -> io::Result<std::thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -98,7 +105,7 @@ pub(crate) fn start_worker(
             let mut accepting = JoinSet::new();
             for listener in listeners {
                 let (proxy, shared) = (proxy.clone(), shared.clone());
-                accepting.spawn(accept(listener, stop.clone(), move |stream, client, stop| {
+                accepting.spawn(accept(listener, room.clone(), stop.clone(), move |stream, client, stop| {
                     serve_proxied(stream, client, proxy.clone(), shared.clone(), stop)
                 }));
             }
@@ -108,12 +115,12 @@ pub(crate) fn start_worker(
 }
 
 /// Serves requests with a function that always answers, until the sign is given.
-pub(crate) async fn serve<F, A>(listener: TcpListener, stop: Stop, answer: F)
+pub(crate) async fn serve<F, A>(listener: TcpListener, room: Room, stop: Stop, answer: F)
 where
     F: Fn(Request<Body>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response> + Send + 'static,
 {
-    accept(listener, stop, move |stream, _client, stop| {
+    accept(listener, room, stop, move |stream, _client, stop| {
         let answer = answer.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let answering = answer(request.map(Body::new));
@@ -127,7 +134,8 @@ where
         });
         async move {
             // A client that breaks off, or sends what is no HTTP, has been answered as far as it can be.
-            let _ = drain(http_1().serve_connection(TokioIo::new(stream), service).with_upgrades(), stop).await;
+            let _ =
+                drain(http_1().serve_connection(TokioIo::new(Live::new(stream)), service).with_upgrades(), stop).await;
         }
     })
     .await;
@@ -144,7 +152,7 @@ async fn serve_proxied(stream: TcpStream, client: SocketAddr, proxy: Arc<Proxy>,
         let proxy = proxy.clone();
         async move { Ok::<_, Infallible>(proxy.handle(request, client).await) }
     });
-    let connection = http_1().serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let connection = http_1().serve_connection(TokioIo::new(Live::new(stream)), service).with_upgrades();
     let ended = drain(connection, stop).await;
     // What the parser refused never became a request: hyper answered 400 or 431 and closed the connection.
     if let Err(error) = ended
@@ -155,10 +163,7 @@ async fn serve_proxied(stream: TcpStream, client: SocketAddr, proxy: Arc<Proxy>,
 }
 
 /// Drives a connection; when the sign is given, to the end of the request that it is in.
-async fn drain<S, B>(
-    connection: http1::UpgradeableConnection<TokioIo<TcpStream>, S>,
-    mut stop: Stop,
-) -> hyper::Result<()>
+async fn drain<S, B>(connection: http1::UpgradeableConnection<TokioIo<Live>, S>, mut stop: Stop) -> hyper::Result<()>
 where
     S: HttpService<Incoming, ResBody = B, Error = Infallible>,
     B: hyper::body::Body + 'static,
@@ -183,7 +188,7 @@ fn http_1() -> http1::Builder {
 }
 
 /// Accepts until the sign is given, then waits for the connections that are open.
-async fn accept<F, C>(listener: TcpListener, mut stop: Stop, serve: F)
+async fn accept<F, C>(listener: TcpListener, room: Room, mut stop: Stop, serve: F)
 where
     F: Fn(TcpStream, SocketAddr, Stop) -> C,
     C: Future<Output = ()> + Send + 'static,
@@ -194,14 +199,19 @@ where
     };
     let mut connections = JoinSet::new();
     loop {
+        let next = async { (room.place().await, listener.accept().await) };
         tokio::select! {
             () = stop.given() => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
+            (place, accepted) = next => match accepted {
                 Ok((stream, client)) => {
                     // Without it small answers wait for an acknowledgement; a socket that refuses is served all the same.
                     let _ = stream.set_nodelay(true);
-                    connections.spawn(serve(stream, client, stop.clone()));
+                    let serving = serve(stream, client, stop.clone());
+                    connections.spawn(async move {
+                        serving.await;
+                        drop(place);
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -214,4 +224,126 @@ where
     let rest = async { while connections.join_next().await.is_some() {} };
     // What has not ended by then is cut off.
     let _ = tokio::time::timeout(DRAIN, rest).await;
+}
+
+/// How many connections may be open at a time. When they are, further ones wait to be accepted, and files are left for the
+/// store and everything else.
+#[derive(Clone)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+impl Room {
+    /// For all listeners of applications together. A proxied connection may need two files: the caller's, and one to the
+    /// application.
+    pub(crate) fn for_applications() -> Self {
+        Room::of(open_files_limit() * 3 / 8)
+    }
+
+    /// For the API: its own, so that callers of an application cannot shut the operator out.
+    pub(crate) fn for_api() -> Self {
+        Room::of(open_files_limit() / 8)
+    }
+
+    /// For the built-in applications, which only our own data plane talks to.
+    pub(crate) fn unlimited() -> Self {
+        Room::of(Semaphore::MAX_PERMITS)
+    }
+
+    fn of(connections: usize) -> Self {
+        Room(Arc::new(Semaphore::new(connections.clamp(8, Semaphore::MAX_PERMITS))))
+    }
+
+    /// Waits for a place. The semaphore is never closed, so there is always an answer in the end.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.clone().acquire_owned().await.ok()
+    }
+}
+
+/// The soft limit on open files, less a reserve; where the system does not say, the smallest that is usual.
+fn open_files_limit() -> usize {
+    const USUAL: usize = 1024;
+    const RESERVE: usize = 64;
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    soft.unwrap_or(USUAL).saturating_sub(RESERVE)
+}
+
+/// A connection that ends when its client takes nothing for [`STALL_TIMEOUT`]: otherwise a client that does not read holds
+/// its connection, and the answers in it, for ever.
+struct Live {
+    stream: TcpStream,
+    /// Runs while a write waits for the client.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Live {
+    fn new(stream: TcpStream) -> Self {
+        Live { stream, stalled: None }
+    }
+
+    /// Watches the outcome of a write or a flush.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.stalled = None;
+            return outcome;
+        }
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_TIMEOUT)));
+        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Live {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Live {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.watch(cx, outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.watch(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watch(cx, outcome)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_for_thirty_seconds_is_let_go() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut live = Live::new(listener.accept().await.unwrap().0);
+        let chunk = vec![0; 1024 * 1024];
+        let ended = loop {
+            if let Err(error) = live.write_all(&chunk).await {
+                break error;
+            }
+        };
+        assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
+        drop(client);
+    }
 }

@@ -11,7 +11,7 @@ use doorward_control::service_accounts::{KeyFileUrls, ServiceAccounts};
 use doorward_control::snapshots::{RefreshError, SnapshotPublisher};
 use doorward_control::tokens::{TokenConfig, TokenService};
 use doorward_core::clock::Clock;
-use doorward_core::entropy::Entropy;
+use doorward_core::entropy::{Entropy, EntropyError};
 use doorward_core::grant::TokenHash;
 use doorward_core::resource::{Host, Project};
 use doorward_core::snapshot::SnapshotCell;
@@ -72,11 +72,22 @@ pub struct Stack {
     pub writer: Writer,
 }
 
+/// Why the whole could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum WiringError {
+    /// What is stored cannot be put in force.
+    #[error(transparent)]
+    Refresh(#[from] RefreshError),
+    /// No randomness.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+}
+
 /// Wires the whole on a store whose keys are in order ([`ensure_keys`]).
 ///
 /// # Errors
-/// [`RefreshError`] if what is stored cannot be put in force.
-pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, RefreshError> {
+/// [`WiringError`]: nothing serves.
+pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, WiringError> {
     let Outside { store, clock, entropy } = outside;
     let surface = |host: &str| format!("{}/{host}", config.api_url);
     let (hosts, upstreams) = config
@@ -120,7 +131,7 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Refre
         service_accounts,
         policies: Policies::new(store.clone(), publisher.clone()),
         administrators: Administrators::new(config.admin_token, store.clone(), clock.clone()),
-        console: Console::new(snapshots.clone(), clock.clone()),
+        console: Console::new(snapshots.clone(), clock.clone(), &*entropy)?,
         snapshots: snapshots.clone(),
         audit: audit.clone(),
         clock: clock.clone(),

@@ -24,24 +24,32 @@ pub const CONSOLE_COOKIE: &str = "doorward_console";
 /// The namespace that Google puts before e-mail and id in the identity headers and in `sub`.
 pub const GOOGLE_IDENTITY_PREFIX: &str = "accounts.google.com:";
 
-/// Says whether a request header of this name may only be set by the proxy, whoever sends it.
+/// Whether a backend may read a field of this name as one that starts with `prefix` (lower case, words joined by `-`).
 ///
-/// `_` counts as `-` and case does not count, because backends (CGI, WSGI, many languages' header maps) fold both:
-/// `X_Goog_Iap_Jwt_Assertion` would otherwise reach the application under the name that it trusts.
+/// Case does not count, and neither does the byte between words: CGI, WSGI and the header maps of many languages turn
+/// every byte that is no letter and no digit into `_`, so `X_Goog.Iap-Jwt~Assertion` reaches an application under the name
+/// that it trusts.
+pub fn folds_to_prefix(name: &str, prefix: &str) -> bool {
+    name.len() >= prefix.len()
+        && name.bytes().zip(prefix.bytes()).all(|(have, want)| {
+            let have = if have.is_ascii_alphanumeric() { have.to_ascii_lowercase() } else { b'-' };
+            have == want
+        })
+}
+
+/// Whether a backend may read a field of this name as `canonical`. See [`folds_to_prefix`].
+pub fn folds_to(name: &str, canonical: &str) -> bool {
+    name.len() == canonical.len() && folds_to_prefix(name, canonical)
+}
+
+/// Says whether a request header of this name may only be set by the proxy, whoever sends it, in every spelling that a
+/// backend may fold to it.
 ///
 /// Spec: <https://cloud.google.com/iap/docs/identity-howto>, "x-goog-* headers are removed".
 pub fn is_reserved(name: &str) -> bool {
     const PREFIXES: [&str; 2] = ["x-goog-", "x-appengine-"];
     const NAMES: [&str; 2] = ["ingress-authorization", "x-serverless-authorization"];
-    let folded = |prefix: &str| {
-        name.len() >= prefix.len()
-            && name.bytes().zip(prefix.bytes()).all(|(have, want)| {
-                let have = if have == b'_' { b'-' } else { have.to_ascii_lowercase() };
-                have == want
-            })
-    };
-    PREFIXES.iter().any(|prefix| folded(prefix))
-        || NAMES.iter().any(|reserved| reserved.len() == name.len() && folded(reserved))
+    PREFIXES.iter().any(|prefix| folds_to_prefix(name, prefix)) || NAMES.iter().any(|it| folds_to(name, it))
 }
 
 /// What a credential header holds.
@@ -67,18 +75,28 @@ pub fn bearer(value: &HeaderValue) -> Bearer<'_> {
     }
     match rest {
         [] => Bearer::Empty,
-        [b' ' | b'\t', ..] => match std::str::from_utf8(rest.trim_ascii()) {
-            Ok("") => Bearer::Empty,
-            Ok(token) if token.bytes().all(is_b64token) => Bearer::Token(token),
-            Ok(_) | Err(_) => Bearer::Malformed,
+        [b' ' | b'\t', ..] => match rest.trim_ascii() {
+            [] => Bearer::Empty,
+            token if token.iter().all(|byte| B64TOKEN[usize::from(*byte)]) => {
+                std::str::from_utf8(token).map_or(Bearer::Malformed, Bearer::Token)
+            }
+            _ => Bearer::Malformed,
         },
         _ => Bearer::OtherScheme,
     }
 }
 
-fn is_b64token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
-}
+/// The characters of `b64token` (RFC 6750 section 2.1), as a table: every request's token is looked at byte for byte.
+static B64TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let it = byte as u8;
+        table[byte] = it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
@@ -96,6 +114,9 @@ mod tests {
             ("X_AppEngine_User_Is_Admin",       true),
             ("ingress-authorization",           true),
             ("Ingress_Authorization",           true),
+            ("x.goog.iap.jwt.assertion",        true),
+            ("x~goog!iap^jwt|assertion",        true),
+            ("x-goog-x",                        true),
             ("x_serverless_authorization",      true),
             ("ingress-authorization-hint",      false),
             ("x-google-thing",                  false),

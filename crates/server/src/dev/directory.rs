@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use doorward_wire::google_api::KeyFile;
@@ -15,6 +15,9 @@ pub enum DirectoryError {
     /// Another instance runs on it.
     #[error("{} is in use by another doorward: stop it, or choose another directory with --dir", .0.display())]
     InUse(PathBuf),
+    /// Others could put their own keys and database into it.
+    #[error("{} can be written by others: `chmod go-w` it, or choose another directory with --dir", .0.display())]
+    WritableByOthers(PathBuf),
     /// It cannot be made or written.
     #[error("cannot write {}: {cause}; make it writable, or choose another directory with --dir", path.display())]
     Unwritable {
@@ -42,6 +45,10 @@ impl Directory {
         };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unwritable(path))?;
         let path = path.canonicalize().map_err(unwritable(path))?;
+        let mode = fs::metadata(&path).map_err(unwritable(&path))?.permissions().mode();
+        if mode & 0o022 != 0 {
+            return Err(DirectoryError::WritableByOthers(path));
+        }
         let lock_path = path.join("lock");
         let mut lock_options = OpenOptions::new();
         lock_options.write(true).create(true).truncate(false).mode(0o600);
@@ -93,8 +100,14 @@ fn replace(path: &Path, contents: &[u8]) -> Result<(), DirectoryError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let temporary = PathBuf::from(name);
+    // What a killed process left is in the way. The new file is never one that was there: not a link to somewhere else, and
+    // not one that others may read.
+    match fs::remove_file(&temporary) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(unwritable(cause)),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
+    options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(&temporary).map_err(unwritable)?;
     file.write_all(contents).and_then(|()| file.sync_all()).map_err(unwritable)?;
     fs::rename(&temporary, path).map_err(unwritable)

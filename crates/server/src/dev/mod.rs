@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use doorward_control::keys::{EnsureKeysError, ensure_keys};
-use doorward_control::snapshots::RefreshError;
 use doorward_core::clock::{Clock, SystemClock};
 use doorward_core::entropy::{Entropy, EntropyError, SystemEntropy, random_base64url};
 use doorward_core::grant::TokenHash;
@@ -25,8 +24,8 @@ use http::Request;
 
 use crate::echo::Echo;
 use crate::hosts::Api;
-use crate::listen::{self, Stopper};
-use crate::wiring::{self, Outside, ServedApplication, StackConfig};
+use crate::listen::{self, Room, Stopper};
+use crate::wiring::{self, Outside, ServedApplication, StackConfig, WiringError};
 use description::Description;
 use directory::Directory;
 pub use directory::DirectoryError;
@@ -102,9 +101,9 @@ pub enum StartError {
     /// The keys cannot be put in order.
     #[error(transparent)]
     Keys(#[from] EnsureKeysError),
-    /// The state cannot be put in force.
+    /// The whole cannot be put together.
     #[error(transparent)]
-    Refresh(#[from] RefreshError),
+    Wiring(#[from] WiringError),
     /// The fixtures cannot be made.
     #[error(transparent)]
     Seed(#[from] SeedError),
@@ -234,19 +233,20 @@ async fn serve(
     for (socket, application) in echoes.into_iter().filter_map(|(socket, app)| Some((socket?, app))) {
         let echo = Echo::new(stack.snapshots.clone(), clock.clone(), application.audience(&project));
         let echo = Arc::new(echo);
-        control.spawn(listen::serve(socket, stop.clone(), move |request: Request<Body>| {
+        control.spawn(listen::serve(socket, Room::unlimited(), stop.clone(), move |request: Request<Body>| {
             let echo = echo.clone();
             async move { echo.answer(request).await }
         }));
     }
     let api = Arc::new(Api::new(stack.services.clone()));
-    control.spawn(listen::serve(sockets.api, stop.clone(), move |request| {
+    control.spawn(listen::serve(sockets.api, Room::for_api(), stop.clone(), move |request| {
         let api = api.clone();
         async move { api.handle(request).await }
     }));
+    let room = Room::for_applications();
     let workers = sockets.app.into_iter().zip(sockets.other).enumerate();
     let workers = workers.map(|(number, (app, other))| {
-        listen::start_worker(number, vec![app, other], stack.proxy.clone(), stop.clone())
+        listen::start_worker(number, vec![app, other], stack.proxy.clone(), room.clone(), stop.clone())
     });
     let workers = workers.collect::<io::Result<Vec<_>>>().map_err(StartError::Worker)?;
 

@@ -216,7 +216,17 @@ async fn ensure_key_file(
     let operator = Administrator::local_operator();
     let request = CreateKeyRequest::default();
     let service_accounts = stack.services.service_accounts();
-    let created = service_accounts.create_key(&operator, "-", account.email.as_str(), &request).await?;
+    let email = account.email.as_str();
+    let created = match service_accounts.create_key(&operator, "-", email, &request).await {
+        // Key files were lost so often that no key may be added: the oldest gives way.
+        Err(ServiceAccountError::KeyLimit) => {
+            let listed = service_accounts.list_keys(&operator, "-", email).await?;
+            let oldest = listed.keys.first().ok_or(SeedError::Missing)?;
+            service_accounts.delete_key(&operator, "-", email, &oldest.id).await?;
+            service_accounts.create_key(&operator, "-", email, &request).await?
+        }
+        created => created?,
+    };
     Ok(directory.write_key_file(name, &created.file)?)
 }
 

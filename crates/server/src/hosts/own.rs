@@ -9,13 +9,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use doorward_core::audit::StoredEvent;
 use doorward_core::clock::{Clock, Timestamp};
+use doorward_core::entropy::{Entropy, EntropyError, random_base64url};
 use doorward_core::grant::TokenHash;
 use doorward_core::keys::{CONSOLE_SESSION_TTL, KeyPurpose};
 use doorward_core::snapshot::SnapshotCell;
 use doorward_wire::google_api::Status;
 use doorward_wire::headers::CONSOLE_COOKIE;
 use http::header::{ACCEPT, CACHE_CONTROL, COOKIE, LOCATION, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::{Routes, Services, single_bearer};
@@ -28,7 +29,7 @@ const EVENTS_LIMIT: u32 = 1000;
 const LONGEST_WAIT: u64 = 25;
 
 pub(super) fn router() -> Routes {
-    Routes::new().route("/decisions", get(decisions)).fallback(elsewhere)
+    Routes::new().route("/decisions", get(decisions)).fallback(elsewhere).method_not_allowed_fallback(elsewhere)
 }
 
 /// Sign-on to our own pages: a key that works once, and the cookie that it becomes.
@@ -38,11 +39,18 @@ pub(crate) struct Console {
     snapshots: Arc<SnapshotCell>,
     clock: Arc<dyn Clock>,
     one_time_key: Mutex<Option<TokenHash>>,
+    /// Sealed into each cookie: those of an earlier start do not open, so starting again signs everybody off.
+    this_start: String,
 }
 
 impl Console {
-    pub(crate) fn new(snapshots: Arc<SnapshotCell>, clock: Arc<dyn Clock>) -> Self {
-        Console { snapshots, clock, one_time_key: Mutex::new(None) }
+    pub(crate) fn new(
+        snapshots: Arc<SnapshotCell>,
+        clock: Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, EntropyError> {
+        let this_start = random_base64url(entropy, 16)?;
+        Ok(Console { snapshots, clock, one_time_key: Mutex::new(None), this_start })
     }
 
     /// Sets the key that will be exchanged for a cookie, once.
@@ -60,7 +68,7 @@ impl Console {
         }
         let issued = self.clock.now().seconds().to_string();
         let sealed =
-            self.snapshots.current().keys.seal(KeyPurpose::ConsoleSession, "console", issued.as_bytes()).ok()?;
+            self.snapshots.current().keys.seal(KeyPurpose::ConsoleSession, &self.this_start, issued.as_bytes()).ok()?;
         let life = CONSOLE_SESSION_TTL.as_secs();
         let cookie = format!("{CONSOLE_COOKIE}={sealed}; Path=/decisions; Max-Age={life}; HttpOnly; SameSite=Strict");
         let cookie = HeaderValue::from_str(&cookie).ok()?;
@@ -78,7 +86,7 @@ impl Console {
         let (Some(sealed), None) = (ours.next(), ours.next()) else { return false };
         let now = self.clock.now();
         let snapshot = self.snapshots.current();
-        let opened = snapshot.keys.open(KeyPurpose::ConsoleSession, "console", sealed, now);
+        let opened = snapshot.keys.open(KeyPurpose::ConsoleSession, &self.this_start, sealed, now);
         let issued = opened.and_then(|text| String::from_utf8(text).ok()?.parse().ok()).map(Timestamp::from_seconds);
         issued.is_some_and(|issued| issued <= now && now.since(issued) < CONSOLE_SESSION_TTL)
     }
@@ -106,13 +114,15 @@ struct Decisions {
 /// event N, and with `wait=S` waits up to S seconds (at most 25) for it; `limit` is at most 1,000.
 async fn decisions(
     State(services): State<Arc<Services>>,
+    method: Method,
     headers: HeaderMap,
     query: Result<Query<DecisionsQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let Ok(Query(query)) = query else {
         return ApiFailure::new(Status::InvalidArgument, "A query parameter is not a number.").into_response();
     };
-    if let Some(key) = &query.key {
+    // A program that previews links sends HEAD, and must not spend the key.
+    if let Some(key) = query.key.as_ref().filter(|_| method == Method::GET) {
         return match services.console.redeem(key) {
             // Away from the address that holds the key, so that it is in no history and no Referer.
             Some(cookie) => (
