@@ -302,10 +302,36 @@ impl ServiceAccounts {
         found.ok_or(ServiceAccountError::NotFound)
     }
 
+    /// Writes into a key file where our surfaces are now; `false` if that is what it says. A server that was started again on
+    /// another port is then found by a file of before.
+    pub fn correct_urls(&self, file: &mut KeyFile) -> bool {
+        let now = self.urls_for(&file.client_email);
+        let said = [
+            &mut file.auth_uri,
+            &mut file.token_uri,
+            &mut file.auth_provider_x509_cert_url,
+            &mut file.client_x509_cert_url,
+        ];
+        let mut corrected = false;
+        for (said, now) in said.into_iter().zip(now) {
+            corrected |= *said != now;
+            *said = now;
+        }
+        corrected
+    }
+
+    /// The URLs of a key file, in its order.
+    fn urls_for(&self, email: &str) -> [String; 4] {
+        // Of the characters of an account's address only this one is written otherwise in a path's segment.
+        let segment = email.replace('@', "%40");
+        let urls = self.urls.clone();
+        [urls.auth_uri, urls.token_uri, urls.provider_certs, format!("{}/{segment}", urls.client_certs_base)]
+    }
+
     fn key_file(&self, account: &ServiceAccount, key_id: &str, der: &[u8]) -> KeyFile {
         let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
-        // Of the characters of an account's address only this one is written otherwise in a path's segment.
-        let segment = account.email.as_str().replace('@', "%40");
+        let [auth_uri, token_uri, auth_provider_x509_cert_url, client_x509_cert_url] =
+            self.urls_for(account.email.as_str());
         KeyFile {
             kind: "service_account".to_owned(),
             project_id: self.publisher.project().id.clone(),
@@ -313,10 +339,10 @@ impl ServiceAccounts {
             private_key: pem::encode_config(&pem::Pem::new("PRIVATE KEY", der), lines),
             client_email: account.email.to_string(),
             client_id: account.unique_id.0.clone(),
-            auth_uri: self.urls.auth_uri.clone(),
-            token_uri: self.urls.token_uri.clone(),
-            auth_provider_x509_cert_url: self.urls.provider_certs.clone(),
-            client_x509_cert_url: format!("{}/{segment}", self.urls.client_certs_base),
+            auth_uri,
+            token_uri,
+            auth_provider_x509_cert_url,
+            client_x509_cert_url,
             universe_domain: "googleapis.com".to_owned(),
         }
     }

@@ -8,7 +8,7 @@ use doorward_core::account::ServiceAccount;
 use doorward_core::keys::{KeyError, KeyRing};
 use doorward_core::member::Email;
 use doorward_core::resource::{Host, Project};
-use doorward_core::snapshot::{Snapshot, SnapshotCell, World};
+use doorward_core::snapshot::{Snapshot, SnapshotCell, SnapshotSource};
 use doorward_core::store::{ServiceAccountStore, Store, StoreError};
 
 use crate::tasks::{Stopping, join};
@@ -113,10 +113,14 @@ impl SnapshotPublisher {
     }
 }
 
-async fn read(store: &dyn Store, project: &Project, hosts: &HashMap<String, Vec<Host>>) -> Result<World, RefreshError> {
+async fn read(
+    store: &dyn Store,
+    project: &Project,
+    hosts: &HashMap<String, Vec<Host>>,
+) -> Result<SnapshotSource, RefreshError> {
     let at = |name: &str| hosts.get(name).cloned().unwrap_or_default();
     let applications = store.applications().await?;
-    Ok(World {
+    Ok(SnapshotSource {
         project: project.clone(),
         keys: Arc::new(KeyRing::new(&store.keys().await?)?),
         applications: applications

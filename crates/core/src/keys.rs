@@ -78,7 +78,9 @@ impl KeyPurpose {
     fn replaced_after(self) -> Option<Duration> {
         match self {
             KeyPurpose::Fixture => None,
-            _ => Some(Duration::from_secs(90 * 24 * 3600)),
+            KeyPurpose::IdToken | KeyPurpose::Assertion | KeyPurpose::SignInState | KeyPurpose::ConsoleSession => {
+                Some(Duration::from_secs(90 * 24 * 3600))
+            }
         }
     }
 }

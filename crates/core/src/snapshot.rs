@@ -58,7 +58,7 @@ pub struct Snapshot {
 }
 
 /// What a snapshot is built from.
-pub struct World {
+pub struct SnapshotSource {
     /// The one project.
     pub project: Project,
     /// Our keys.
@@ -75,8 +75,8 @@ pub struct World {
 
 impl Snapshot {
     /// Builds the view.
-    pub fn new(version: u64, world: World) -> Self {
-        let World { project, keys, applications, policies, service_accounts, users } = world;
+    pub fn new(version: u64, world: SnapshotSource) -> Self {
+        let SnapshotSource { project, keys, applications, policies, service_accounts, users } = world;
         let policy = |resource: &Resource| policies.get(&resource.name(&project));
         let mut resources = HashMap::new();
         for (application, hosts) in applications {

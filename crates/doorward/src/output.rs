@@ -1,6 +1,7 @@
 //! What goes to standard output: text that cannot drive a terminal, JSON lines, tables.
 
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -74,9 +75,27 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> 
     out
 }
 
+/// A path as a POSIX shell takes it.
+pub(crate) fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_quoted_only_where_a_shell_would_misread_it() {
+        for (path, text) in [
+            ("/usr/bin/doorward", "/usr/bin/doorward"),
+            ("/my apps/it's", r"'/my apps/it'\''s'"),
+            ("$(reboot)", "'$(reboot)'"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), text);
+        }
+    }
 
     #[test]
     fn nothing_that_drives_a_terminal_is_printed_raw() {

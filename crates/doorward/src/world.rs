@@ -5,6 +5,8 @@ use std::{fs, io};
 
 use doorward_server::dev::description::{AppDescription, Description, FILE_NAME};
 
+use crate::output::quoted;
+
 /// The option that every command shares.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WorldArgs {
@@ -34,7 +36,7 @@ pub(crate) enum WorldError {
 }
 
 fn dir_option(dir: &Path) -> String {
-    if dir == Path::new(".doorward") { String::new() } else { format!(" --dir {}", dir.display()) }
+    if dir == Path::new(".doorward") { String::new() } else { format!(" --dir {}", quoted(dir)) }
 }
 
 fn open(dir: &Path) -> Result<Description, WorldError> {

@@ -8,7 +8,7 @@ use doorward_core::clock::Timestamp;
 use doorward_core::keys::{ASSERTION_TTL, KeyError, KeyPurpose, KeyRing};
 use doorward_core::snapshot::Snapshot;
 use doorward_wire::headers::{
-    AUTHENTICATED_USER_EMAIL, AUTHENTICATED_USER_ID, GOOGLE_IDENTITY_PREFIX, IAP_JWT_ASSERTION,
+    ASSERTION_ISSUER, AUTHENTICATED_USER_EMAIL, AUTHENTICATED_USER_ID, GOOGLE_IDENTITY_PREFIX, IAP_JWT_ASSERTION,
 };
 use http::{HeaderMap, HeaderValue};
 use quick_cache::sync::Cache;
@@ -89,7 +89,7 @@ fn sign(keys: &KeyRing, permit: &Permit, now: Timestamp) -> Result<Identity, Key
     let mut claims = Map::new();
     let mut claim = |name: &str, value: Value| claims.insert(name.to_owned(), value);
     let audience = &permit.resource().audience;
-    claim("iss", "https://cloud.google.com/iap".into());
+    claim("iss", ASSERTION_ISSUER.into());
     claim("aud", audience.as_str().into());
     claim("azp", audience.as_str().into());
     claim("iat", now.seconds().into());

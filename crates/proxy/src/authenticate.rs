@@ -10,7 +10,7 @@ use doorward_core::grant::{ACCESS_TOKEN_PREFIX, ADMIN_TOKEN_PREFIX};
 use doorward_core::keys::{ID_TOKEN_TTL, KeyPurpose};
 use doorward_core::member::Email;
 use doorward_core::snapshot::{AccountKind, ProtectedResource, Snapshot};
-use doorward_wire::headers::{Bearer, bearer};
+use doorward_wire::headers::{ASSERTION_ISSUER, Bearer, bearer};
 use doorward_wire::jose::{Algorithm, ClaimError, Claims, JwsError, Unverified};
 use http::header::{AUTHORIZATION, HeaderMap, PROXY_AUTHORIZATION};
 use quick_cache::sync::Cache;
@@ -25,8 +25,6 @@ use crate::sanitize::Sanitized;
 const TOKEN_LIMIT: usize = 16 * 1024;
 /// How much of verified tokens is kept, in bytes.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
-/// `iss` of the signed header: a token of this issuer is an application's, not a caller's.
-const ASSERTION_ISSUER: &str = "https://cloud.google.com/iap";
 
 /// What becomes of an ID token of our issuer without an `email` claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -86,12 +86,11 @@ impl Proxy {
         // (RFC 9112 section 6.1), and whatever was smuggled behind it is never read.
         let last_of_connection = request.headers().contains_key(http::header::TRANSFER_ENCODING);
         let answered = self.stages(request, &snapshot, &mut trace).await;
-        let let_through = answered.is_ok();
         let sign_in = SignIn { config: &shared.config, keys: &snapshot.keys, entropy: &*shared.entropy };
         let mut response = answered.unwrap_or_else(|refusal| refusal.into_response(&mut trace, &sign_in));
         let recorded = trace.record(response.status()).await;
-        if recorded.is_err() && let_through {
-            // Fail closed: an answer that is not recorded is not given.
+        if recorded.is_err() {
+            // Fail closed: no answer is given for a decision that is not recorded.
             response = Refusal::CannotRecord.into_response(&mut trace, &sign_in);
         }
         if last_of_connection {

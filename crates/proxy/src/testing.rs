@@ -11,7 +11,7 @@ use doorward_core::entropy::{SeededEntropy, SystemEntropy};
 use doorward_core::keys::{KeyPurpose, KeyRing, StoredKey};
 use doorward_core::policy::{Binding, Policy, PolicyEtag, Role};
 use doorward_core::resource::{Application, ClientId, Host, Project};
-use doorward_core::snapshot::{AccountKind, ProtectedResource, Snapshot, SnapshotCell, World};
+use doorward_core::snapshot::{AccountKind, ProtectedResource, Snapshot, SnapshotCell, SnapshotSource};
 use doorward_wire::jose::{Algorithm, Unverified, encode_base64url};
 use http::Request;
 use serde_json::{Map, Value};
@@ -53,7 +53,7 @@ impl TestWorld {
             description: String::new(),
             disabled: id == disabled,
         };
-        let world = World {
+        let world = SnapshotSource {
             policies: HashMap::from([(application.resource().name(&project), policy)]),
             applications: vec![(application, vec![Host::parse("app.test").unwrap()])],
             project,
@@ -117,7 +117,7 @@ pub(crate) fn shared(world: &TestWorld) -> Arc<Shared> {
     };
     let snapshots = Arc::new(SnapshotCell::new(Snapshot::new(
         0,
-        World {
+        SnapshotSource {
             project: world.snapshot.project.clone(),
             keys: world.snapshot.keys.clone(),
             applications: vec![],

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use doorward_core::clock::{CLOCK_SKEW, Clock};
 use doorward_core::keys::{ASSERTION_TTL, KeyPurpose};
 use doorward_core::snapshot::SnapshotCell;
-use doorward_wire::headers::IAP_JWT_ASSERTION;
+use doorward_wire::headers::{ASSERTION_ISSUER, IAP_JWT_ASSERTION};
 use doorward_wire::jose::{Algorithm, Unverified};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use http::{Request, StatusCode};
@@ -107,7 +107,7 @@ impl Echo {
         claims.check_time(now.seconds(), skew).map_err(|_| INVALID)?;
         let life = claims.seconds("exp").map_err(|_| INVALID)? - claims.seconds("iat").map_err(|_| INVALID)?;
         let allowed_life = i64::try_from((ASSERTION_TTL + 2 * CLOCK_SKEW).as_secs()).map_err(|_| INVALID)?;
-        let meant_for_us = claims.string("iss") == Some("https://cloud.google.com/iap")
+        let meant_for_us = claims.string("iss") == Some(ASSERTION_ISSUER)
             && claims.string("aud") == Some(&self.audience)
             && life <= allowed_life;
         if !meant_for_us {

@@ -1,6 +1,7 @@
 //! The only crate that knows HTTP servers, and the only one that wires.
 
 pub mod audit_log;
+mod console;
 pub mod dev;
 mod echo;
 mod errors;

@@ -19,7 +19,8 @@ use doorward_core::store::Store;
 use doorward_proxy::{Config as ProxyConfig, EmailClaim, Shared, Upstream};
 
 use crate::audit_log::{AuditLog, Writer};
-use crate::hosts::{Console, Services};
+use crate::console::Console;
+use crate::hosts::Services;
 
 /// The outside world, as it is given to the whole.
 #[derive(Clone)]

@@ -21,6 +21,11 @@ pub const DOORWARD_DECISION_ID: HeaderName = HeaderName::from_static("x-doorward
 /// gives it to every server of the same host name.
 pub const CONSOLE_COOKIE: &str = "doorward_console";
 
+/// `iss` of the signed header, whoever runs the proxy: backends compare it.
+///
+/// Spec: <https://cloud.google.com/iap/docs/signed-headers-howto>
+pub const ASSERTION_ISSUER: &str = "https://cloud.google.com/iap";
+
 /// The namespace that Google puts before e-mail and id in the identity headers and in `sub`.
 pub const GOOGLE_IDENTITY_PREFIX: &str = "accounts.google.com:";
 

@@ -1,20 +1,21 @@
 //! Points in time as text, from whole seconds since the Unix epoch.
 
-use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimePrinter;
+use std::time::{Duration, UNIX_EPOCH};
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7). A time that has no such form becomes the epoch.
+/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7). Times before the epoch or after the year 9999 are the epoch.
 pub fn http_date(seconds: i64) -> String {
-    DateTimePrinter::new().timestamp_to_rfc9110_string(&timestamp(seconds)).unwrap_or_default()
+    httpdate::fmt_http_date(UNIX_EPOCH + since_epoch(seconds))
 }
 
 /// `2026-11-25T20:51:17Z`: RFC 3339 with whole seconds and `Z`, the only form that Python's and gcloud's clients parse.
+/// Times before the epoch or after the year 9999 are the epoch.
 pub fn rfc3339(seconds: i64) -> String {
-    timestamp(seconds).to_string()
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since_epoch(seconds)).to_string()
 }
 
-fn timestamp(seconds: i64) -> Timestamp {
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)
+fn since_epoch(seconds: i64) -> Duration {
+    const END_OF_9999: u64 = 253_402_300_799;
+    Duration::from_secs(u64::try_from(seconds).ok().filter(|seconds| *seconds <= END_OF_9999).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -25,5 +26,8 @@ mod tests {
     fn times_are_written_as_clients_parse_them() {
         assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(rfc3339(1_795_639_877), "2026-11-25T20:51:17Z");
+        for beyond in [-1, 253_402_300_800, i64::MAX, i64::MIN] {
+            assert_eq!((http_date(beyond), rfc3339(beyond)), (http_date(0), "1970-01-01T00:00:00Z".to_owned()));
+        }
     }
 }

@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use super::{AUDIENCE_LIMIT, Authorization, RedeemError, TokenService, Wanted};
 
-/// The longest assertion, in bytes.
-const ASSERTION_LIMIT: usize = 16 * 1024;
+/// The longest assertion, in bytes: 16 KiB and more are refused.
+const ASSERTION_LIMIT: usize = 16 * 1024 - 1;
 /// The longest life of an assertion, in seconds.
 const LONGEST_LIFE: i64 = 3600;
 /// How far ahead `iat` may lie, in seconds: what Google accepts.

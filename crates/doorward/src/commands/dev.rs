@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use doorward_server::dev::{self, Options, World};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::output::{json_line, print, printable};
+use crate::output::{json_line, print, printable, quoted};
 
 const DEFAULT_DIR: &str = ".doorward";
 
@@ -104,7 +104,7 @@ fn greeting(world: &World, args: &Args) -> anyhow::Result<String> {
     let program = quoted(&std::env::current_exe().context("the path of this program is not known")?);
     let directory = match args.dir == Path::new(DEFAULT_DIR) {
         true => String::new(),
-        false => format!(" --dir {}", quoted(&args.dir)),
+        false => format!(" --dir {}", quoted(&std::path::absolute(&args.dir)?)),
     };
     let accounts = description.service_accounts.iter().map(|(name, account)| (name, account.allowed));
     let users = description.users.iter().map(|(email, user)| (email, user.allowed));
@@ -134,27 +134,4 @@ Decisions     {}
         description.other_app.url,
         world.console_link(),
     ))
-}
-
-/// A path as a POSIX shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    if text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_quoted_only_where_a_shell_would_misread_it() {
-        for (path, text) in [
-            ("/usr/bin/doorward", "/usr/bin/doorward"),
-            ("/my apps/it's", r"'/my apps/it'\''s'"),
-            ("$(reboot)", "'$(reboot)'"),
-        ] {
-            assert_eq!(quoted(Path::new(path)), text);
-        }
-    }
 }

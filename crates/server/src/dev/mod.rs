@@ -162,13 +162,13 @@ pub async fn start(options: Options) -> Result<World, StartError> {
         }
     }
     let directory = Directory::take(&options.directory)?;
-    let store = Arc::new(SqliteStore::open(&directory.database()).await?);
     let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let [(app_option, app_address), (other_option, other_address), (api_option, api_address)] = options.listeners();
     let failed = |option, address| move |cause| StartError::Listen { option, address, cause };
     let app = listen::bind_shared(app_address, workers).map_err(failed(app_option, app_address))?;
     let other = listen::bind_shared(other_address, workers).map_err(failed(other_option, other_address))?;
     let api = listen::bind(api_address).map_err(failed(api_option, api_address))?;
+    let store = Arc::new(SqliteStore::open(&directory.database()).await?);
     serve(options, upstream, directory, store, Sockets { app, other, api }).await
 }
 

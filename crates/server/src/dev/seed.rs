@@ -201,13 +201,11 @@ async fn ensure_key_file(
     name: &str,
     account: &ServiceAccount,
 ) -> Result<(), SeedError> {
-    let token_uri = stack.services.token_uri();
     if let Some(mut file) = directory.read_key_file(name) {
         let key = store.service_account_key(&file.private_key_id).await?;
         if key.is_some_and(|key| key.account == account.unique_id) {
             // The port may be another one than last time.
-            if file.token_uri != token_uri {
-                file.token_uri = token_uri;
+            if stack.services.service_accounts().correct_urls(&mut file) {
                 directory.write_key_file(name, &file)?;
             }
             return Ok(());

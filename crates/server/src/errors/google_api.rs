@@ -1,6 +1,7 @@
 //! AIP-193: `{"error":{"code","message","status"}}`.
 
 use axum::Json;
+use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use doorward_control::administrators::AdminError;
 use doorward_control::policies::{MEMBERS_LIMIT, PolicyError};
@@ -41,6 +42,13 @@ impl IntoResponse for ApiFailure {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+impl From<BytesRejection> for ApiFailure {
+    /// The body was too large or did not arrive whole.
+    fn from(_: BytesRejection) -> Self {
+        ApiFailure::new(Status::InvalidArgument, "Request payload is too large, or did not arrive whole.")
     }
 }
 

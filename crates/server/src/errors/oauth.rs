@@ -1,10 +1,11 @@
 //! RFC 6749 section 5.2, with Google's sentences.
 
 use axum::Json;
+use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use doorward_control::tokens::RedeemError;
 use doorward_wire::oauth::{OAuthCode, OAuthError, TokenFormError};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 
 use super::Chain;
 
@@ -22,7 +23,19 @@ impl OAuthFailure {
 
 impl IntoResponse for OAuthFailure {
     fn into_response(self) -> Response {
-        (self.status, Json(self.error)).into_response()
+        let no_store = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        (self.status, [no_store], Json(self.error)).into_response()
+    }
+}
+
+impl From<BytesRejection> for OAuthFailure {
+    /// The body was too large or did not arrive whole.
+    fn from(rejection: BytesRejection) -> Self {
+        OAuthFailure::new(
+            rejection.status(),
+            OAuthCode::InvalidRequest,
+            "The body is too large, or did not arrive whole.",
+        )
     }
 }
 

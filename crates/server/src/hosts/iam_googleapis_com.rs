@@ -19,7 +19,7 @@ use doorward_wire::time::rfc3339;
 use http::HeaderMap;
 use serde::Deserialize;
 
-use super::{Routes, Services, StrictJson, secret};
+use super::{Body, Routes, Services, StrictJson, secret};
 use crate::errors::google_api::ApiFailure;
 
 pub(super) fn router() -> Routes {
@@ -59,10 +59,10 @@ async fn create(
     State(services): State<Arc<Services>>,
     Path(project): Path<String>,
     headers: HeaderMap,
-    body: axum::body::Bytes,
+    body: Body,
 ) -> Answer<ServiceAccount> {
     let administrator = services.administrator(&headers).await?;
-    let StrictJson(request) = StrictJson::<CreateServiceAccountRequest>::read(&body)?;
+    let StrictJson(request) = StrictJson::<CreateServiceAccountRequest>::read(&body?)?;
     let account = services.service_accounts.create(&administrator, &project, request).await?;
     Ok(Json(shown(&services, &account)))
 }
@@ -106,10 +106,10 @@ async fn create_key(
     State(services): State<Arc<Services>>,
     Path((project, account)): Path<(String, String)>,
     headers: HeaderMap,
-    body: axum::body::Bytes,
+    body: Body,
 ) -> Result<Response, ApiFailure> {
     let administrator = services.administrator(&headers).await?;
-    let StrictJson(request) = StrictJson::<CreateKeyRequest>::read(&body)?;
+    let StrictJson(request) = StrictJson::<CreateKeyRequest>::read(&body?)?;
     let CreatedKey { account, key, file } =
         services.service_accounts.create_key(&administrator, &project, &account, &request).await?;
     Ok(secret(Json(shown_key(&services, &account, &key, Some(&file)))))

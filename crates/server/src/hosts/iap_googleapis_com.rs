@@ -9,7 +9,7 @@ use axum::routing::post;
 use doorward_wire::google_api::{GetIamPolicyRequest, Policy, SetIamPolicyRequest};
 use http::HeaderMap;
 
-use super::{Routes, Services, StrictJson};
+use super::{Body, Routes, Services, StrictJson};
 use crate::errors::google_api::ApiFailure;
 
 pub(super) fn router() -> Routes {
@@ -21,7 +21,7 @@ async fn call(
     State(services): State<Arc<Services>>,
     Path(name): Path<String>,
     headers: HeaderMap,
-    body: axum::body::Bytes,
+    body: Body,
 ) -> Response {
     match name.rsplit_once(':') {
         Some((resource, "getIamPolicy")) => get_iam_policy(services, resource, &headers, body).await.into_response(),
@@ -37,10 +37,10 @@ async fn get_iam_policy(
     services: Arc<Services>,
     resource: &str,
     headers: &HeaderMap,
-    body: axum::body::Bytes,
+    body: Body,
 ) -> Result<Json<Policy>, ApiFailure> {
     let administrator = services.administrator(headers).await?;
-    let StrictJson(GetIamPolicyRequest {}) = StrictJson::read(&body)?;
+    let StrictJson(GetIamPolicyRequest {}) = StrictJson::read(&body?)?;
     Ok(Json(services.policies.get(&administrator, resource).await?))
 }
 
@@ -51,9 +51,9 @@ async fn set_iam_policy(
     services: Arc<Services>,
     resource: &str,
     headers: &HeaderMap,
-    body: axum::body::Bytes,
+    body: Body,
 ) -> Result<Json<Policy>, ApiFailure> {
     let administrator = services.administrator(headers).await?;
-    let StrictJson(request) = StrictJson::<SetIamPolicyRequest>::read(&body)?;
+    let StrictJson(request) = StrictJson::<SetIamPolicyRequest>::read(&body?)?;
     Ok(Json(services.policies.replace(&administrator, resource, request.policy).await?))
 }

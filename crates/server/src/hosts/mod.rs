@@ -15,7 +15,6 @@ mod www_gstatic_com;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
 use doorward_control::administrators::{Administrator, Administrators};
@@ -33,9 +32,8 @@ use http::{HeaderMap, Request, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use tower::ServiceExt as _;
 
-pub(crate) use own::Console;
-
 use crate::audit_log::AuditLog;
+use crate::console::Console;
 use crate::errors::google_api::ApiFailure;
 use crate::pages;
 
@@ -79,11 +77,6 @@ impl Services {
     /// For the API of the operator who started the process.
     pub(crate) fn policies(&self) -> &Policies {
         &self.policies
-    }
-
-    /// Where key files send their owners for tokens.
-    pub(crate) fn token_uri(&self) -> String {
-        format!("{}/oauth2.googleapis.com/token", self.api_url)
     }
 
     /// The sign-on to our own pages.
@@ -146,7 +139,7 @@ impl Api {
     }
 
     /// Chooses the host, and lets its routes answer.
-    pub(crate) async fn handle(&self, mut request: Request<Body>) -> Response {
+    pub(crate) async fn handle(&self, mut request: Request<axum::body::Body>) -> Response {
         let Some(host) = one_host(&request) else {
             return pages::misdirected();
         };
@@ -190,12 +183,15 @@ fn names_a_google_host(path: &str) -> bool {
 }
 
 /// The one host of a request to the API; an absolute-form target must name the same.
-fn one_host(request: &Request<Body>) -> Option<Host> {
+fn one_host(request: &Request<axum::body::Body>) -> Option<Host> {
     let mut fields = request.headers().get_all(HOST).iter();
     let host = Host::parse(fields.next()?.to_str().ok()?).ok()?;
     let same = request.uri().authority().is_none_or(|named| Host::parse(named.as_str()).is_ok_and(|it| it == host));
     (fields.next().is_none() && same).then_some(host)
 }
+
+/// A body as handlers take it: read before they run, and judged by them.
+type Body = Result<axum::body::Bytes, axum::extract::rejection::BytesRejection>;
 
 /// A JSON body: an object whose names are unique. No body at all is an empty object, as Google takes it.
 ///

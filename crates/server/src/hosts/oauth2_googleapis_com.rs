@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::response::Response;
 use axum::routing::post;
 use doorward_control::tokens::Issued;
@@ -21,8 +22,11 @@ pub(super) fn router() -> Routes {
 /// `https://accounts.google.com/o/oauth2/token` (RFC 6749 section 3.2).
 ///
 /// The body is read as a form whatever `Content-Type` says, as Google does: some of its samples send none.
-pub(super) async fn token(State(services): State<Arc<Services>>, body: Bytes) -> Result<Response, OAuthFailure> {
-    let request = TokenRequest::try_from(TokenForm::parse(&body)?)?;
+pub(super) async fn token(
+    State(services): State<Arc<Services>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, OAuthFailure> {
+    let request = TokenRequest::try_from(TokenForm::parse(&body?)?)?;
     let issued = services.tokens.redeem(request).await?;
     Ok(secret(Json(encode(issued))))
 }

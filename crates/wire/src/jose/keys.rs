@@ -180,12 +180,15 @@ impl VerifyingKey {
     }
 }
 
-/// Public keys by key id.
+/// Public keys by key id, as a verifier holds a key document.
 #[derive(Debug, Default)]
 pub struct VerifyingKeys(Vec<(String, VerifyingKey)>);
 
 impl VerifyingKeys {
-    /// Reads all keys of `jwks`.
+    /// Reads all keys of a document.
+    ///
+    /// # Errors
+    /// [`KeyMaterialError`] if one of them cannot be used: a document is taken whole or not at all.
     pub fn from_jwks<'a>(jwks: impl IntoIterator<Item = &'a Jwk>) -> Result<Self, KeyMaterialError> {
         let keys = jwks.into_iter().map(|jwk| Ok((jwk.kid.clone(), VerifyingKey::from_jwk(jwk)?)));
         Ok(VerifyingKeys(keys.collect::<Result<_, _>>()?))

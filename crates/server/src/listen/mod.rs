@@ -1,11 +1,12 @@
 //! Listening: sockets, connections, and their end.
 
+mod live;
+mod room;
+
 use std::convert::Infallible;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -17,11 +18,12 @@ use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Sleep;
+
+use live::Live;
+pub(crate) use room::Room;
 
 /// How long the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,8 +33,6 @@ const BUFFER_LIMIT: usize = 64 * 1024;
 const HEADERS_LIMIT: usize = 100;
 /// How long a request to the API may take: longer than the longest wait for an event.
 const API_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a client may take nothing of an answer that it is being sent.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests that have begun may go on when the process stops.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long nothing is accepted after accepting failed, for example because too many files are open.
@@ -224,126 +224,4 @@ where
     let rest = async { while connections.join_next().await.is_some() {} };
     // What has not ended by then is cut off.
     let _ = tokio::time::timeout(DRAIN, rest).await;
-}
-
-/// How many connections may be open at a time. When they are, further ones wait to be accepted, and files are left for the
-/// store and everything else.
-#[derive(Clone)]
-pub(crate) struct Room(Arc<Semaphore>);
-
-impl Room {
-    /// For all listeners of applications together. A proxied connection may need two files: the caller's, and one to the
-    /// application.
-    pub(crate) fn for_applications() -> Self {
-        Room::of(open_files_limit() * 3 / 8)
-    }
-
-    /// For the API: its own, so that callers of an application cannot shut the operator out.
-    pub(crate) fn for_api() -> Self {
-        Room::of(open_files_limit() / 8)
-    }
-
-    /// For the built-in applications, which only our own data plane talks to.
-    pub(crate) fn unlimited() -> Self {
-        Room::of(Semaphore::MAX_PERMITS)
-    }
-
-    fn of(connections: usize) -> Self {
-        Room(Arc::new(Semaphore::new(connections.clamp(8, Semaphore::MAX_PERMITS))))
-    }
-
-    /// Waits for a place. The semaphore is never closed, so there is always an answer in the end.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        self.0.clone().acquire_owned().await.ok()
-    }
-}
-
-/// The soft limit on open files, less a reserve; where the system does not say, the smallest that is usual.
-fn open_files_limit() -> usize {
-    const USUAL: usize = 1024;
-    const RESERVE: usize = 64;
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let soft = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-    soft.unwrap_or(USUAL).saturating_sub(RESERVE)
-}
-
-/// A connection that ends when its client takes nothing for [`STALL_TIMEOUT`]: otherwise a client that does not read holds
-/// its connection, and the answers in it, for ever.
-struct Live {
-    stream: TcpStream,
-    /// Runs while a write waits for the client.
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl Live {
-    fn new(stream: TcpStream) -> Self {
-        Live { stream, stalled: None }
-    }
-
-    /// Watches the outcome of a write or a flush.
-    fn watch<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if outcome.is_ready() {
-            self.stalled = None;
-            return outcome;
-        }
-        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_TIMEOUT)));
-        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Live {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Live {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.watch(cx, outcome)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.watch(cx, outcome)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.stream).poll_flush(cx);
-        self.watch(cx, outcome)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::AsyncWriteExt as _;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_for_thirty_seconds_is_let_go() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut live = Live::new(listener.accept().await.unwrap().0);
-        let chunk = vec![0; 1024 * 1024];
-        let ended = loop {
-            if let Err(error) = live.write_all(&chunk).await {
-                break error;
-            }
-        };
-        assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
-        drop(client);
-    }
 }
