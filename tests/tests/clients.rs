@@ -5,6 +5,15 @@
 use doorward_tests::{Dev, Finished, run};
 use serde_json::Value;
 
+/// What a caller is told whose token is for `other_app`. Clients parse it.
+fn wrong_audience(dev: &Dev) -> String {
+    let (sent, expected) = (dev.text("/other_app/client_id"), dev.text("/app/client_id"));
+    format!(
+        "Invalid IAP credentials: JWT audience doesn't match this application \
+         ('aud' claim ({sent}) doesn't match expected value ({expected}))"
+    )
+}
+
 /// The e-mail address that the application verified in a successful answer of the echo application.
 fn verified_email(body: &str) -> String {
     let echo: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error} in {body}"));
@@ -92,9 +101,10 @@ mod needs_curl {
 mod needs_jq_openssl_curl {
     use std::process::Command;
 
-    use doorward_tests::{Dev, Finished, run};
+    use doorward_tests::{Dev, Finished, Process, run};
+    use serde_json::Value;
 
-    use super::{add_binding, verified_email};
+    use super::{add_binding, verified_email, wrong_audience};
 
     const SCRIPT: &str = include_str!("../clients/service-account.sh");
     const TOKEN_URL: &str = "https://www.googleapis.com/oauth2/v4/token";
@@ -106,10 +116,10 @@ mod needs_jq_openssl_curl {
     }
 
     /// Runs the published script with its three variables and its URLs replaced and not one other byte.
-    fn call(dev: &Dev, account: &str, own_audience: bool) -> Finished {
+    fn call(dev: &Dev, account: &str, client_id: &str, own_audience: bool) -> Finished {
         let key_file = dev.text(&format!("/service_accounts/{account}/key_file"));
         let script = replace(SCRIPT, 1, "\"service_account_key_file_path\"", &format!("\"{key_file}\""));
-        let script = replace(&script, 1, "\"iap_client_id\"", &format!("\"{}\"", dev.text("/app/client_id")));
+        let script = replace(&script, 1, "\"iap_client_id\"", &format!("\"{client_id}\""));
         let script = replace(&script, 1, "\"application_url\"", &format!("\"{}\"", dev.app("/")));
         let own = dev.google("www.googleapis.com/oauth2/v4/token");
         let script = if own_audience {
@@ -128,7 +138,7 @@ mod needs_jq_openssl_curl {
     fn the_published_bash_script_gets_in() {
         let dev = Dev::start(&[]);
         for own_audience in [false, true] {
-            let echo = call(&dev, "robot", own_audience).stdout;
+            let echo = call(&dev, "robot", dev.text("/app/client_id"), own_audience).stdout;
             assert_eq!(verified_email(&echo), dev.text("/service_accounts/robot/email"));
         }
     }
@@ -137,10 +147,26 @@ mod needs_jq_openssl_curl {
     fn the_published_bash_script_is_refused_until_a_binding_is_added() {
         let dev = Dev::start(&[]);
         let email = dev.text("/service_accounts/stranger/email");
-        let refused = call(&dev, "stranger", false).stdout;
+        let refused = call(&dev, "stranger", dev.text("/app/client_id"), false).stdout;
         assert!(refused.ends_with(&format!(": Access denied. For user {email}.")), "{refused}");
         add_binding(&dev, "stranger");
-        assert_eq!(verified_email(&call(&dev, "stranger", false).stdout), email);
+        assert_eq!(verified_email(&call(&dev, "stranger", dev.text("/app/client_id"), false).stdout), email);
+    }
+
+    #[test]
+    fn the_published_bash_script_is_told_which_audience_is_wanted() {
+        let dev = Dev::start(&[]);
+        let following = Process::start(&mut dev.command(&["decisions", "--json", "--follow"]));
+        let refused = call(&dev, "robot", dev.text("/other_app/client_id"), false).stdout;
+        assert_eq!(refused, wrong_audience(&dev));
+        // The script shows no status.
+        let decision = loop {
+            let record: Value = serde_json::from_str(&following.next_line().expect("a decision")).expect("JSON");
+            if record["type"] == "decision" {
+                break record;
+            }
+        };
+        assert_eq!((&decision["status"], &decision["reason"]), (&401.into(), &"wrong_audience".into()), "{decision}");
     }
 }
 
@@ -148,7 +174,7 @@ mod needs_python {
     use doorward_tests::{Dev, Finished, Process, Request, python, run, tampered};
     use serde_json::{Value, json};
 
-    use super::{add_binding, verified_email};
+    use super::{add_binding, verified_email, wrong_audience};
 
     fn script(name: &str) -> std::path::PathBuf {
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
@@ -160,9 +186,9 @@ mod needs_python {
     }
 
     /// `service_account.IDTokenCredentials.from_service_account_file`, with nothing overridden.
-    fn call(dev: &Dev, account: &str) -> (u64, String) {
+    fn call(dev: &Dev, account: &str, client_id: &str) -> (u64, String) {
         let key_file = dev.text(&format!("/service_accounts/{account}/key_file"));
-        let arguments = [key_file, dev.text("/app/client_id"), &dev.app("/")];
+        let arguments = [key_file, client_id, &dev.app("/")];
         let answer = parsed(run(python().arg(script("call_application.py")).args(arguments)));
         (answer["status"].as_u64().expect("a status"), answer["body"].as_str().expect("a body").to_owned())
     }
@@ -170,7 +196,7 @@ mod needs_python {
     #[test]
     fn the_python_library_gets_in() {
         let dev = Dev::start(&[]);
-        let (status, echo) = call(&dev, "robot");
+        let (status, echo) = call(&dev, "robot", dev.text("/app/client_id"));
         assert_eq!((status, verified_email(&echo).as_str()), (200, dev.text("/service_accounts/robot/email")));
     }
 
@@ -178,11 +204,18 @@ mod needs_python {
     fn the_python_library_is_refused_until_a_binding_is_added() {
         let dev = Dev::start(&[]);
         let email = dev.text("/service_accounts/stranger/email");
-        let (status, body) = call(&dev, "stranger");
+        let (status, body) = call(&dev, "stranger", dev.text("/app/client_id"));
         assert!(status == 403 && body.ends_with(&format!(": Access denied. For user {email}.")), "{status} {body}");
         add_binding(&dev, "stranger");
-        let (status, echo) = call(&dev, "stranger");
+        let (status, echo) = call(&dev, "stranger", dev.text("/app/client_id"));
         assert_eq!((status, verified_email(&echo).as_str()), (200, email));
+    }
+
+    #[test]
+    fn the_python_library_is_told_which_audience_is_wanted() {
+        let dev = Dev::start(&[]);
+        let refused = call(&dev, "robot", dev.text("/other_app/client_id"));
+        assert_eq!(refused, (401, wrong_audience(&dev)));
     }
 
     #[test]

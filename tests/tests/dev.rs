@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use doorward_tests::{Connection, Dev, Finished, Process, Request, authority, doorward};
@@ -21,6 +21,28 @@ fn refused(process: Process) -> String {
     let line = stderr.strip_suffix('\n').unwrap_or_else(|| panic!("{stderr:?} is no line"));
     assert!(!line.contains('\n') && line.starts_with("doorward: "), "{stderr}");
     line.to_owned()
+}
+
+const FREE_PORTS: [&str; 3] = ["127.0.0.1:0"; 3];
+
+/// `doorward dev` as a person starts it, without `--json`: the application, the other one and the API at these addresses.
+fn start_for_a_person(dir: &Path, addresses: &[impl AsRef<str>; 3]) -> Process {
+    let mut command = doorward();
+    command.args(["dev", "--dir"]).arg(dir);
+    for (flag, address) in ["--app-listen", "--other-app-listen", "--api-listen"].into_iter().zip(addresses) {
+        command.args([flag, address.as_ref()]);
+    }
+    Process::start(&mut command)
+}
+
+/// The link to the decisions that it prints.
+fn console_link(server: &Process) -> String {
+    loop {
+        let line = server.next_line().expect("a link before the end");
+        if let Some(at) = line.find("http://").filter(|_| line.contains("/decisions")) {
+            return line[at..].trim_end().to_owned();
+        }
+    }
 }
 
 /// Every file of a directory with its bytes.
@@ -177,6 +199,57 @@ fn started_again_on_its_directory_everything_issued_before_still_works() {
 }
 
 #[test]
+fn a_key_file_names_the_port_of_this_start_in_every_url() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dev = Dev::start_in(dir.path(), &[]);
+    let before = dev.text("/api_url").to_owned();
+    assert_eq!(dev.stop("TERM").code, Some(0));
+    // So that the next start cannot get the same one, whoever holds it.
+    let _taken = TcpListener::bind(authority(&before));
+    let dev = Dev::start_in(dir.path(), &[]);
+    let now = dev.text("/api_url");
+    assert_ne!(now, before);
+    for name in ["robot", "stranger", "caller"] {
+        let path = dev.text(&format!("/service_accounts/{name}/key_file"));
+        let file: Value = serde_json::from_slice(&fs::read(path).expect("a key file")).expect("JSON");
+        for member in ["auth_uri", "token_uri", "auth_provider_x509_cert_url", "client_x509_cert_url"] {
+            let url = file[member].as_str().unwrap_or_else(|| panic!("{member} in {path}"));
+            assert!(url.starts_with(&format!("{now}/")), "{member} is {url}");
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_others_can_write_is_refused() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for mode in [0o777, 0o770, 0o702] {
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).expect("our own directory");
+        let line = refused(Dev::launch(dir.path(), &[]));
+        assert!(line.contains(&dir.path().display().to_string()) && line.contains("written by others"), "{line}");
+        assert!(files(dir.path()).is_empty(), "something was written to it");
+    }
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("our own directory");
+    assert!(Dev::start_in(dir.path(), &[]).serves());
+}
+
+#[test]
+fn a_link_in_its_directory_is_not_followed_when_a_file_is_written() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let state = dir.path().join("state");
+    let stopped = Dev::start_in(&state, &[]).stop("TERM");
+    assert_eq!(stopped.code, Some(0), "{}", stopped.stderr);
+    let elsewhere = dir.path().join("elsewhere");
+    fs::write(&elsewhere, "mine").expect("a file");
+    symlink(&elsewhere, state.join("dev.json.new")).expect("a link");
+    let dev = Dev::start_in(&state, &[]);
+    assert_eq!(fs::read_to_string(&elsewhere).expect("the file"), "mine");
+    let description = state.join("dev.json");
+    assert!(fs::symlink_metadata(&description).expect("dev.json").is_file());
+    let description: Value = serde_json::from_slice(&fs::read(&description).expect("dev.json")).expect("JSON");
+    assert_eq!(&description, dev.description());
+}
+
+#[test]
 fn a_directory_has_one_server_at_a_time() {
     let dev = Dev::start(&[]);
     let description = fs::read(dev.dir().join("dev.json")).expect("dev.json");
@@ -288,6 +361,10 @@ fn our_own_origin_answers_only_to_its_names_and_to_the_administrator() {
         let request = if let Some(token) = token { request.bearer(token) } else { request };
         assert_eq!(request.send().status, status, "{host} {token:?}");
     }
+    // Other methods are not a way around; only an administrator is told that they do not exist.
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"] {
+        assert_eq!(Request::new(method, &decisions).send().status, 401, "{method}");
+    }
     // A name of Google's is served by its name too, where that leads here.
     let discovery = format!("{}/.well-known/openid-configuration", dev.text("/api_url"));
     Request::get(&discovery).header("Host", "accounts.google.com").send().expect(200);
@@ -332,12 +409,7 @@ fn the_sign_in_address_answers_a_page_that_says_how_a_program_gets_in() {
 #[test]
 fn what_a_person_reads_holds_no_secret() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let mut command = doorward();
-    command.args(["dev", "--dir"]).arg(dir.path());
-    for port in ["--app-listen", "--other-app-listen", "--api-listen"] {
-        command.args([port, "127.0.0.1:0"]);
-    }
-    let server = Process::start(&mut command);
+    let server = start_for_a_person(dir.path(), &FREE_PORTS);
     let mut output = String::new();
     while !output.contains("curl -H") {
         output += &server.next_line().expect("a curl line before the end");
@@ -372,18 +444,11 @@ fn what_a_person_reads_holds_no_secret() {
 #[test]
 fn the_printed_link_opens_the_decisions_once() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let mut command = doorward();
-    command.args(["dev", "--dir"]).arg(dir.path());
-    for port in ["--app-listen", "--other-app-listen", "--api-listen"] {
-        command.args([port, "127.0.0.1:0"]);
-    }
-    let server = Process::start(&mut command);
-    let link = loop {
-        let line = server.next_line().expect("a link before the end");
-        if let Some(at) = line.find("http://").filter(|_| line.contains("/decisions")) {
-            break line[at..].trim_end().to_owned();
-        }
-    };
+    let server = start_for_a_person(dir.path(), &FREE_PORTS);
+    let link = console_link(&server);
+    // A program that previews links does not spend the key.
+    let previewed = Request::new("HEAD", &link).send().expect(401);
+    assert_eq!(previewed.header("set-cookie"), None);
     let opened = Request::get(&link).send();
     let cookie = opened.header("set-cookie").unwrap_or_else(|| panic!("{} {:?}", opened.status, opened.headers));
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite="), "{cookie}");
@@ -394,4 +459,26 @@ fn the_printed_link_opens_the_decisions_once() {
     let again = Request::get(&link).send();
     assert!(again.status == 401 && again.header("set-cookie").is_none(), "{} {:?}", again.status, again.headers);
     Request::get(&page).header("Cookie", &format!("{cookie}x")).send().expect(401);
+}
+
+#[test]
+fn starting_again_signs_everybody_off_the_decisions() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = start_for_a_person(dir.path(), &FREE_PORTS);
+    let opened = Request::get(&console_link(&server)).send().expect(303);
+    let cookie = opened.header("set-cookie").and_then(|cookie| cookie.split(';').next()).expect("a cookie").to_owned();
+    let description = fs::read(dir.path().join("dev.json")).expect("dev.json");
+    let description: Value = serde_json::from_slice(&description).expect("JSON");
+    let addresses = ["/app/url", "/other_app/url", "/api_url"]
+        .map(|pointer| authority(description.pointer(pointer).and_then(Value::as_str).expect("a URL")).to_owned());
+    let page = format!("http://{}/decisions", addresses[2]);
+    Request::get(&page).header("Cookie", &cookie).send().expect(200);
+    server.signal("TERM");
+    assert_eq!(server.finish().code, Some(0));
+
+    let server = start_for_a_person(dir.path(), &addresses);
+    let link = console_link(&server);
+    assert_eq!(authority(&link), addresses[2]);
+    Request::get(&page).header("Cookie", &cookie).send().expect(401);
+    Request::get(&link).send().expect(303);
 }

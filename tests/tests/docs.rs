@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use doorward_core::audit::Reason;
 use doorward_tests::{Dev, doorward, run};
 
 /// Commands that are shown and not run here, with the reason.
@@ -58,6 +59,15 @@ fn commands_are_found_in_console_blocks_only() {
     let page =
         "```console\n$ a b \\\n    c\nits output\n$ d\n```\n\n```text\n$ e\n```\n\n    $ f\n```console\n# g\n```\n";
     assert_eq!(commands(page), ["a b \\\n    c", "d"]);
+}
+
+#[test]
+fn every_reason_has_its_line_in_the_book() {
+    let page = fs::read_to_string(root().join("docs/reference/reasons.md")).expect("the page of reasons");
+    for reason in Reason::ALL {
+        let code = reason.code();
+        assert!(page.lines().any(|line| line.starts_with(&format!("| `{code}` |"))), "{code} is not explained");
+    }
 }
 
 mod needs_curl {

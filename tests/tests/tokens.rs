@@ -138,11 +138,64 @@ fn an_assertion_is_redeemed_or_refused_in_googles_words() {
                 Err((code, sentence)) => {
                     assert_eq!(response.status, 400, "{name}: {body}");
                     assert_eq!(body, json!({"error": code, "error_description": sentence}), "{name}");
+                    assert_eq!(response.header("cache-control"), Some("no-store"), "{name}");
                 }
             }
             assert_eq!(response.header("content-type").map(|kind| kind.starts_with("application/json")), Some(true));
         }
     }
+}
+
+/// An assertion of exactly this many bytes, good in every other way.
+fn assertion_of_length(account: &Account, claims: &Value, length: usize) -> String {
+    let header = json!({"typ": "JWT", "alg": "RS256", "kid": account.key_id}).to_string();
+    // No text of base64url has 4n + 1 characters: where the claims cannot fill it up, a longer header can.
+    let spaces = ["", " ", "  "].map(|spaces| format!("{header}{spaces}"));
+    let candidates = spaces.iter().flat_map(|header| {
+        let padded = |bytes: usize| with(claims, json!({"padding": "a".repeat(bytes)})).to_string();
+        let lacking = length - account.sign_text(header, &padded(0)).len();
+        let near = lacking * 3 / 4;
+        (near - 4..near + 4).map(move |bytes| account.sign_text(header, &padded(bytes)))
+    });
+    let mut exact = candidates.filter(|assertion| assertion.len() == length);
+    exact.next().unwrap_or_else(|| panic!("no assertion of {length} bytes can be made"))
+}
+
+#[test]
+fn an_assertion_of_16_kib_or_more_is_not_looked_at() {
+    let dev = Dev::start(&[]);
+    let robot = dev.account("robot");
+    let claims = robot.claims("target_audience", dev.text("/app/client_id"));
+    for path in PATHS {
+        let ask = |length| {
+            let assertion = assertion_of_length(&robot, &claims, length);
+            post(&dev, path, &[("grant_type", GRANT), ("assertion", &assertion)])
+        };
+        assert!(ask(16_383).expect(200).json()["id_token"].is_string(), "{path}");
+        for length in [16_384, 16_385, 20_000] {
+            let refused = ask(length).expect(400).json();
+            assert_eq!(refused, json!({"error": "invalid_request", "error_description": "Bad Request"}), "{length}");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_in_the_form_of_every_error() {
+    let dev = Dev::start(&[]);
+    for path in PATHS {
+        let refused = post(&dev, path, &[("grant_type", GRANT), ("assertion", &"a".repeat(1 << 20))]).expect(413);
+        // RFC 6749 section 5.2.
+        assert_eq!(
+            refused.header("content-type").map(|kind| kind.starts_with("application/json")),
+            Some(true),
+            "{path}"
+        );
+        assert_eq!(refused.header("cache-control"), Some("no-store"), "{path}");
+        let body = refused.json();
+        assert_eq!(body["error"], "invalid_request", "{path}: {body}");
+        assert!(body["error_description"].as_str().is_some_and(|text| !text.is_empty()), "{path}: {body}");
+    }
+    assert!(!dev.id_token("robot").is_empty());
 }
 
 #[test]
@@ -324,6 +377,7 @@ fn a_body_that_is_no_token_request_is_refused_and_the_server_goes_on() {
         for path in PATHS {
             let response = Request::post(&dev.google(path), media_type, &body).send();
             assert!((400..500).contains(&response.status), "{name}: {} {}", response.status, response.text());
+            assert_eq!(response.header("cache-control"), Some("no-store"), "{name}");
             if let Some(code) = code {
                 assert_eq!(response.json()["error"], code, "{name}");
             }

@@ -15,7 +15,7 @@ struct SystemPackage {
     modules: &'static [&'static str],
 }
 
-const PACKAGES: [SystemPackage; 4] = [
+const PACKAGES: [SystemPackage; 5] = [
     SystemPackage {
         name: "curl",
         probe: &["curl", "--version"],
@@ -28,6 +28,8 @@ const PACKAGES: [SystemPackage; 4] = [
         probe: &["python3", "-c", "import ensurepip, venv"],
         modules: &["needs_python::"],
     },
+    // Lifts a limit of a running process: a disk that is full and then is not.
+    SystemPackage { name: "util-linux", probe: &["prlimit", "--version"], modules: &["needs_prlimit::"] },
 ];
 
 /// What is not there, with a line that says what to do, and the test modules that cannot run without it.
@@ -47,11 +49,11 @@ pub(crate) fn prepare(install: bool) -> Missing {
     }
     let mut missing = Missing::default();
     for package in absent {
-        missing.add(format!("{0} is missing: apt-get install -y {0}", package.name), package.modules);
+        missing.add(&format!("{0} is missing: apt-get install -y {0}", package.name), package.modules);
     }
     if !missing.modules.contains(&"needs_python::") && !python_environment() {
         let notice = "the Python environment could not be made: see above, then run `cargo xtask test` again";
-        missing.add(notice.to_owned(), &["needs_python::"]);
+        missing.add(notice, &["needs_python::"]);
     }
     for notice in &missing.notices {
         println!("{notice}");
@@ -60,8 +62,9 @@ pub(crate) fn prepare(install: bool) -> Missing {
 }
 
 impl Missing {
-    fn add(&mut self, notice: String, modules: &[&'static str]) {
-        self.notices.push(notice);
+    fn add(&mut self, notice: &str, modules: &[&'static str]) {
+        let names: Vec<&str> = modules.iter().map(|module| module.trim_end_matches("::")).collect();
+        self.notices.push(format!("{notice} (not run: {})", names.join(", ")));
         self.modules.extend(modules);
         self.modules.sort_unstable();
         self.modules.dedup();
@@ -99,4 +102,39 @@ fn python_environment() -> bool {
         && succeeds(&mut command(&pip))
         // Last, so that what was interrupted is begun again.
         && wanted.is_some_and(|wanted| fs::write(&stamp, wanted).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_the_scenarios_that_do_not_run() {
+        let mut missing = Missing::default();
+        missing.add("curl is missing: apt-get install -y curl", &["needs_curl::", "needs_jq_openssl_curl::"]);
+        missing.add("jq is missing: apt-get install -y jq", &["needs_jq_openssl_curl::"]);
+        let notices = [
+            "curl is missing: apt-get install -y curl (not run: needs_curl, needs_jq_openssl_curl)",
+            "jq is missing: apt-get install -y jq (not run: needs_jq_openssl_curl)",
+        ];
+        assert_eq!(missing.notices, notices);
+        assert_eq!(missing.modules, ["needs_curl::", "needs_jq_openssl_curl::"]);
+    }
+
+    #[test]
+    fn every_module_that_needs_something_is_known_here_and_none_besides() {
+        let mut known: Vec<String> =
+            PACKAGES.iter().flat_map(|package| package.modules).map(|m| (*m).to_owned()).collect();
+        let mut written = Vec::new();
+        for file in fs::read_dir(root().join("tests/tests")).unwrap() {
+            let text = fs::read_to_string(file.unwrap().path()).unwrap();
+            let modules = text.lines().filter_map(|line| line.strip_prefix("mod needs_")?.strip_suffix(" {"));
+            written.extend(modules.map(|name| format!("needs_{name}::")));
+        }
+        for modules in [&mut known, &mut written] {
+            modules.sort_unstable();
+            modules.dedup();
+        }
+        assert_eq!(known, written);
+    }
 }
