@@ -22,7 +22,7 @@ use crate::body::{ApplicationBody, ProxyBody, WithoutTrailers};
 use crate::pipeline::Shared;
 use crate::record::Trace;
 use crate::refusal::{Refusal, UpstreamFailure};
-use crate::sanitize::{Sanitized, is_websocket, strip_cookies};
+use crate::sanitize::{Sanitized, is_websocket, named_by_connection, strip_cookies};
 
 /// How long a connection to the application may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -230,13 +230,7 @@ fn clean_answer(headers: &mut HeaderMap) {
         header::UPGRADE,
         header::PROXY_AUTHENTICATE,
     ];
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
+    let named = named_by_connection(headers);
     let ours = [IAP_GENERATED_RESPONSE, DOORWARD_REASON, DOORWARD_FIX, DOORWARD_DECISION_ID];
     let old = [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
     for name in HOP_BY_HOP.into_iter().chain(ours).chain(old).chain(named) {

@@ -136,13 +136,7 @@ fn has_overlong(bytes: &[u8]) -> bool {
 ///
 /// Fields that `Connection` names go before ours are added, so that naming one of ours there cannot drop it.
 fn strip(headers: &mut HeaderMap) -> u32 {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
+    let named = named_by_connection(headers);
     let mut identity = 0;
     let doomed: Vec<HeaderName> = headers
         .keys()
@@ -163,6 +157,17 @@ fn strip(headers: &mut HeaderMap) -> u32 {
         headers.remove(name);
     }
     identity
+}
+
+/// The fields that `Connection` declares to end at this hop (RFC 9110 section 7.6.1).
+pub(crate) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect()
 }
 
 fn is_hop_by_hop(name: &str) -> bool {

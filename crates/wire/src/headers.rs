@@ -82,26 +82,24 @@ pub fn bearer(value: &HeaderValue) -> Bearer<'_> {
         [] => Bearer::Empty,
         [b' ' | b'\t', ..] => match rest.trim_ascii() {
             [] => Bearer::Empty,
-            token if token.iter().all(|byte| B64TOKEN[usize::from(*byte)]) => {
-                std::str::from_utf8(token).map_or(Bearer::Malformed, Bearer::Token)
-            }
+            token if is_b64token(token) => std::str::from_utf8(token).map_or(Bearer::Malformed, Bearer::Token),
             _ => Bearer::Malformed,
         },
         _ => Bearer::OtherScheme,
     }
 }
 
-/// The characters of `b64token` (RFC 6750 section 2.1), as a table: every request's token is looked at byte for byte.
-static B64TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let it = byte as u8;
-        table[byte] = it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
-        byte += 1;
-    }
-    table
-};
+/// Whether all bytes are characters of `b64token` (RFC 6750 section 2.1). Every request's token is looked at whole, so there
+/// is no early end and no branch: the compiler then compares many bytes at once.
+fn is_b64token(token: &[u8]) -> bool {
+    token.iter().fold(true, |good, byte| {
+        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        let digit = byte.wrapping_sub(b'0') < 10;
+        let mark = (*byte == b'-') | (*byte == b'.') | (*byte == b'_') | (*byte == b'~');
+        let base64 = (*byte == b'+') | (*byte == b'/') | (*byte == b'=');
+        good & (letter | digit | mark | base64)
+    })
+}
 
 #[cfg(test)]
 mod tests {
@@ -154,5 +152,9 @@ mod tests {
             assert_eq!(bearer(&HeaderValue::from_static(text)), expected, "{text:?}");
         }
         assert_eq!(bearer(&HeaderValue::from_bytes(b"Bearer a.\xff.c").unwrap()), Bearer::Malformed);
+        for byte in 0..=u8::MAX {
+            let listed = byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+            assert_eq!(is_b64token(&[byte]), listed, "{byte}");
+        }
     }
 }
