@@ -20,7 +20,7 @@ Example:
   doorward decisions --follow
   doorward decisions --json --limit 1000 | grep DECISION_ID")]
 pub(crate) struct Args {
-    /// Go on with each decision as it is made, until Ctrl-C
+    /// Go on with each decision as it is made, until Ctrl-C or until the server stops
     #[arg(long)]
     follow: bool,
     /// Print one JSON object per line

@@ -17,7 +17,7 @@ const DEFAULT_DIR: &str = ".doorward";
 Example:
   doorward dev --to http://127.0.0.1:3000")]
 pub(crate) struct Args {
-    /// The application to protect; without it, a built-in one that shows what arrives
+    /// The application to protect, as http://HOST:PORT or https://HOST:PORT; without it, a built-in one that shows what arrives
     #[arg(long, value_name = "URL")]
     to: Option<String>,
     /// Where state is kept
@@ -124,7 +124,7 @@ fn greeting(world: &World, args: &Args) -> anyhow::Result<String> {
 Application   {app}  ({behind})
 Allowed       {}
 Not allowed   {}
-Nobody        {} admits nobody
+Other app     {}  (admits nobody)
 Try it        curl -H \"Authorization: Bearer $({program} token --app app{directory})\" {app}
 Decisions     {}
               {program} decisions --follow{directory}

@@ -21,15 +21,16 @@ use crate::world::WorldArgs;
 
 const SEE_LIST: &str = "`doorward service-account list` shows the accounts";
 
-/// Create and list service accounts, and manage their keys
+/// Create, list and delete service accounts, and manage their keys
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "\
 Example:
   doorward service-account create ci-server
-  doorward service-account keys create ci-server.json --account ci-server@PROJECT_ID.iam.gserviceaccount.com")]
+  doorward service-account keys create ci-server.json --account ci-server@doorward-dev.iam.gserviceaccount.com")]
 pub(crate) enum Command {
     Create(CreateArgs),
     List(ListArgs),
+    Delete(DeleteArgs),
     #[command(subcommand)]
     Keys(KeysCommand),
 }
@@ -60,11 +61,24 @@ pub(crate) struct ListArgs {
     common: Common,
 }
 
+/// Delete a service account with its keys: none of its tokens is accepted any more
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  doorward service-account delete ci-server@doorward-dev.iam.gserviceaccount.com")]
+pub(crate) struct DeleteArgs {
+    /// The service account's address
+    #[arg(value_name = "EMAIL")]
+    email: Email,
+    #[command(flatten)]
+    common: Common,
+}
+
 /// Create, list and delete the keys of a service account
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "\
 Example:
-  doorward service-account keys list --account ci-server@PROJECT_ID.iam.gserviceaccount.com")]
+  doorward service-account keys list --account ci-server@doorward-dev.iam.gserviceaccount.com")]
 pub(crate) enum KeysCommand {
     Create(CreateKeyArgs),
     List(ListKeysArgs),
@@ -75,7 +89,7 @@ pub(crate) enum KeysCommand {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  doorward service-account keys create ci-server.json --account ci-server@PROJECT_ID.iam.gserviceaccount.com")]
+  doorward service-account keys create ci-server.json --account ci-server@doorward-dev.iam.gserviceaccount.com")]
 pub(crate) struct CreateKeyArgs {
     /// The key file to write; a file that exists is never overwritten
     #[arg(value_name = "FILE")]
@@ -90,7 +104,7 @@ pub(crate) struct CreateKeyArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  doorward service-account keys list --account ci-server@PROJECT_ID.iam.gserviceaccount.com")]
+  doorward service-account keys list --account ci-server@doorward-dev.iam.gserviceaccount.com")]
 pub(crate) struct ListKeysArgs {
     #[command(flatten)]
     account: AccountArgs,
@@ -102,7 +116,7 @@ pub(crate) struct ListKeysArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  doorward service-account keys delete KEY_ID --account ci-server@PROJECT_ID.iam.gserviceaccount.com")]
+  doorward service-account keys delete KEY_ID --account ci-server@doorward-dev.iam.gserviceaccount.com")]
 pub(crate) struct DeleteKeyArgs {
     /// The key's id
     #[arg(value_name = "KEY_ID")]
@@ -134,6 +148,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Create(args) => create(args).await,
         Command::List(args) => list(args).await,
+        Command::Delete(args) => delete(args).await,
         Command::Keys(KeysCommand::Create(args)) => create_key(args).await,
         Command::Keys(KeysCommand::List(args)) => list_keys(args).await,
         Command::Keys(KeysCommand::Delete(args)) => delete_key(args).await,
@@ -160,7 +175,7 @@ async fn create(CreateArgs { account_id, display_name, common }: CreateArgs) -> 
     let account: ServiceAccount = Api::of(&world)?
         .post(&accounts_path(&world), &request)
         .await
-        .map_err(|error| error.advise(Status::AlreadyExists, "choose another id, or use the account that is there"))?;
+        .map_err(|error| error.advise(Status::AlreadyExists, SEE_LIST))?;
     Ok(print(&if common.json {
         json_line(&account)?
     } else {
@@ -180,6 +195,13 @@ async fn list(ListArgs { common }: ListArgs) -> anyhow::Result<()> {
     let rows: Vec<_> =
         accounts.into_iter().map(|account| [account.email, account.unique_id, account.display_name]).collect();
     Ok(print(&table(["EMAIL", "UNIQUE ID", "DISPLAY NAME"], &rows))?)
+}
+
+async fn delete(DeleteArgs { email, common }: DeleteArgs) -> anyhow::Result<()> {
+    let world = common.world.open()?;
+    let path = format!("{}/{}", accounts_path(&world), path_segment(email.as_str()));
+    Api::of(&world)?.delete(&path).await.map_err(|error| error.advise(Status::NotFound, SEE_LIST))?;
+    Ok(print(&if common.json { "{}\n".to_owned() } else { format!("deleted {email} and its keys\n") })?)
 }
 
 /// All pages.

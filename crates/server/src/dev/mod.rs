@@ -68,7 +68,7 @@ pub enum StartError {
     },
     /// An address beyond this machine.
     #[error(
-        "{option} {address} can be reached from other machines, where the fixture accounts and their keys would let anybody \
+        "{option} {address} can be reached from other machines, where the test accounts and their keys would let anybody \
          in: use 127.0.0.1, or allow it with --unsafe-listen"
     )]
     NotLoopback {
@@ -160,6 +160,12 @@ pub async fn start(options: Options) -> Result<World, StartError> {
         if !address.ip().is_loopback() && !options.unsafe_listen {
             return Err(StartError::NotLoopback { option, address });
         }
+    }
+    for (option, address) in options.listeners().into_iter().filter(|(_, address)| address.ip().is_unspecified()) {
+        // A name could be rebound to us by a web page, and which addresses are ours is not known here.
+        tracing::warn!(
+            "{option} {address}: other machines get 421; name the address by which they reach this one instead"
+        );
     }
     let directory = Directory::take(&options.directory)?;
     let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
