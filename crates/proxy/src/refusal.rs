@@ -101,7 +101,10 @@ impl Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
         headers.insert(DOORWARD_REASON, HeaderValue::from_static(told.reason.code()));
         for (name, value) in [(DOORWARD_FIX, told.fix.as_str()), (DOORWARD_DECISION_ID, trace.id())] {
-            if let Ok(value) = HeaderValue::from_str(value) {
+            // A decision that could not be recorded has no id that leads anywhere.
+            if let Ok(value) = HeaderValue::from_str(value)
+                && !value.is_empty()
+            {
                 headers.insert(name, value);
             }
         }

@@ -239,13 +239,19 @@ async fn serve(
     for (socket, application) in echoes.into_iter().filter_map(|(socket, app)| Some((socket?, app))) {
         let echo = Echo::new(stack.snapshots.clone(), clock.clone(), application.audience(&project));
         let echo = Arc::new(echo);
-        control.spawn(listen::serve(socket, Room::unlimited(), stop.clone(), move |request: Request<Body>| {
-            let echo = echo.clone();
-            async move { echo.answer(request).await }
-        }));
+        control.spawn(listen::serve(
+            socket,
+            Room::unlimited(),
+            stop.clone(),
+            listen::DRAIN,
+            move |request: Request<Body>| {
+                let echo = echo.clone();
+                async move { echo.answer(request).await }
+            },
+        ));
     }
     let api = Arc::new(Api::new(stack.services.clone()));
-    control.spawn(listen::serve(sockets.api, Room::for_api(), stop.clone(), move |request| {
+    control.spawn(listen::serve(sockets.api, Room::for_api(), stop.clone(), listen::API_DRAIN, move |request| {
         let api = api.clone();
         async move { api.handle(request).await }
     }));

@@ -34,7 +34,9 @@ const HEADERS_LIMIT: usize = 100;
 /// How long a request to the API may take: longer than the longest wait for an event.
 const API_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long requests that have begun may go on when the process stops.
-const DRAIN: Duration = Duration::from_secs(10);
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
+/// The same for the API, where the one thing that takes longer is waiting for the next decision.
+pub(crate) const API_DRAIN: Duration = Duration::from_millis(500);
 /// How long nothing is accepted after accepting failed, for example because too many files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -105,7 +107,7 @@ pub(crate) fn start_worker(
             let mut accepting = JoinSet::new();
             for listener in listeners {
                 let (proxy, shared) = (proxy.clone(), shared.clone());
-                accepting.spawn(accept(listener, room.clone(), stop.clone(), move |stream, client, stop| {
+                accepting.spawn(accept(listener, room.clone(), stop.clone(), DRAIN, move |stream, client, stop| {
                     serve_proxied(stream, client, proxy.clone(), shared.clone(), stop)
                 }));
             }
@@ -114,13 +116,14 @@ pub(crate) fn start_worker(
     })
 }
 
-/// Serves requests with a function that always answers, until the sign is given.
-pub(crate) async fn serve<F, A>(listener: TcpListener, room: Room, stop: Stop, answer: F)
+/// Serves requests with a function that always answers, until the sign is given; requests that have begun may then go on for
+/// `patience`.
+pub(crate) async fn serve<F, A>(listener: TcpListener, room: Room, stop: Stop, patience: Duration, answer: F)
 where
     F: Fn(Request<Body>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response> + Send + 'static,
 {
-    accept(listener, room, stop, move |stream, _client, stop| {
+    accept(listener, room, stop, patience, move |stream, _client, stop| {
         let answer = answer.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let answering = answer(request.map(Body::new));
@@ -187,8 +190,8 @@ fn http_1() -> http1::Builder {
     builder
 }
 
-/// Accepts until the sign is given, then waits for the connections that are open.
-async fn accept<F, C>(listener: TcpListener, room: Room, mut stop: Stop, serve: F)
+/// Accepts until the sign is given, then waits up to `patience` for the connections that are open.
+async fn accept<F, C>(listener: TcpListener, room: Room, mut stop: Stop, patience: Duration, serve: F)
 where
     F: Fn(TcpStream, SocketAddr, Stop) -> C,
     C: Future<Output = ()> + Send + 'static,
@@ -223,5 +226,5 @@ where
     drop(listener);
     let rest = async { while connections.join_next().await.is_some() {} };
     // What has not ended by then is cut off.
-    let _ = tokio::time::timeout(DRAIN, rest).await;
+    let _ = tokio::time::timeout(patience, rest).await;
 }
