@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use doorward_wire::jose::{Algorithm, JwkSet, Unverified, VerifyingKeys};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Account, Finished, Process, Request, Response, authority};
+use crate::{Account, Client, Finished, Person, Process, Request, Response, authority, run};
 
 /// A command of the binary under test: `DOORWARD_BIN`, or the debug build beside the tests' own.
 pub fn doorward() -> Command {
@@ -22,10 +23,55 @@ pub fn python() -> Command {
     Command::new(path)
 }
 
+/// Node, with the packages of the real-client scenarios.
+pub fn node() -> Command {
+    let packages = build_dir().join("node/node_modules");
+    assert!(packages.is_dir(), "{} is not there: `cargo xtask test` makes it", packages.display());
+    let mut command = Command::new("node");
+    command.env("NODE_PATH", packages);
+    command
+}
+
+/// A program for one of the clients, in `tests/clients/`.
+pub fn client_script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
+}
+
 /// `target/`: a test's executable is `target/PROFILE/deps/NAME`.
 fn build_dir() -> PathBuf {
     let this = std::env::current_exe().expect("a test knows its executable");
     this.ancestors().nth(3).expect("a test's executable lies in target/PROFILE/deps").to_owned()
+}
+
+/// Every listener by its flag; those over TLS come last.
+pub const LISTENERS: [&str; 7] = [
+    "--app-listen",
+    "--other-app-listen",
+    "--api-listen",
+    "--metadata-listen",
+    "--app-tls-listen",
+    "--other-app-tls-listen",
+    "--api-tls-listen",
+];
+/// How many of them are there without `--tls`.
+pub const PLAIN_LISTENERS: usize = 4;
+
+/// One way to reach everything: over http, or over https.
+#[derive(Debug, Clone, Copy)]
+pub struct Side<'a> {
+    /// The URL of the protected application, without a trailing slash.
+    pub app: &'a str,
+    /// Our own origin, under which the Google hosts are.
+    pub api: &'a str,
+    /// The certificate authority to trust; `None` over http.
+    pub ca_file: Option<&'a str>,
+}
+
+impl Side<'_> {
+    /// Where a Google host's method is: `google("oauth2.googleapis.com/token")`.
+    pub fn google(&self, host_and_path: &str) -> String {
+        format!("{}/{host_and_path}", self.api)
+    }
 }
 
 /// A running `doorward dev` on free ports. Killed when dropped.
@@ -111,6 +157,16 @@ impl Dev {
         format!("{}{path}", self.text("/app/url"))
     }
 
+    /// Every way to reach it: over http, and over https if it was started with `--tls`.
+    pub fn sides(&self) -> Vec<Side<'_>> {
+        let mut sides = vec![Side { app: self.text("/app/url"), api: self.text("/api_url"), ca_file: None }];
+        if self.description["ca_file"].is_string() {
+            let ca_file = Some(self.text("/ca_file"));
+            sides.push(Side { app: self.text("/app/https_url"), api: self.text("/api_https_url"), ca_file });
+        }
+        sides
+    }
+
     /// `ADDRESS:PORT` of the protected application.
     pub fn app_authority(&self) -> &str {
         authority(self.text("/app/url"))
@@ -147,6 +203,46 @@ impl Dev {
         self.account(account).id_token(self.text("/app/client_id"))
     }
 
+    /// A person of the description, in a browser that is signed in.
+    pub fn person(&self, email: &str) -> Person<'_> {
+        Person::new(self, email)
+    }
+
+    /// An OAuth client of the description: `desktop`, `web` or `android`.
+    pub fn client(&self, name: &str) -> Client<'_> {
+        let secret = self.description.pointer(&format!("/oauth_clients/{name}/client_secret")).and_then(Value::as_str);
+        Client { id: self.text(&format!("/oauth_clients/{name}/client_id")), secret }
+    }
+
+    /// What the token endpoint answers to a form.
+    pub fn token(&self, form: &[(&str, &str)]) -> Response {
+        Request::post_form(&self.google("oauth2.googleapis.com/token"), form).send()
+    }
+
+    /// A method of `iamcredentials.googleapis.com` on an account, for the holder of a bearer token.
+    pub fn iam_credentials(&self, bearer: &str, account: &str, method: &str, body: &Value) -> Response {
+        let name = format!("iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{account}:{method}");
+        Request::post(&self.google(&name), "application/json", body.to_string().as_bytes()).bearer(bearer).send()
+    }
+
+    /// The claims of an ID token, if a published key verifies it.
+    pub fn claims(&self, id_token: &str) -> Value {
+        let jwks = Request::get(&self.google("www.googleapis.com/oauth2/v3/certs")).send().expect(200);
+        let jwks: JwkSet = serde_json::from_slice(&jwks.body).expect("a JWK set");
+        let keys = VerifyingKeys::from_jwks(&jwks.keys).expect("good keys");
+        let unverified = Unverified::parse(id_token, 16 * 1024, &[Algorithm::Rs256]).expect("a JWS");
+        let key = unverified.kid().and_then(|kid| keys.find(kid)).expect("a published key");
+        Value::Object(unverified.verify(key).expect("a good signature").as_object().clone())
+    }
+
+    /// Everything that was recorded of endpoints that give, take or show tokens, oldest first.
+    pub fn token_events(&self) -> Vec<Value> {
+        let listed = run(&mut self.command(&["decisions", "--json", "--limit", "1000"]));
+        assert_eq!(listed.code, Some(0), "{}", listed.stderr);
+        let records = listed.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        records.filter(|record| record["type"] == "token").collect()
+    }
+
     /// A subcommand that is told where this server's state is.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = doorward();
@@ -170,9 +266,8 @@ fn command_line(wrapper: &[&str], dir: &Path, flags: &[&str]) -> Command {
         command.args(arguments).arg(binary);
     }
     command.args(["dev", "--json", "--dir"]).arg(dir).args(flags);
-    for listen in
-        ["--app-listen", "--other-app-listen", "--api-listen"].into_iter().filter(|flag| !flags.contains(flag))
-    {
+    let listeners = if flags.contains(&"--tls") { &LISTENERS[..] } else { &LISTENERS[..PLAIN_LISTENERS] };
+    for listen in listeners.iter().filter(|flag| !flags.contains(flag)) {
         command.args([listen, "127.0.0.1:0"]);
     }
     command

@@ -3,14 +3,18 @@
 //! Nothing here sleeps: a test waits for a line, for bytes or for the end of a process, at most [`PATIENCE`] long. Failures
 //! panic, as in any test; a scenario's text is in `tests/tests/`, one file per theme.
 
+mod browser;
 mod dev;
 mod http;
+mod people;
 mod process;
 mod tokens;
 mod upstream;
 
-pub use dev::{Dev, doorward, python};
+pub use browser::{Browser, Page};
+pub use dev::{Dev, LISTENERS, PLAIN_LISTENERS, Side, client_script, doorward, node, python};
 pub use http::{Connection, Request, Response, authority};
+pub use people::{Client, Person, authorize_url, query_of};
 pub use process::{Finished, Process, run};
 pub use tokens::{Account, now_seconds, tampered};
 pub use upstream::{Seen, Upstream};

@@ -76,6 +76,12 @@ impl Account {
         Request::post_form(&self.token_uri, &[("grant_type", grant), ("assertion", &self.sign(claims))]).send()
     }
 
+    /// An access token for scopes.
+    pub fn access_token(&self, scope: &str) -> String {
+        let answer = self.exchange(&self.claims("scope", scope)).expect(200).json();
+        answer["access_token"].as_str().expect("an access_token").to_owned()
+    }
+
     /// An ID token for an audience.
     pub fn id_token(&self, audience: &str) -> String {
         let answer = self.exchange(&self.claims("target_audience", audience)).expect(200).json();

@@ -2,9 +2,7 @@
 
 use aws_lc_rs::hmac;
 use doorward_tests::{Account, Connection, Dev, Request, Response, authority, now_seconds, tampered};
-use doorward_wire::jose::{
-    Algorithm, JwkSet, Unverified, VerifyingKey, VerifyingKeys, decode_base64url, encode_base64url,
-};
+use doorward_wire::jose::{JwkSet, VerifyingKey, decode_base64url, encode_base64url};
 use serde_json::{Value, json};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -34,14 +32,6 @@ fn with(claims: &Value, changes: Value) -> Value {
 fn published_keys(dev: &Dev) -> JwkSet {
     let jwks = Request::get(&dev.google("www.googleapis.com/oauth2/v3/certs")).send().expect(200);
     serde_json::from_slice(&jwks.body).expect("a JWK set")
-}
-
-fn claims_of(dev: &Dev, id_token: &str) -> Value {
-    let jwks = published_keys(dev);
-    let keys = VerifyingKeys::from_jwks(&jwks.keys).expect("good keys");
-    let unverified = Unverified::parse(id_token, 16 * 1024, &[Algorithm::Rs256]).expect("a JWS");
-    let key = unverified.kid().and_then(|kid| keys.find(kid)).expect("a published key");
-    Value::Object(unverified.verify(key).expect("a good signature").as_object().clone())
 }
 
 #[test]
@@ -204,7 +194,7 @@ fn an_id_token_says_who_it_is_for_and_from_and_nothing_else() {
     let robot = dev.account("robot");
     for aud in [dev.text("/app/client_id"), "32555940559.apps.googleusercontent.com", "https://anything.example/"] {
         let before = now_seconds();
-        let claims = claims_of(&dev, &robot.id_token(aud));
+        let claims = dev.claims(&robot.id_token(aud));
         let iat = claims["iat"].as_i64().expect("iat is a number");
         assert!((before..=now_seconds()).contains(&iat), "{claims}");
         let unique_id = dev.text("/service_accounts/robot/unique_id");
@@ -237,7 +227,7 @@ fn what_is_wrong_with_a_token_is_said_in_googles_words_and_in_a_code() {
     let robot = dev.account("robot");
     let client_id = dev.text("/app/client_id");
     let good = robot.id_token(client_id);
-    let forged = with(&claims_of(&dev, &good), json!({"email": "alice@example.com"}));
+    let forged = with(&dev.claims(&good), json!({"email": "alice@example.com"}));
     let foreign = Dev::start(&[]).id_token("robot");
     let echo = Request::get(&dev.app("/")).bearer(&good).send().expect(200).json();
     let assertion = echo["headers"]["x-goog-iap-jwt-assertion"].as_str().expect("an assertion").to_owned();
@@ -260,7 +250,6 @@ fn what_is_wrong_with_a_token_is_said_in_googles_words_and_in_a_code() {
         ("alg none",           under(json!({"alg": "none", "kid": "1"})),             "jwt_alg",          unsigned),
         ("alg missing",        under(json!({"kid": "1"})),                            "jwt_alg",          unsigned),
         ("alg HS256",          under(json!({"alg": "HS256", "kid": "1"})),            "jwt_alg",          unsigned),
-        ("self-signed",        robot.sign(&with(&robot.claims("sub", &robot.email), json!({"aud": dev.app("/*")}))), "wrong_token_kind", unsigned),
         ("signed header",      assertion,                                             "wrong_token_kind", unsigned),
         ("other audience",     robot.id_token("other"),                               "wrong_audience",   &other_audience),
         ("16 KiB and more",    format!("{header}.{}.{signature}", "a".repeat(16 * 1024)), "token_too_large", unparsable),

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds what is shipped and measures it. The measuring is in `tests/benches/proxy.rs`.
+//! `cargo xtask bench`: builds what is shipped and measures it. The measuring is in `tests/benches/`.
 
 use std::process::ExitCode;
 
@@ -10,8 +10,12 @@ pub(crate) fn run() -> ExitCode {
     if !succeeds(&mut command(&["cargo", "build", "--profile", "dist", "--package", "doorward"])) {
         return ExitCode::FAILURE;
     }
-    announce("Measuring");
-    let mut bench = command(&["cargo", "bench", "--quiet", "--package", "doorward-tests", "--bench", "proxy"]);
-    let succeeded = succeeds(bench.env("DOORWARD_BIN", target().join("dist/doorward")));
-    if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let mut all = true;
+    for bench in ["tokens", "proxy"] {
+        announce(&format!("Measuring: {bench}"));
+        // The same profile, so that the library that is compared with is compiled in the same way.
+        let words = ["cargo", "bench", "--quiet", "--profile", "dist", "--package", "doorward-tests", "--bench", bench];
+        all &= succeeds(command(&words).env("DOORWARD_BIN", target().join("dist/doorward")));
+    }
+    if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

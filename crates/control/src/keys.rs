@@ -1,12 +1,17 @@
-//! Our own keys: made when they are missing or due, forgotten when they are spent.
+//! Our own keys: made when they are missing or due, replaced when somebody asks, forgotten when they are spent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use doorward_core::clock::Clock;
 use doorward_core::clock::Timestamp;
 use doorward_core::entropy::{Entropy, EntropyError};
+use doorward_core::keys::ListedKey;
 use doorward_core::keys::{KeyError, KeyPurpose, KeyRing, StoredKey};
-use doorward_core::store::{KeyStore, StoreError};
+use doorward_core::store::{KeyStore, Store, StoreError};
 
+use crate::callers::Administrator;
+use crate::snapshots::{RefreshError, SnapshotPublisher};
 use crate::tasks::{Stopping, join};
 
 /// Why the keys are not in order. Nothing can be served without them.
@@ -41,7 +46,12 @@ pub async fn ensure_keys(
         .filter(|purpose| ring.is_due(*purpose, now))
         .map(|purpose| {
             let entropy = entropy.clone();
-            tokio::task::spawn_blocking(move || StoredKey::generate(purpose, &*entropy, now))
+            // One that takes over is published before it signs, so that verifiers know it when it does.
+            let ahead = if ring.has(purpose) { purpose.published_ahead() } else { Duration::ZERO };
+            tokio::task::spawn_blocking(move || {
+                let key = StoredKey::generate(purpose, &*entropy, now)?;
+                Ok::<_, EntropyError>(StoredKey { signs_from: now + ahead, ..key })
+            })
         })
         .collect();
     let mut made = Vec::with_capacity(due.len());
@@ -58,4 +68,107 @@ pub async fn ensure_keys(
         keys.retain(|key| !spent.contains(&key.id));
     }
     Ok(KeyRing::new(&keys)?)
+}
+
+/// Why keys were not shown or replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// No such purpose.
+    #[error("there is no key purpose {0:?}")]
+    UnknownPurpose(String),
+    /// Keys of this purpose are never replaced.
+    #[error("keys of purpose {} are never replaced", .0.name())]
+    NotReplaceable(KeyPurpose),
+    /// The newest key signs nothing yet: another one would only wait behind it.
+    #[error("the newest key of purpose {} signs nothing before {until}", purpose.name(), until = until.seconds())]
+    AlreadyWaiting {
+        /// The purpose.
+        purpose: KeyPurpose,
+        /// When it begins to sign.
+        until: Timestamp,
+    },
+    /// The store failed.
+    #[error("could not write our keys")]
+    Store(#[from] StoreError),
+    /// No key could be made.
+    #[error("could not make a key")]
+    Entropy(#[from] EntropyError),
+    /// The keys are stored, and it is not known whether they are in force.
+    #[error("could not put the keys in force")]
+    Refresh(#[from] RefreshError),
+    /// The process is stopping.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+}
+
+/// Our keys, for the operator.
+pub struct Keys {
+    store: Arc<dyn Store>,
+    publisher: Arc<SnapshotPublisher>,
+    entropy: Arc<dyn Entropy>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Keys {
+    /// Keys in `store`, put in force by `publisher`.
+    pub fn new(
+        store: Arc<dyn Store>,
+        publisher: Arc<SnapshotPublisher>,
+        entropy: Arc<dyn Entropy>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Keys { store, publisher, entropy, clock }
+    }
+
+    /// Every key that is not forgotten, newest first within a purpose, and the time at which that is so.
+    pub fn list(&self, _: &Administrator) -> (Vec<ListedKey>, Timestamp) {
+        let now = self.clock.now();
+        (self.publisher.cell().current().keys.list(now), now)
+    }
+
+    /// Replaces the key of one purpose, or of every purpose if none is named.
+    ///
+    /// Public keys are published [`KeyPurpose::published_ahead`] before they sign. `immediately` is for a key that got out: the
+    /// new one signs at once, and the old ones are forgotten, so that nothing that they made is accepted any more.
+    pub async fn rotate(
+        &self,
+        administrator: &Administrator,
+        purpose: Option<&str>,
+        immediately: bool,
+    ) -> Result<(Vec<ListedKey>, Timestamp), KeysError> {
+        let purposes = match purpose {
+            None => KeyPurpose::ALL.into_iter().filter(|purpose| purpose.is_replaceable()).collect(),
+            Some(name) => {
+                let purpose = KeyPurpose::from_name(name).ok_or_else(|| KeysError::UnknownPurpose(name.to_owned()))?;
+                if !purpose.is_replaceable() {
+                    return Err(KeysError::NotReplaceable(purpose));
+                }
+                vec![purpose]
+            }
+        };
+        self.publisher.catch_up().await?;
+        let (listed, now) = self.list(administrator);
+        let waiting = listed.iter().find(|key| purposes.contains(&key.purpose) && key.signs_from > now);
+        if let Some(key) = waiting.filter(|_| !immediately) {
+            return Err(KeysError::AlreadyWaiting { purpose: key.purpose, until: key.signs_from });
+        }
+        let mut made = Vec::with_capacity(purposes.len());
+        for purpose in &purposes {
+            let (purpose, entropy) = (*purpose, self.entropy.clone());
+            let key = join(tokio::task::spawn_blocking(move || StoredKey::generate(purpose, &*entropy, now))).await??;
+            let ahead = if immediately { Duration::ZERO } else { purpose.published_ahead() };
+            made.push(StoredKey { signs_from: now + ahead, ..key });
+        }
+        let old = listed.iter().filter(|key| immediately && purposes.contains(&key.purpose));
+        let old: Vec<String> = old.map(|key| key.id.clone()).collect();
+        let store = self.store.clone();
+        let write = async move {
+            // First the new ones: between the two there is never none.
+            store.add_keys(&made).await?;
+            store.remove_keys(&old).await?;
+            Ok::<_, KeysError>(())
+        };
+        self.publisher.change(write).await?;
+        Ok(self.list(administrator))
+    }
 }

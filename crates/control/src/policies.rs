@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use doorward_core::member::{Member, MemberError};
+use doorward_core::account::UniqueId;
+use doorward_core::member::{Email, Member, MemberError};
 use doorward_core::policy::{Binding, Policy, PolicyEtag, Role};
 use doorward_core::resource::{Resource, ResourceError};
 use doorward_core::store::{Store, StoreError};
 use doorward_wire::google_api::{self, Etag};
 
-use crate::administrators::Administrator;
+use crate::callers::Administrator;
 use crate::snapshots::{RefreshError, SnapshotPublisher};
 
 /// The members of all bindings of a policy together.
@@ -37,6 +38,12 @@ pub enum PolicyError {
     UnknownRole {
         /// The role as it was sent.
         role: String,
+    },
+    /// The role gives nothing on this resource.
+    #[error("role {role} gives nothing on this resource")]
+    RoleElsewhere {
+        /// The role of the binding.
+        role: Role,
     },
     /// A member of a form of Google's that is not served yet.
     #[error("member {member:?} of {role} has a form that is not served yet")]
@@ -71,7 +78,7 @@ pub enum PolicyError {
     Refresh(#[from] RefreshError),
 }
 
-/// The policies of the one project.
+/// The policies of the one project: of its applications and of its service accounts.
 pub struct Policies {
     store: Arc<dyn Store>,
     publisher: Arc<SnapshotPublisher>,
@@ -86,7 +93,7 @@ impl Policies {
     /// The policy of a resource, which is in force.
     pub async fn get(&self, _: &Administrator, name: &str) -> Result<google_api::Policy, PolicyError> {
         self.publisher.catch_up().await?;
-        let name = self.canonical_name(name).await?;
+        let name = self.resource(name).await?.name(self.publisher.project());
         Ok(encode(&self.store.policy(&name).await?))
     }
 
@@ -98,8 +105,12 @@ impl Policies {
         policy: google_api::Policy,
     ) -> Result<google_api::Policy, PolicyError> {
         self.publisher.catch_up().await?;
-        let name = self.canonical_name(name).await?;
+        let resource = self.resource(name).await?;
+        let name = resource.name(self.publisher.project());
         let (bindings, expected) = decode(policy)?;
+        if let Some(binding) = bindings.iter().find(|binding| !binding.role.is_grantable_on(&resource)) {
+            return Err(PolicyError::RoleElsewhere { role: binding.role });
+        }
         let store = self.store.clone();
         let write = async move {
             let etag = store.replace_policy(&name, &bindings, expected).await?.ok_or(PolicyError::Conflict)?;
@@ -108,9 +119,20 @@ impl Policies {
         self.publisher.change(write).await
     }
 
-    async fn canonical_name(&self, name: &str) -> Result<String, PolicyError> {
+    async fn resource(&self, name: &str) -> Result<Resource, PolicyError> {
         let project = self.publisher.project();
-        Ok(Resource::parse(name, project, &self.store.applications().await?)?.name(project))
+        let Some((of, account)) = name.strip_prefix("projects/").and_then(|rest| rest.split_once("/serviceAccounts/"))
+        else {
+            return Ok(Resource::parse(name, project, &self.store.applications().await?)?);
+        };
+        if of != "-" && of != project.id && of != project.number {
+            return Err(ResourceError::NotFound.into());
+        }
+        let account = match account.parse::<Email>() {
+            Ok(email) => self.store.service_account_by_email(&email).await?,
+            Err(_) => self.store.service_account_by_id(&UniqueId(account.to_owned())).await?,
+        };
+        Ok(Resource::ServiceAccount { unique_id: account.ok_or(ResourceError::NotFound)?.unique_id })
     }
 }
 

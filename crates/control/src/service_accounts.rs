@@ -10,7 +10,7 @@ use doorward_core::store::{Store, StoreError};
 use doorward_wire::google_api::{CreateKeyRequest, CreateServiceAccountRequest, KeyFile};
 use doorward_wire::jose::{Algorithm, JwkSet, KeyMaterialError, SigningKey, decode_base64url, encode_base64url};
 
-use crate::administrators::Administrator;
+use crate::callers::Administrator;
 use crate::snapshots::{RefreshError, SnapshotPublisher};
 use crate::tasks::{Stopping, join};
 
@@ -202,7 +202,7 @@ impl ServiceAccounts {
         Ok(Page { next_page_token: last.map(|last| encode_base64url(last.email.as_str().as_bytes())), accounts })
     }
 
-    /// Removes an account, its keys and its access tokens. Bindings that name it stay, as with Google; a new account of the
+    /// Removes an account, its keys, its access tokens and the policy on it. Bindings that name it stay, as with Google; a new account of the
     /// same address has another number and is let in by them.
     pub async fn delete(&self, _: &Administrator, project: &str, account: &str) -> Result<(), ServiceAccountError> {
         self.enter(project).await?;
@@ -237,14 +237,20 @@ impl ServiceAccounts {
         let id = random_hex(&*self.entropy, KEY_ID_BYTES)?;
         let der = join(tokio::task::spawn_blocking(|| generate_private_key(Algorithm::Rs256))).await??;
         let public = SigningKey::from_pkcs8(&id, Algorithm::Rs256, &der)?.public_jwk();
-        let key = ServiceAccountKey { id, account: account.unique_id.clone(), public, created: self.clock.now() };
-        if !self.store.add_service_account_key(&key).await? {
-            let account_is_gone = self.store.service_account_by_id(&account.unique_id).await?.is_none();
-            return Err(match account_is_gone {
+        let created = self.clock.now();
+        let key = ServiceAccountKey { id, account: account.unique_id.clone(), public, created, managed: false };
+        let (store, new) = (self.store.clone(), key.clone());
+        let write = async move {
+            if store.add_service_account_key(&new).await? {
+                return Ok(());
+            }
+            let account_is_gone = store.service_account_by_id(&new.account).await?.is_none();
+            Err(match account_is_gone {
                 true => ServiceAccountError::NotFound,
                 false => ServiceAccountError::KeyLimit,
-            });
-        }
+            })
+        };
+        self.publisher.change(write).await?;
         Ok(CreatedKey { file: self.key_file(&account, &key.id, &der), account, key })
     }
 
@@ -269,7 +275,7 @@ impl ServiceAccounts {
         Ok(JwkSet { keys: keys.into_iter().map(|key| key.public).collect() })
     }
 
-    /// Removes a key: no assertion that it signed is accepted from now on.
+    /// Removes a key: nothing that it signed is accepted from now on.
     pub async fn delete_key(
         &self,
         _: &Administrator,
@@ -279,10 +285,14 @@ impl ServiceAccounts {
     ) -> Result<(), ServiceAccountError> {
         self.enter(project).await?;
         let account = self.find(account).await?;
-        match self.store.remove_service_account_key(&account.unique_id, key_id).await? {
-            true => Ok(()),
-            false => Err(ServiceAccountError::KeyNotFound),
-        }
+        let (store, key_id) = (self.store.clone(), key_id.to_owned());
+        let write = async move {
+            match store.remove_service_account_key(&account.unique_id, &key_id).await? {
+                true => Ok(()),
+                false => Err(ServiceAccountError::KeyNotFound),
+            }
+        };
+        self.publisher.change(write).await
     }
 
     /// Checks the project's segment, and that what is read from here on is in force.

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use doorward_core::account::ServiceAccount;
 use doorward_core::keys::{KeyError, KeyRing};
 use doorward_core::member::Email;
-use doorward_core::resource::{Host, Project};
-use doorward_core::snapshot::{Snapshot, SnapshotCell, SnapshotSource};
+use doorward_core::resource::{Origin, Project};
+use doorward_core::snapshot::{KnownKey, Snapshot, SnapshotCell, SnapshotSource};
 use doorward_core::store::{ServiceAccountStore, Store, StoreError};
+use doorward_wire::jose::VerifyingKey;
 
 use crate::tasks::{Stopping, join};
 
@@ -17,7 +18,7 @@ use crate::tasks::{Stopping, join};
 pub struct SnapshotPublisher {
     store: Arc<dyn Store>,
     project: Project,
-    hosts: HashMap<String, Vec<Host>>,
+    origins: HashMap<String, Vec<Origin>>,
     cell: Arc<SnapshotCell>,
     /// The version of the newest refresh that began.
     begun: AtomicU64,
@@ -38,18 +39,18 @@ pub enum RefreshError {
 }
 
 impl SnapshotPublisher {
-    /// Reads the store for the first time. `hosts` says by the name of an application at which hosts it is served; an
+    /// Reads the store for the first time. `origins` says by the name of an application at which origins it is served; an
     /// application without any is registered and not served.
     pub async fn open(
         store: Arc<dyn Store>,
         project: Project,
-        hosts: HashMap<String, Vec<Host>>,
+        origins: HashMap<String, Vec<Origin>>,
     ) -> Result<Self, RefreshError> {
-        let first = Snapshot::new(1, read(&*store, &project, &hosts).await?);
+        let first = Snapshot::new(1, read(&*store, &project, &origins, &HashMap::new()).await?);
         Ok(SnapshotPublisher {
             store,
             project,
-            hosts,
+            origins,
             cell: Arc::new(SnapshotCell::new(first)),
             begun: AtomicU64::new(1),
         })
@@ -74,7 +75,8 @@ impl SnapshotPublisher {
         // The version is taken before the store is read. Of two refreshes, the one with the higher version read later, or
         // at the same time, so the one that the cell keeps holds every change whose writer has been told of success.
         let version = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        let world = read(&*self.store, &self.project, &self.hosts).await?;
+        let before = self.cell.current();
+        let world = read(&*self.store, &self.project, &self.origins, before.account_keys()).await?;
         self.cell.publish(Snapshot::new(version, world));
         Ok(())
     }
@@ -116,9 +118,10 @@ impl SnapshotPublisher {
 async fn read(
     store: &dyn Store,
     project: &Project,
-    hosts: &HashMap<String, Vec<Host>>,
+    origins: &HashMap<String, Vec<Origin>>,
+    known_keys: &HashMap<String, Arc<KnownKey>>,
 ) -> Result<SnapshotSource, RefreshError> {
-    let at = |name: &str| hosts.get(name).cloned().unwrap_or_default();
+    let at = |name: &str| origins.get(name).cloned().unwrap_or_default();
     let applications = store.applications().await?;
     Ok(SnapshotSource {
         project: project.clone(),
@@ -128,7 +131,9 @@ async fn read(
             .map(|application| (application.clone(), at(&application.name)))
             .collect(),
         policies: store.policies().await?.into_iter().collect(),
+        settings: store.every_settings().await?.into_iter().collect(),
         service_accounts: every_service_account(store).await?,
+        account_keys: every_account_key(store, known_keys).await?,
         users: store.users().await?,
     })
 }
@@ -142,5 +147,31 @@ async fn every_service_account(store: &dyn ServiceAccountStore) -> Result<Vec<Se
         let Some(last) = page.last() else { return Ok(all) };
         after = Some(last.email.clone());
         all.extend(page);
+    }
+}
+
+/// Keys that were read before are not read again: a key never changes under its id.
+async fn every_account_key(
+    store: &dyn ServiceAccountStore,
+    known: &HashMap<String, Arc<KnownKey>>,
+) -> Result<HashMap<String, Arc<KnownKey>>, RefreshError> {
+    const PAGE: u32 = 1000;
+    let mut all = HashMap::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.every_service_account_key(after.as_deref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(all) };
+        after = Some(last.id.clone());
+        for stored in page {
+            let known = known.get(&stored.id).filter(|known| known.account == stored.account).cloned();
+            let key = match known {
+                Some(key) => key,
+                None => Arc::new(KnownKey {
+                    key: VerifyingKey::from_jwk(&stored.public).map_err(KeyError::from)?,
+                    account: stored.account,
+                }),
+            };
+            all.insert(stored.id, key);
+        }
     }
 }

@@ -1,12 +1,14 @@
 //! Who may be proven to be calling: service accounts with their keys, and users.
 
 use doorward_wire::jose::Jwk;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::member::Email;
 
 /// The number of an account for its whole life, 21 digits: `sub` in tokens. Never given to another account.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct UniqueId(pub String);
 
 /// An identity for programs.
@@ -24,7 +26,8 @@ pub struct ServiceAccount {
     pub disabled: bool,
 }
 
-/// The public half of a key of a service account. The private half was given to its owner once and is not kept.
+/// The public half of a key of a service account. The private half of a user's key was given to them once and is not kept; that
+/// of a managed key is a [`ManagedKey`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceAccountKey {
     /// 40 hexadecimal digits: `private_key_id`, and `kid` in assertions. Equal to `public.kid`.
@@ -35,6 +38,33 @@ pub struct ServiceAccountKey {
     pub public: Jwk,
     /// When it was made.
     pub created: Timestamp,
+    /// We keep the private half and sign with it for those who may ask.
+    pub managed: bool,
+}
+
+/// A key with which we sign on behalf of a service account. `Debug` does not show the secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ManagedKey {
+    /// The public half.
+    pub key: ServiceAccountKey,
+    /// PKCS#8 in DER.
+    pub secret: Vec<u8>,
+}
+
+impl std::fmt::Debug for ManagedKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ManagedKey({})", self.key.id)
+    }
+}
+
+/// What is kept of a password: a PHC string of Argon2id (RFC 9106). `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(pub String);
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash(..)")
+    }
 }
 
 /// A person.

@@ -1,5 +1,7 @@
 //! What is recorded of each decision, and the one list of reasons.
 
+use std::net::IpAddr;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -30,9 +32,9 @@ pub enum Reason {
     JwtAlg,
     /// The token is longer than 16 KiB.
     TokenTooLarge,
-    /// An access token, an assertion of ours, or another token that is not an ID token.
+    /// An access token, an assertion of ours, or another token that is neither an ID token nor signed by a service account.
     WrongTokenKind,
-    /// The ID token is for another audience.
+    /// The token is for another audience, or for another URL.
     WrongAudience,
     /// The token's `exp` has passed.
     ExpiredToken,
@@ -153,21 +155,211 @@ pub struct Decision {
     pub client: String,
 }
 
-/// One request to the token endpoint. Never holds a token or an assertion.
+/// What was asked for at an endpoint that gives, takes or shows tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenMethod {
+    /// `/token`: a service account's assertion.
+    #[default]
+    JwtBearer,
+    /// `/token`: an authorization code.
+    AuthorizationCode,
+    /// `/token`: a refresh token.
+    RefreshToken,
+    /// `/token`: a device code.
+    DeviceCode,
+    /// `/token`: a form that is no request.
+    Token,
+    /// `/device/code`, and the page on which a person decides.
+    DeviceAuthorization,
+    /// `/o/oauth2/v2/auth`.
+    Authorize,
+    /// The sign-in page.
+    SignIn,
+    /// `/revoke`.
+    Revoke,
+    /// `/tokeninfo`.
+    TokenInfo,
+    /// `/v1/userinfo`.
+    UserInfo,
+    /// `:generateIdToken`.
+    GenerateIdToken,
+    /// `:generateAccessToken`.
+    GenerateAccessToken,
+    /// `:signJwt`.
+    SignJwt,
+    /// `:signBlob`.
+    SignBlob,
+    /// The metadata server.
+    Metadata,
+    /// A bearer at one of Google's APIs.
+    Api,
+}
+
+/// Why an endpoint that gives, takes or shows tokens refused. The list is an interface: `docs/reference/reasons.md` explains it,
+/// and a code never changes its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenReason {
+    /// A parameter is missing, repeated or malformed.
+    InvalidRequest,
+    /// The client is unknown, or its secret is wrong or missing.
+    InvalidClient,
+    /// The redirect URI is not one of the client's, or not the one of the code.
+    RedirectMismatch,
+    /// The code, refresh token or device code is unknown, has ended, or belongs to another client.
+    UnknownGrant,
+    /// The code was used before; what it gave is revoked.
+    CodeReuse,
+    /// The refresh token was used before; everything of its family is revoked.
+    RefreshTokenReuse,
+    /// A public client sent no challenge, or one that is malformed.
+    PkceRequired,
+    /// The verifier does not fit the challenge, or one of them is missing.
+    PkceMismatch,
+    /// A scope is unknown, or was not granted.
+    InvalidScope,
+    /// The audience is no client, or one of another project.
+    InvalidAudience,
+    /// The assertion is malformed, not signed by a key of its account, or its claims do not hold.
+    InvalidAssertion,
+    /// The assertion was used before.
+    ReplayedAssertion,
+    /// There is no such account, or it is disabled.
+    AccountNotFound,
+    /// The password is wrong, or there is no such person.
+    WrongPassword,
+    /// Too many failures for this account or from this address.
+    Throttled,
+    /// The caller lacks a permission.
+    PermissionDenied,
+    /// The access token has not the scope.
+    InsufficientScope,
+    /// The bearer token is missing, unknown or has ended.
+    InvalidBearer,
+    /// Nobody is signed in, and the client forbade asking.
+    LoginRequired,
+    /// The person has not decided yet.
+    AuthorizationPending,
+    /// The person said no.
+    AccessDenied,
+    /// The device asked too soon.
+    SlowDown,
+    /// A metadata request without `Metadata-Flavor`, through a proxy, or for another host.
+    MetadataRefused,
+    /// The failure is ours.
+    Internal,
+}
+
+impl TokenReason {
+    /// Every reason, in the order of the documentation.
+    pub const ALL: [TokenReason; 24] = [
+        TokenReason::InvalidRequest,
+        TokenReason::InvalidClient,
+        TokenReason::RedirectMismatch,
+        TokenReason::UnknownGrant,
+        TokenReason::CodeReuse,
+        TokenReason::RefreshTokenReuse,
+        TokenReason::PkceRequired,
+        TokenReason::PkceMismatch,
+        TokenReason::InvalidScope,
+        TokenReason::InvalidAudience,
+        TokenReason::InvalidAssertion,
+        TokenReason::ReplayedAssertion,
+        TokenReason::AccountNotFound,
+        TokenReason::WrongPassword,
+        TokenReason::Throttled,
+        TokenReason::PermissionDenied,
+        TokenReason::InsufficientScope,
+        TokenReason::InvalidBearer,
+        TokenReason::LoginRequired,
+        TokenReason::AuthorizationPending,
+        TokenReason::AccessDenied,
+        TokenReason::SlowDown,
+        TokenReason::MetadataRefused,
+        TokenReason::Internal,
+    ];
+
+    /// The code in the record.
+    pub fn code(self) -> &'static str {
+        match self {
+            TokenReason::InvalidRequest => "invalid_request",
+            TokenReason::InvalidClient => "invalid_client",
+            TokenReason::RedirectMismatch => "redirect_mismatch",
+            TokenReason::UnknownGrant => "unknown_grant",
+            TokenReason::CodeReuse => "code_reuse",
+            TokenReason::RefreshTokenReuse => "refresh_token_reuse",
+            TokenReason::PkceRequired => "pkce_required",
+            TokenReason::PkceMismatch => "pkce_mismatch",
+            TokenReason::InvalidScope => "invalid_scope",
+            TokenReason::InvalidAudience => "invalid_audience",
+            TokenReason::InvalidAssertion => "invalid_assertion",
+            TokenReason::ReplayedAssertion => "replayed_assertion",
+            TokenReason::AccountNotFound => "account_not_found",
+            TokenReason::WrongPassword => "wrong_password",
+            TokenReason::Throttled => "throttled",
+            TokenReason::PermissionDenied => "permission_denied",
+            TokenReason::InsufficientScope => "insufficient_scope",
+            TokenReason::InvalidBearer => "invalid_bearer",
+            TokenReason::LoginRequired => "login_required",
+            TokenReason::AuthorizationPending => "authorization_pending",
+            TokenReason::AccessDenied => "access_denied",
+            TokenReason::SlowDown => "slow_down",
+            TokenReason::MetadataRefused => "metadata_refused",
+            TokenReason::Internal => "internal",
+        }
+    }
+}
+
+/// One request to an endpoint that gives, takes or shows tokens. Never holds a token, a code, a password or an assertion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenEvent {
     /// 22 characters of base64url.
     pub id: String,
     /// When the request arrived.
     pub time: Timestamp,
-    /// The account that was proven, or that the assertion named.
+    /// What was asked for.
+    #[serde(default)]
+    pub method: TokenMethod,
+    /// The account that was proven, or that the request named.
     pub account: Option<String>,
-    /// `id_token` or `access_token`, if one was issued.
+    /// The OAuth client that was proven, or that the request named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// Who acted as the account: the caller, then each delegate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<String>,
+    /// `id_token`, `access_token`, `code` and the like, if something was issued or done.
     pub issued: Option<String>,
     /// The audience or the scopes of what was issued.
     pub audience: Option<String>,
     /// Why nothing was issued: the cause in our words.
     pub refused: Option<String>,
+    /// The same as a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<TokenReason>,
+    /// The peer's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+}
+
+impl TokenEvent {
+    /// An event of which nothing is known but when it was, what was asked for, and from where.
+    pub fn new(id: String, time: Timestamp, method: TokenMethod, peer: Option<IpAddr>) -> Self {
+        TokenEvent {
+            id,
+            time,
+            method,
+            account: None,
+            client: None,
+            chain: Vec::new(),
+            issued: None,
+            audience: None,
+            refused: None,
+            reason: None,
+            peer: peer.map(|peer| peer.to_string()),
+        }
+    }
 }
 
 /// Anything that is recorded.
@@ -176,7 +368,7 @@ pub struct TokenEvent {
 pub enum AuditEvent {
     /// A request to an application.
     Decision(Decision),
-    /// A request for a token.
+    /// A request to an endpoint that gives, takes or shows tokens.
     Token(TokenEvent),
 }
 
@@ -247,6 +439,9 @@ mod tests {
     #[test]
     fn a_code_on_the_wire_is_the_name_in_the_record() {
         for reason in Reason::ALL {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.code());
+        }
+        for reason in TokenReason::ALL {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.code());
         }
     }

@@ -19,6 +19,13 @@ pub const ID_TOKEN_TTL: Duration = Duration::from_secs(3600);
 pub const ASSERTION_TTL: Duration = Duration::from_secs(600);
 /// How long a person may take between the redirect to sign-in and its end.
 pub const SIGN_IN_STATE_TTL: Duration = Duration::from_secs(600);
+/// How long a sign-in page may stay open before it is sent.
+pub const SIGN_IN_FLOW_TTL: Duration = Duration::from_secs(3600);
+/// How long a replaced key for published public keys signs nothing and is still published: as long as a verifier may keep a
+/// key document, with room for slow ones. It signs only after everybody knows it.
+pub const PUBLISHED_AHEAD: Duration = Duration::from_secs(900);
+/// How long the certificates are good for in which public keys are published, and those of TLS in `dev`.
+pub const CERTIFICATE_TTL: Duration = Duration::from_secs(825 * 24 * 3600);
 /// How long the cookie of our own pages is good for.
 pub const CONSOLE_SESSION_TTL: Duration = Duration::from_secs(12 * 3600);
 
@@ -31,19 +38,28 @@ pub enum KeyPurpose {
     Assertion,
     /// Seals `state` of the sign-in redirect: AES-256-GCM.
     SignInState,
+    /// Seals what a sign-in page carries from its showing to its sending: AES-256-GCM.
+    SignInFlow,
     /// Seals the cookie of our own pages: AES-256-GCM.
     ConsoleSession,
+    /// Signs the certificates in which public keys are published: ES256. Nobody trusts it for anything else.
+    KeyCertificate,
+    /// Signs the certificates of our listeners in `dev`: ES256. Never replaced: people have it in their trust stores.
+    TlsAuthority,
     /// Derives the secrets of `dev`'s fixtures: HMAC-SHA-256. Never replaced: what it derived must stay what it was.
     Fixture,
 }
 
 impl KeyPurpose {
     /// Every purpose.
-    pub const ALL: [KeyPurpose; 5] = [
+    pub const ALL: [KeyPurpose; 8] = [
         KeyPurpose::IdToken,
         KeyPurpose::Assertion,
         KeyPurpose::SignInState,
+        KeyPurpose::SignInFlow,
         KeyPurpose::ConsoleSession,
+        KeyPurpose::KeyCertificate,
+        KeyPurpose::TlsAuthority,
         KeyPurpose::Fixture,
     ];
 
@@ -53,7 +69,10 @@ impl KeyPurpose {
             KeyPurpose::IdToken => "id-token",
             KeyPurpose::Assertion => "assertion",
             KeyPurpose::SignInState => "sign-in-state",
+            KeyPurpose::SignInFlow => "sign-in-flow",
             KeyPurpose::ConsoleSession => "console-session",
+            KeyPurpose::KeyCertificate => "key-certificate",
+            KeyPurpose::TlsAuthority => "tls-authority",
             KeyPurpose::Fixture => "fixture",
         }
     }
@@ -69,18 +88,41 @@ impl KeyPurpose {
             KeyPurpose::IdToken => ID_TOKEN_TTL,
             KeyPurpose::Assertion => ASSERTION_TTL,
             KeyPurpose::SignInState => SIGN_IN_STATE_TTL,
+            KeyPurpose::SignInFlow => SIGN_IN_FLOW_TTL,
             KeyPurpose::ConsoleSession => CONSOLE_SESSION_TTL,
-            KeyPurpose::Fixture => Duration::MAX,
+            KeyPurpose::KeyCertificate => CERTIFICATE_TTL,
+            KeyPurpose::TlsAuthority | KeyPurpose::Fixture => Duration::MAX,
         }
     }
 
     /// The age at which a key is replaced.
     fn replaced_after(self) -> Option<Duration> {
         match self {
-            KeyPurpose::Fixture => None,
-            KeyPurpose::IdToken | KeyPurpose::Assertion | KeyPurpose::SignInState | KeyPurpose::ConsoleSession => {
-                Some(Duration::from_secs(90 * 24 * 3600))
-            }
+            KeyPurpose::TlsAuthority | KeyPurpose::Fixture => None,
+            KeyPurpose::IdToken
+            | KeyPurpose::Assertion
+            | KeyPurpose::SignInState
+            | KeyPurpose::SignInFlow
+            | KeyPurpose::ConsoleSession
+            | KeyPurpose::KeyCertificate => Some(Duration::from_secs(90 * 24 * 3600)),
+        }
+    }
+
+    /// Whether keys of this purpose may be replaced when somebody asks for it.
+    pub fn is_replaceable(self) -> bool {
+        self.replaced_after().is_some()
+    }
+
+    /// How long a key that takes over is published before it signs.
+    pub fn published_ahead(self) -> Duration {
+        match self {
+            KeyPurpose::IdToken | KeyPurpose::Assertion => PUBLISHED_AHEAD,
+            KeyPurpose::SignInState
+            | KeyPurpose::SignInFlow
+            | KeyPurpose::ConsoleSession
+            | KeyPurpose::KeyCertificate
+            | KeyPurpose::TlsAuthority
+            | KeyPurpose::Fixture => Duration::ZERO,
         }
     }
 }
@@ -94,8 +136,10 @@ pub struct StoredKey {
     pub purpose: KeyPurpose,
     /// PKCS#8 in DER for signing keys, 32 bytes for the others.
     pub secret: Vec<u8>,
-    /// It signs from here on, until a newer key of its purpose exists.
+    /// When it was made.
     pub created: Timestamp,
+    /// It is in use from here on, until a newer key of its purpose is.
+    pub signs_from: Timestamp,
 }
 
 impl std::fmt::Debug for StoredKey {
@@ -105,7 +149,7 @@ impl std::fmt::Debug for StoredKey {
 }
 
 impl StoredKey {
-    /// Makes a key. RSA takes tens of milliseconds: call it where blocking is allowed.
+    /// Makes a key that is in use at once. RSA takes tens of milliseconds: call it where blocking is allowed.
     pub fn generate(purpose: KeyPurpose, entropy: &dyn Entropy, now: Timestamp) -> Result<Self, EntropyError> {
         let (id, secret) = match purpose {
             KeyPurpose::IdToken => (random_hex(entropy, 20)?, generate_private_key(Algorithm::Rs256)?),
@@ -115,13 +159,16 @@ impl StoredKey {
                 id.truncate(6);
                 (id, generate_private_key(Algorithm::Es256)?)
             }
-            KeyPurpose::SignInState | KeyPurpose::ConsoleSession | KeyPurpose::Fixture => {
+            KeyPurpose::KeyCertificate | KeyPurpose::TlsAuthority => {
+                (random_hex(entropy, 8)?, generate_private_key(Algorithm::Es256)?)
+            }
+            KeyPurpose::SignInState | KeyPurpose::SignInFlow | KeyPurpose::ConsoleSession | KeyPurpose::Fixture => {
                 let mut secret = vec![0; 32];
                 entropy.fill(&mut secret)?;
                 (random_hex(entropy, 8)?, secret)
             }
         };
-        Ok(StoredKey { id, purpose, secret, created: now })
+        Ok(StoredKey { id, purpose, secret, created: now, signs_from: now })
     }
 }
 
@@ -141,6 +188,7 @@ pub enum KeyError {
 
 enum Material {
     Signing { signing: SigningKey, public: Box<Jwk>, verifying: VerifyingKey },
+    Certifying(Vec<u8>),
     Sealing(Box<RandomizedNonceKey>),
     Deriving(Box<hmac::Key>),
 }
@@ -148,9 +196,27 @@ enum Material {
 struct RingKey {
     id: String,
     created: Timestamp,
+    signs_from: Timestamp,
     /// When a newer key took over; what this one made before that stays good for the purpose's longest life.
     replaced: Option<Timestamp>,
     material: Material,
+}
+
+/// A key of the ring, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedKey {
+    /// Published as `kid`.
+    pub id: String,
+    /// What it is for.
+    pub purpose: KeyPurpose,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Since when, or from when, it is in use.
+    pub signs_from: Timestamp,
+    /// When a newer key took over, or will.
+    pub replaced: Option<Timestamp>,
+    /// When it is forgotten; `None` while it is the newest.
+    pub forgotten: Option<Timestamp>,
 }
 
 /// The keys of every purpose: one that is in use, and older ones for as long as anything made with them can live.
@@ -164,13 +230,19 @@ impl KeyRing {
         let mut keys: HashMap<KeyPurpose, Vec<RingKey>> = HashMap::new();
         for key in stored {
             let material = material(key)?;
-            let ring_key = RingKey { id: key.id.clone(), created: key.created, replaced: None, material };
+            let ring_key = RingKey {
+                id: key.id.clone(),
+                created: key.created,
+                signs_from: key.signs_from,
+                replaced: None,
+                material,
+            };
             keys.entry(key.purpose).or_default().push(ring_key);
         }
         for keys in keys.values_mut() {
-            keys.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
-            let created: Vec<Timestamp> = keys.iter().map(|key| key.created).collect();
-            for (key, newer) in keys.iter_mut().skip(1).zip(created) {
+            keys.sort_by(|a, b| (b.signs_from, b.created, &b.id).cmp(&(a.signs_from, a.created, &a.id)));
+            let starts: Vec<Timestamp> = keys.iter().map(|key| key.signs_from).collect();
+            for (key, newer) in keys.iter_mut().skip(1).zip(starts) {
                 key.replaced = Some(newer);
             }
         }
@@ -179,11 +251,16 @@ impl KeyRing {
 
     /// Whether a new key of this purpose is due: there is none, or the newest is 90 days old.
     pub fn is_due(&self, purpose: KeyPurpose, now: Timestamp) -> bool {
-        match (self.newest(purpose), purpose.replaced_after()) {
-            (Err(_), _) => true,
-            (Ok(key), Some(age)) => now.since(key.created) >= age,
-            (Ok(_), None) => false,
+        match (self.keys.get(&purpose).and_then(|keys| keys.first()), purpose.replaced_after()) {
+            (None, _) => true,
+            (Some(key), Some(age)) => now.since(key.created) >= age,
+            (Some(_), None) => false,
         }
+    }
+
+    /// Whether there is a key of this purpose.
+    pub fn has(&self, purpose: KeyPurpose) -> bool {
+        self.keys.get(&purpose).is_some_and(|keys| !keys.is_empty())
     }
 
     /// Ids of keys with which nothing that is still good was made: they may be forgotten.
@@ -196,11 +273,36 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`KeyError`]: nothing was signed, and the caller must refuse.
-    pub fn sign(&self, purpose: KeyPurpose, claims: &Map<String, Value>) -> Result<String, KeyError> {
-        match &self.newest(purpose)?.material {
+    pub fn sign(&self, purpose: KeyPurpose, claims: &Map<String, Value>, now: Timestamp) -> Result<String, KeyError> {
+        match &self.in_use(purpose, now)?.material {
             Material::Signing { signing, .. } => Ok(signing.sign(claims)?),
-            Material::Sealing(_) | Material::Deriving(_) => Err(KeyError::Absent),
+            Material::Certifying(_) | Material::Sealing(_) | Material::Deriving(_) => Err(KeyError::Absent),
         }
+    }
+
+    /// The private key in use, PKCS#8 in DER, of a purpose that signs certificates.
+    pub fn certifying(&self, purpose: KeyPurpose, now: Timestamp) -> Result<&[u8], KeyError> {
+        match &self.in_use(purpose, now)?.material {
+            Material::Certifying(secret) => Ok(secret),
+            Material::Signing { .. } | Material::Sealing(_) | Material::Deriving(_) => Err(KeyError::Absent),
+        }
+    }
+
+    /// Every key that is not forgotten yet, newest first within a purpose.
+    pub fn list(&self, now: Timestamp) -> Vec<ListedKey> {
+        let of = |purpose: KeyPurpose| {
+            self.keys.get(&purpose).map_or(&[][..], Vec::as_slice).iter().map(move |key| (purpose, key))
+        };
+        let live = KeyPurpose::ALL.into_iter().flat_map(of).filter(|(purpose, key)| is_live(*purpose, key, now));
+        live.map(|(purpose, key)| ListedKey {
+            id: key.id.clone(),
+            purpose,
+            created: key.created,
+            signs_from: key.signs_from,
+            replaced: key.replaced,
+            forgotten: key.replaced.map(|replaced| replaced + purpose.longest_life() + CLOCK_SKEW),
+        })
+        .collect()
     }
 
     /// The public keys of a purpose that a verifier must know at `now`: the one in use, and every older one by which a
@@ -210,7 +312,7 @@ impl KeyRing {
             self.keys.get(&purpose).map_or(&[][..], Vec::as_slice).iter().filter(|key| is_live(purpose, key, now));
         live.filter_map(|key| match &key.material {
             Material::Signing { public, .. } => Some(&**public),
-            Material::Sealing(_) | Material::Deriving(_) => None,
+            Material::Certifying(_) | Material::Sealing(_) | Material::Deriving(_) => None,
         })
         .collect()
     }
@@ -220,14 +322,14 @@ impl KeyRing {
         let key = self.keys.get(&purpose)?.iter().find(|key| key.id == kid).filter(|key| is_live(purpose, key, now))?;
         match &key.material {
             Material::Signing { verifying, .. } => Some(verifying),
-            Material::Sealing(_) | Material::Deriving(_) => None,
+            Material::Certifying(_) | Material::Sealing(_) | Material::Deriving(_) => None,
         }
     }
 
     /// Encrypts and authenticates `plain` for ourselves, as base64url. `context` must be given again to open it: a value
     /// sealed for one use does not open in another.
-    pub fn seal(&self, purpose: KeyPurpose, context: &str, plain: &[u8]) -> Result<String, KeyError> {
-        let key = self.newest(purpose)?;
+    pub fn seal(&self, purpose: KeyPurpose, context: &str, plain: &[u8], now: Timestamp) -> Result<String, KeyError> {
+        let key = self.in_use(purpose, now)?;
         let Material::Sealing(aead) = &key.material else { return Err(KeyError::Absent) };
         let mut buffer = plain.to_vec();
         let nonce = aead
@@ -252,14 +354,16 @@ impl KeyRing {
 
     /// A secret that is the same for the same label as long as the key lives, 43 characters of base64url.
     pub fn derive(&self, label: &str) -> Result<String, KeyError> {
-        match &self.newest(KeyPurpose::Fixture)?.material {
-            Material::Deriving(key) => Ok(URL_SAFE_NO_PAD.encode(hmac::sign(key, label.as_bytes()))),
-            Material::Signing { .. } | Material::Sealing(_) => Err(KeyError::Absent),
+        match self.keys.get(&KeyPurpose::Fixture).and_then(|keys| keys.first()).map(|key| &key.material) {
+            Some(Material::Deriving(key)) => Ok(URL_SAFE_NO_PAD.encode(hmac::sign(key, label.as_bytes()))),
+            _ => Err(KeyError::Absent),
         }
     }
 
-    fn newest(&self, purpose: KeyPurpose) -> Result<&RingKey, KeyError> {
-        self.keys.get(&purpose).and_then(|keys| keys.first()).ok_or(KeyError::Absent)
+    /// The newest key that is in use at `now`. Where the clock went back behind all of them, the oldest: it was in use first.
+    fn in_use(&self, purpose: KeyPurpose, now: Timestamp) -> Result<&RingKey, KeyError> {
+        let keys = self.keys.get(&purpose).ok_or(KeyError::Absent)?;
+        keys.iter().find(|key| key.signs_from <= now).or(keys.last()).ok_or(KeyError::Absent)
     }
 }
 
@@ -277,7 +381,8 @@ fn material(key: &StoredKey) -> Result<Material, KeyError> {
     match key.purpose {
         KeyPurpose::IdToken => signing(Algorithm::Rs256),
         KeyPurpose::Assertion => signing(Algorithm::Es256),
-        KeyPurpose::SignInState | KeyPurpose::ConsoleSession => {
+        KeyPurpose::KeyCertificate | KeyPurpose::TlsAuthority => Ok(Material::Certifying(key.secret.clone())),
+        KeyPurpose::SignInState | KeyPurpose::SignInFlow | KeyPurpose::ConsoleSession => {
             let aead = RandomizedNonceKey::new(&AES_256_GCM, &key.secret).map_err(|_| KeyMaterialError)?;
             Ok(Material::Sealing(Box::new(aead)))
         }
@@ -313,16 +418,22 @@ mod tests {
             assert_eq!((ids, ring.spent(now)), (published, spent), "{now:?}");
             assert_eq!(ring.verifying(KeyPurpose::Assertion, &old.id, now).is_some(), ring.spent(now).is_empty());
         }
-        let token = ring.sign(KeyPurpose::Assertion, &Map::new()).unwrap();
+        let token = ring.sign(KeyPurpose::Assertion, &Map::new(), Timestamp::from_seconds(50_000)).unwrap();
         let header = doorward_wire::jose::Unverified::parse(&token, 4096, &[Algorithm::Es256]).unwrap();
         assert_eq!(header.kid(), Some(new.id.as_str()), "the newest key signs");
+        let earlier = ring.sign(KeyPurpose::Assertion, &Map::new(), Timestamp::from_seconds(49_999)).unwrap();
+        let header = doorward_wire::jose::Unverified::parse(&earlier, 4096, &[Algorithm::Es256]).unwrap();
+        assert_eq!(header.kid(), Some(old.id.as_str()), "and only from its time on");
+        let listed = ring.list(Timestamp::from_seconds(49_999));
+        let times: Vec<_> = listed.iter().map(|key| (&key.id, key.replaced.map(Timestamp::seconds))).collect();
+        assert_eq!(times, [(&new.id, None), (&old.id, Some(50_000))]);
     }
 
     #[test]
     fn a_key_of_one_purpose_serves_no_other() {
         let ring = KeyRing::new(&KeyPurpose::ALL.map(|purpose| key(purpose, 1))).unwrap();
         let now = Timestamp::from_seconds(2);
-        let sealed = ring.seal(KeyPurpose::SignInState, "app", b"text").unwrap();
+        let sealed = ring.seal(KeyPurpose::SignInState, "app", b"text", now).unwrap();
         let open = |purpose, context| ring.open(purpose, context, &sealed, now);
         assert_eq!(open(KeyPurpose::SignInState, "app").as_deref(), Some(&b"text"[..]));
         assert_eq!(open(KeyPurpose::SignInState, "other"), None);
@@ -333,7 +444,7 @@ mod tests {
         let kid = &ring.published(KeyPurpose::IdToken, now)[0].kid;
         assert!(ring.verifying(KeyPurpose::IdToken, kid, now).is_some());
         assert!(ring.verifying(KeyPurpose::Assertion, kid, now).is_none());
-        assert_eq!(ring.sign(KeyPurpose::SignInState, &Map::new()), Err(KeyError::Absent));
+        assert_eq!(ring.sign(KeyPurpose::SignInState, &Map::new(), now), Err(KeyError::Absent));
         assert_eq!(ring.derive("a").unwrap(), ring.derive("a").unwrap());
         assert_ne!(ring.derive("a").unwrap(), ring.derive("b").unwrap());
     }

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod audit;
+pub mod client;
 pub mod clock;
 pub mod entropy;
 pub mod grant;
@@ -9,5 +10,7 @@ pub mod keys;
 pub mod member;
 pub mod policy;
 pub mod resource;
+pub mod session;
+pub mod settings;
 pub mod snapshot;
 pub mod store;

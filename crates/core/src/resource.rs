@@ -1,11 +1,13 @@
 //! What is protected: the project, the applications in it, and the names by which policies reach them.
 //!
-//! The tree is `projects/N` > `projects/N/iap_web` > `projects/N/iap_web/compute` > `…/services/ID`; policies add up
-//! downwards. Names are read with the project's id or number, and the service's id or name, and written with numbers.
+//! The tree is `projects/N` > `projects/N/iap_web` > `projects/N/iap_web/compute` > `…/services/ID`, and beside it `projects/N` >
+//! `projects/N/serviceAccounts/ID`; policies add up downwards. Names are read with the project's id or number, and the service's id or name, and written with numbers.
 //!
 //! Spec: <https://cloud.google.com/iap/docs/managing-access>
 
 use std::fmt;
+
+use crate::account::UniqueId;
 
 /// A project, in both its spellings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +61,11 @@ pub enum Resource {
         /// The backend service's number.
         service_id: String,
     },
+    /// `projects/N/serviceAccounts/ID`: a policy here says who may act as the account.
+    ServiceAccount {
+        /// The account's number: its address may be given to another account one day.
+        unique_id: UniqueId,
+    },
 }
 
 /// A name that leads nowhere.
@@ -105,6 +112,7 @@ impl Resource {
             Resource::Web => format!("projects/{number}/iap_web"),
             Resource::Compute => format!("projects/{number}/iap_web/compute"),
             Resource::Service { service_id } => format!("projects/{number}/iap_web/compute/services/{service_id}"),
+            Resource::ServiceAccount { unique_id } => format!("projects/{number}/serviceAccounts/{}", unique_id.0),
         }
     }
 
@@ -113,6 +121,7 @@ impl Resource {
         let above = [Resource::Compute, Resource::Web, Resource::Project];
         let skip = match self {
             Resource::Service { .. } => return std::iter::once(self.clone()).chain(above).collect(),
+            Resource::ServiceAccount { .. } => return vec![self.clone(), Resource::Project],
             Resource::Compute => 0,
             Resource::Web => 1,
             Resource::Project => 2,
@@ -177,6 +186,63 @@ impl Host {
             Some(colon) if !self.0[colon..].contains(']') => &self.0[..colon],
             _ => &self.0,
         }
+    }
+}
+
+/// How an application is spoken to by those outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// In lower case, without the colon.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+
+    /// The port that a URL of this scheme leaves out.
+    fn default_port(self) -> &'static str {
+        match self {
+            Scheme::Http => ":80",
+            Scheme::Https => ":443",
+        }
+    }
+}
+
+/// A configured public origin of an application: scheme, host and port (RFC 6454). Never taken from a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// How it is spoken to.
+    pub scheme: Scheme,
+    /// Its host, with the port if it is not the scheme's own.
+    pub host: Host,
+}
+
+impl Origin {
+    /// An origin; the scheme's own port is left out.
+    pub fn new(scheme: Scheme, host: &Host) -> Self {
+        let name = host.0.strip_suffix(scheme.default_port()).unwrap_or(&host.0);
+        Origin { scheme, host: Host(name.to_owned()) }
+    }
+
+    /// Every `Host` by which a request may name it: without a port, also the one with the scheme's own.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = Host> + use<> {
+        let bare = self.host.name() == self.host.0;
+        let spelled_out = bare.then(|| Host(format!("{}{}", self.host.0, self.scheme.default_port())));
+        std::iter::once(self.host.clone()).chain(spelled_out)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.as_str(), self.host)
     }
 }
 

@@ -5,14 +5,19 @@
 
 use async_trait::async_trait;
 
-use crate::account::{ServiceAccount, ServiceAccountKey, UniqueId, User};
+use crate::account::{ManagedKey, PasswordHash, ServiceAccount, ServiceAccountKey, UniqueId, User};
 use crate::audit::{AuditEvent, StoredEvent};
+use crate::client::OAuthClient;
 use crate::clock::Timestamp;
-use crate::grant::{AccessGrant, TokenHash};
+use crate::grant::{
+    AccessGrant, CodeGrant, DeviceGrant, DevicePoll, GrantId, PersonGrant, RefreshGrant, TakenCode, TokenHash,
+};
 use crate::keys::StoredKey;
 use crate::member::Email;
 use crate::policy::{Binding, Policy, PolicyEtag};
-use crate::resource::Application;
+use crate::resource::{Application, ClientId};
+use crate::session::SignInSession;
+use crate::settings::Settings;
 
 /// The store could not read or write, or it is not known whether it wrote. Callers refuse.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +39,7 @@ pub trait ServiceAccountStore: Send + Sync {
     /// Adds an account; `false`, and no change, if one with its address or number exists.
     async fn add_service_account(&self, account: &ServiceAccount) -> Result<bool, StoreError>;
 
-    /// Removes an account with all its keys and access tokens; `false` if there was none.
+    /// Removes an account with all its keys, its access tokens and the policy on it; `false` if there was none.
     async fn remove_service_account(&self, id: &UniqueId) -> Result<bool, StoreError>;
 
     /// The account of this address.
@@ -46,7 +51,7 @@ pub trait ServiceAccountStore: Send + Sync {
     /// Up to `limit` accounts in the order of their addresses, those after `after` (exclusive).
     async fn service_accounts(&self, after: Option<&Email>, limit: u32) -> Result<Vec<ServiceAccount>, StoreError>;
 
-    /// Adds a key; `false`, and no change, if its account does not exist or already has ten
+    /// Adds a user's key; `false`, and no change, if its account does not exist or already has ten, managed ones not counted
     /// (<https://cloud.google.com/iam/quotas>). Concurrent calls do not exceed the limit.
     async fn add_service_account_key(&self, key: &ServiceAccountKey) -> Result<bool, StoreError>;
 
@@ -58,6 +63,20 @@ pub trait ServiceAccountStore: Send + Sync {
 
     /// All keys of an account, oldest first.
     async fn service_account_keys(&self, account: &UniqueId) -> Result<Vec<ServiceAccountKey>, StoreError>;
+
+    /// Up to `limit` keys of all accounts in the order of their ids, those after `after` (exclusive).
+    async fn every_service_account_key(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<ServiceAccountKey>, StoreError>;
+
+    /// Adds a managed key and forgets all managed keys of its account but the two newest; `false`, and no change, if the
+    /// account does not exist, or has a managed key that was made after `newest`: somebody else was faster.
+    async fn add_managed_key(&self, key: &ManagedKey, newest: Option<Timestamp>) -> Result<bool, StoreError>;
+
+    /// The newest managed key of an account.
+    async fn managed_key(&self, account: &UniqueId) -> Result<Option<ManagedKey>, StoreError>;
 }
 
 /// People.
@@ -68,6 +87,63 @@ pub trait UserStore: Send + Sync {
 
     /// Every user, in the order of their addresses.
     async fn users(&self) -> Result<Vec<User>, StoreError>;
+
+    /// The user of this address, with their password if they have one.
+    async fn user_by_email(&self, email: &Email) -> Result<Option<(User, Option<PasswordHash>)>, StoreError>;
+
+    /// Sets a password; `false`, and no change, if there is no such user.
+    async fn set_password(&self, user: &UniqueId, password: &PasswordHash) -> Result<bool, StoreError>;
+}
+
+/// OAuth clients.
+#[async_trait]
+pub trait OAuthClientStore: Send + Sync {
+    /// Registers a client; `false`, and no change, if its id is taken.
+    async fn add_oauth_client(&self, client: &OAuthClient) -> Result<bool, StoreError>;
+
+    /// The client of this id.
+    async fn oauth_client(&self, id: &ClientId) -> Result<Option<OAuthClient>, StoreError>;
+
+    /// Every client, in the order of their ids.
+    async fn oauth_clients(&self) -> Result<Vec<OAuthClient>, StoreError>;
+
+    /// Replaces the secret of a client; `false`, and no change, if there is no such client.
+    async fn replace_client_secret(&self, id: &ClientId, secret: &TokenHash) -> Result<bool, StoreError>;
+
+    /// Removes a client with everything that was granted to it; `false` if there was none.
+    async fn remove_oauth_client(&self, id: &ClientId) -> Result<bool, StoreError>;
+}
+
+/// Sessions at our sign-in pages.
+#[async_trait]
+pub trait SessionStore: Send + Sync {
+    /// Keeps a session in place of `old`, and may forget those that ended before `now`.
+    async fn put_session(
+        &self,
+        old: Option<&TokenHash>,
+        new: &TokenHash,
+        session: &SignInSession,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// The session under this hash, if it has not ended at `now`.
+    async fn session(&self, hash: &TokenHash, now: Timestamp) -> Result<Option<SignInSession>, StoreError>;
+
+    /// Ends a session; `false` if there was none.
+    async fn remove_session(&self, hash: &TokenHash) -> Result<bool, StoreError>;
+}
+
+/// IAP settings, by canonical resource name.
+#[async_trait]
+pub trait SettingsStore: Send + Sync {
+    /// The settings of a resource; nothing is set in those that were never written.
+    async fn settings(&self, resource_name: &str) -> Result<Settings, StoreError>;
+
+    /// All settings that were written, with their resources' names.
+    async fn every_settings(&self) -> Result<Vec<(String, Settings)>, StoreError>;
+
+    /// Replaces the settings of a resource.
+    async fn replace_settings(&self, resource_name: &str, settings: &Settings) -> Result<(), StoreError>;
 }
 
 /// Registered applications.
@@ -112,14 +188,25 @@ pub trait KeyStore: Send + Sync {
     async fn remove_keys(&self, ids: &[String]) -> Result<(), StoreError>;
 }
 
-/// Access tokens and used assertions.
+/// Access tokens, used assertions, and what people allowed to clients.
+///
+/// A [`PersonGrant`] lives as long as something issued from it does, and everything issued from it ends with it.
 #[async_trait]
 pub trait GrantStore: Send + Sync {
-    /// Keeps an access token, and may forget those that ended before `now`.
-    async fn add_access_token(&self, token: &TokenHash, grant: &AccessGrant, now: Timestamp) -> Result<(), StoreError>;
+    /// Keeps an access token, and may forget those that ended before `now`. `false`, and no change, if it belongs to a grant
+    /// that is no more.
+    async fn add_access_token(
+        &self,
+        token: &TokenHash,
+        grant: &AccessGrant,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// What a token stands for, if it is known and has not ended at `now`.
     async fn access_token(&self, token: &TokenHash, now: Timestamp) -> Result<Option<AccessGrant>, StoreError>;
+
+    /// Forgets an access token; `false` if there was none.
+    async fn remove_access_token(&self, token: &TokenHash) -> Result<bool, StoreError>;
 
     /// Takes the `jti` of an assertion of `issuer`, at most once until `expires`: of any number of concurrent calls exactly
     /// one gets `true`. May forget those that ended before `now`.
@@ -130,6 +217,57 @@ pub trait GrantStore: Send + Sync {
         expires: Timestamp,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
+
+    /// Keeps a new grant with its code, and may forget codes that ended, and grants of which nothing is left.
+    async fn add_code(&self, code: &TokenHash, grant: &CodeGrant, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Takes a code of `client`, at most once: of any number of concurrent calls exactly one gets [`TakenCode::Taken`], and the
+    /// others [`TakenCode::Reused`] for as long as the code would have been good. Another client's code is left as it is.
+    async fn take_code(&self, code: &TokenHash, client: &ClientId, now: Timestamp) -> Result<TakenCode, StoreError>;
+
+    /// Keeps a refresh token; `false`, and no change, if its grant is no more.
+    async fn add_refresh_token(&self, token: &TokenHash, grant: &GrantId) -> Result<bool, StoreError>;
+
+    /// A refresh token, used or not.
+    async fn refresh_token(&self, token: &TokenHash) -> Result<Option<RefreshGrant>, StoreError>;
+
+    /// Puts `new` in place of `old`: of any number of concurrent calls for one `old` exactly one gets `true`. `old` stays known
+    /// as rotated. `false`, and no change, if `old` is not known or was rotated before.
+    async fn rotate_refresh_token(&self, old: &TokenHash, new: &TokenHash) -> Result<bool, StoreError>;
+
+    /// Ends a grant with everything that was issued from it; `false` if there was none.
+    async fn revoke_grant(&self, id: &GrantId) -> Result<bool, StoreError>;
+
+    /// Keeps a device's question, and may forget those that ended before `now`; `false`, and no change, if a question that has
+    /// not ended has the same user code.
+    async fn add_device_code(
+        &self,
+        device: &TokenHash,
+        user_code: &TokenHash,
+        grant: &DeviceGrant,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// The undecided question of this user code, if it has not ended at `now`.
+    async fn device_grant(&self, user_code: &TokenHash, now: Timestamp) -> Result<Option<DeviceGrant>, StoreError>;
+
+    /// Writes down what a person decided, `None` being no; `false`, and no change, if there is no undecided question of this
+    /// user code that has not ended at `now`.
+    async fn decide_device(
+        &self,
+        user_code: &TokenHash,
+        grant: Option<&PersonGrant>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Answers a device, and notes that it asked. Of any number of concurrent calls at most one gets
+    /// [`DevicePoll::Allowed`], and its grant is kept from then on.
+    async fn poll_device(
+        &self,
+        device: &TokenHash,
+        client: &ClientId,
+        now: Timestamp,
+    ) -> Result<DevicePoll, StoreError>;
 }
 
 /// The record of decisions.
@@ -149,11 +287,29 @@ pub trait AuditStore: Send + Sync {
 
 /// Everything, for the one place that wires.
 pub trait Store:
-    ServiceAccountStore + UserStore + ApplicationStore + PolicyStore + KeyStore + GrantStore + AuditStore
+    ServiceAccountStore
+    + UserStore
+    + ApplicationStore
+    + OAuthClientStore
+    + SessionStore
+    + SettingsStore
+    + PolicyStore
+    + KeyStore
+    + GrantStore
+    + AuditStore
 {
 }
 
 impl<S> Store for S where
-    S: ServiceAccountStore + UserStore + ApplicationStore + PolicyStore + KeyStore + GrantStore + AuditStore
+    S: ServiceAccountStore
+        + UserStore
+        + ApplicationStore
+        + OAuthClientStore
+        + SessionStore
+        + SettingsStore
+        + PolicyStore
+        + KeyStore
+        + GrantStore
+        + AuditStore
 {
 }

@@ -1,26 +1,18 @@
-//! A small HTTP/1 client for our own origin: one request, one connection, JSON in and out.
+//! The APIs of our own origin: JSON or a form in, JSON out, and refusals as one sentence.
 
 use std::io;
-use std::time::Duration;
 
 use anyhow::anyhow;
 use doorward_server::dev::description::Description;
 use doorward_wire::google_api::Status;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use http::{Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
+use doorward_wire::oauth::OAuthCode;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{Method, StatusCode, Uri};
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
 
-/// From the first packet to the last byte of the answer. Longer than the server holds a long poll.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// More than any answer of ours, less than what would hurt.
-const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
+use crate::transport::{self, TIMEOUT};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -35,6 +27,8 @@ pub(crate) enum ApiError {
     Https(Uri),
     #[error("the admin token in dev.json is damaged: start `doorward dev` again, which writes it anew")]
     AdminToken,
+    #[error("the access token in the answer is damaged: another program serves at this address")]
+    AccessToken,
     #[error("cannot connect to {address} ({cause}): is `doorward dev` still running?")]
     Connect { address: String, cause: io::Error },
     #[error("{address} did not answer within {} seconds: stop `doorward dev` and start it again", TIMEOUT.as_secs())]
@@ -62,26 +56,37 @@ impl ApiError {
         matches!(self, ApiError::Google { status, .. } if name.as_ref().is_some_and(|name| name == status))
     }
 
+    /// Whether the code of RFC 6749 and its extensions is `code`.
+    pub(crate) fn is_oauth(&self, wanted: OAuthCode) -> bool {
+        matches!(self, ApiError::OAuth { code, .. } if code == wanted.name())
+    }
+
     /// The error, with what to do about it if it is `status`.
     pub(crate) fn advise(self, status: Status, advice: &str) -> anyhow::Error {
         if self.is(status) { anyhow!("{self}: {advice}") } else { self.into() }
     }
 }
 
-/// The origin of a running world, called as its administrator.
+/// The origin of a running world, and as whom it is called.
 #[derive(Debug)]
 pub(crate) struct Api {
     origin: String,
     authorization: HeaderValue,
+    /// Whether a 401 is about the admin token.
+    as_administrator: bool,
 }
 
 impl Api {
-    /// The API of `world`.
+    /// The API of `world`, called as its administrator.
     pub(crate) fn of(world: &Description) -> Result<Self, ApiError> {
-        let bearer = format!("Bearer {}", world.admin_token);
-        let mut authorization = HeaderValue::try_from(bearer).map_err(|_| ApiError::AdminToken)?;
-        authorization.set_sensitive(true);
-        Ok(Api { origin: world.api_url.clone(), authorization })
+        let authorization = bearer(&world.admin_token).ok_or(ApiError::AdminToken)?;
+        Ok(Api { origin: world.api_url.clone(), authorization, as_administrator: true })
+    }
+
+    /// The API of `world`, called with an access token.
+    pub(crate) fn with_access_token(world: &Description, token: &str) -> Result<Self, ApiError> {
+        let authorization = bearer(token).ok_or(ApiError::AccessToken)?;
+        Ok(Api { origin: world.api_url.clone(), authorization, as_administrator: false })
     }
 
     /// `GET`. `path` starts with `/`.
@@ -96,7 +101,17 @@ impl Api {
         body: &impl serde::Serialize,
     ) -> Result<T, ApiError> {
         let body = serde_json::to_string(body).map_err(ApiError::Shape)?;
-        decode(&self.call(Method::POST, path, Some((JSON, body))).await?)
+        decode(&self.call(Method::POST, path, Some(body)).await?)
+    }
+
+    /// `PATCH` of JSON.
+    pub(crate) async fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<T, ApiError> {
+        let body = serde_json::to_string(body).map_err(ApiError::Shape)?;
+        decode(&self.call(Method::PATCH, path, Some(body)).await?)
     }
 
     /// `DELETE`.
@@ -104,14 +119,41 @@ impl Api {
         self.call(Method::DELETE, path, None).await.map(drop)
     }
 
-    async fn call(&self, method: Method, path: &str, body: Option<(HeaderValue, String)>) -> Result<Bytes, ApiError> {
-        call(method, &format!("{}{path}", self.origin), Some(&self.authorization), body).await
+    async fn call(&self, method: Method, path: &str, json: Option<String>) -> Result<Bytes, ApiError> {
+        let mut headers = vec![(AUTHORIZATION, self.authorization.clone())];
+        if json.is_some() {
+            headers.push((CONTENT_TYPE, JSON));
+        }
+        let url = format!("{}{path}", self.origin);
+        let answer = transport::call(method, &url, headers, json.unwrap_or_default()).await?;
+        if answer.status.is_success() {
+            return Ok(answer.body);
+        }
+        Err(match refusal(answer.status, &answer.body) {
+            error if self.as_administrator && error.is(Status::Unauthenticated) => ApiError::Unauthenticated,
+            error => error,
+        })
     }
 }
 
+/// The value of `Authorization`; `None` if the token is not one.
+fn bearer(token: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 /// `POST` of a form, without a credential beside it.
-pub(crate) async fn post_form<T: DeserializeOwned>(url: &str, form: String) -> Result<T, ApiError> {
-    decode(&call(Method::POST, url, None, Some((FORM, form))).await?)
+pub(crate) async fn post_form<T: DeserializeOwned>(url: &str, parameters: &[(&str, &str)]) -> Result<T, ApiError> {
+    let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    let answer = transport::call(Method::POST, url, vec![(CONTENT_TYPE, FORM)], form).await?;
+    if answer.status.is_success() { decode(&answer.body) } else { Err(refusal(answer.status, &answer.body)) }
+}
+
+/// `GET` without a credential.
+pub(crate) async fn get<T: DeserializeOwned>(url: &str) -> Result<T, ApiError> {
+    let answer = transport::call(Method::GET, url, Vec::new(), String::new()).await?;
+    if answer.status.is_success() { decode(&answer.body) } else { Err(refusal(answer.status, &answer.body)) }
 }
 
 /// `text` as one segment of a path (RFC 3986 section 3.3).
@@ -125,57 +167,6 @@ pub(crate) fn path_segment(text: &str) -> String {
         }
     }
     out
-}
-
-async fn call(
-    method: Method,
-    url: &str,
-    authorization: Option<&HeaderValue>,
-    body: Option<(HeaderValue, String)>,
-) -> Result<Bytes, ApiError> {
-    let invalid = || ApiError::Address(url.to_owned());
-    let uri: Uri = url.parse().map_err(|_| invalid())?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err(ApiError::Https(uri)),
-        _ => return Err(invalid()),
-    }
-    let (host, authority) = uri.host().zip(uri.authority()).ok_or_else(invalid)?;
-    let mut request = Request::builder().method(method).uri(uri.path_and_query().map_or("/", |target| target.as_str()));
-    request = request.header(HOST, authority.as_str()).header(ACCEPT, JSON);
-    if let Some(authorization) = authorization {
-        request = request.header(AUTHORIZATION, authorization);
-    }
-    let body = match body {
-        Some((content_type, body)) => {
-            request = request.header(CONTENT_TYPE, content_type);
-            body
-        }
-        None => String::new(),
-    };
-    let request = request.body(Full::new(Bytes::from(body))).map_err(|_| invalid())?;
-    let peer = (host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(80));
-    let exchange = tokio::time::timeout(TIMEOUT, exchange(peer, authority.as_str(), request));
-    let (status, body) = exchange.await.map_err(|_| ApiError::Timeout { address: authority.to_string() })??;
-    if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
-}
-
-async fn exchange(
-    peer: (&str, u16),
-    address: &str,
-    request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, Bytes), ApiError> {
-    let broken = |cause| ApiError::Broken { address: address.to_owned(), cause };
-    let stream =
-        TcpStream::connect(peer).await.map_err(|cause| ApiError::Connect { address: address.to_owned(), cause })?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.into()))?;
-    // Its failure reaches us through the answer.
-    tokio::spawn(async { drop(connection.await) });
-    let answer = sender.send_request(request).await.map_err(|error| broken(error.into()))?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await.map_err(broken)?;
-    Ok((status, body.to_bytes()))
 }
 
 fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
@@ -196,7 +187,6 @@ fn refusal(http: StatusCode, body: &[u8]) -> ApiError {
         message: String,
     }
     match serde_json::from_slice(body) {
-        Ok(Refusal::Google { .. }) if http == StatusCode::UNAUTHORIZED => ApiError::Unauthenticated,
         Ok(Refusal::Google { error: Google { status, message } }) => ApiError::Google { status, message },
         Ok(Refusal::OAuth { error: code, error_description }) => {
             ApiError::OAuth { code, description: error_description.unwrap_or_else(|| "it gave no reason".into()) }
@@ -262,7 +252,7 @@ pub(crate) mod tests {
         let answer: Value = block_on(api.post("/h/v1/x:y?z", &json!({"a": "b"}))).unwrap();
         assert_eq!(answer, json!({"n": 1}));
         block_on(api.delete("/h/v1/x")).unwrap();
-        block_on(post_form::<String>(&format!("http://{address}/token"), "a=b".into())).unwrap();
+        block_on(post_form::<String>(&format!("http://{address}/token"), &[("a", "b")])).unwrap();
         let expected = [
             format!(
                 "POST /h/v1/x:y?z HTTP/1.1\r\nhost: {address}\r\naccept: application/json\r\n\
@@ -288,7 +278,7 @@ pub(crate) mod tests {
         let cases = [
             (404, google("NOT_FOUND"),                                "No such thing. (NOT_FOUND)"),
             (429, google("A_STATUS_OF_LATER"),                        "No such thing. (A_STATUS_OF_LATER)"),
-            (401, google("UNAUTHENTICATED"),                          "the admin token was not accepted"),
+            (401, google("UNAUTHENTICATED"),                          "No such thing. (UNAUTHENTICATED)"),
             (400, r#"{"error":"invalid_grant","error_description":"Bad."}"#.into(), "the token endpoint refused: Bad. (invalid_grant)"),
             (401, r#"{"error":"invalid_client"}"#.into(),             "the token endpoint refused: it gave no reason (invalid_client)"),
             (421, "<html>".into(),                                    "unexpected answer, HTTP 421"),
@@ -298,9 +288,22 @@ pub(crate) mod tests {
             let message = refusal(StatusCode::from_u16(status).unwrap(), body.as_bytes()).to_string();
             assert!(message.starts_with(expected), "{status} {body}: {message}");
         }
+        assert!(refusal(StatusCode::BAD_REQUEST, br#"{"error":"slow_down"}"#).is_oauth(OAuthCode::SlowDown));
         let aborted = ApiError::Google { status: "ABORTED".into(), message: "Again.".into() };
         assert!(aborted.is(Status::Aborted) && !aborted.is(Status::AlreadyExists));
         assert_eq!(aborted.advise(Status::Aborted, "wait").to_string(), "Again. (ABORTED): wait");
+    }
+
+    #[test]
+    fn a_401_is_about_the_admin_token_only_where_that_was_sent() {
+        let refused = || (401, json!({"error": {"code": 401, "message": "No.", "status": "UNAUTHENTICATED"}}));
+        let (address, _) = replay(vec![refused(), refused()]);
+        let as_administrator = block_on(api_at(address).get::<Value>("/x")).unwrap_err().to_string();
+        assert!(as_administrator.starts_with("the admin token was not accepted"), "{as_administrator}");
+        let world = serde_json::from_value(description(&format!("http://{address}"))).unwrap();
+        let api = Api::with_access_token(&world, "t").unwrap();
+        assert_eq!(block_on(api.get::<Value>("/x")).unwrap_err().to_string(), "No. (UNAUTHENTICATED)");
+        assert!(Api::with_access_token(&world, "a\nb").is_err());
     }
 
     #[test]
@@ -317,7 +320,7 @@ pub(crate) mod tests {
             ("",                      "\"\" is not an http address"),
         ];
         for (url, expected) in cases {
-            let message = block_on(post_form::<Value>(url, String::new())).unwrap_err().to_string();
+            let message = block_on(post_form::<Value>(url, &[])).unwrap_err().to_string();
             assert!(message.starts_with(expected), "{url}: {message}");
         }
     }

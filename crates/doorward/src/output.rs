@@ -28,6 +28,11 @@ pub(crate) fn print(text: &str) -> Result<(), PrintError> {
     })
 }
 
+/// Tells a person, on standard error, what is going on. Nobody is left to be told if that fails.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", printable(line));
+}
+
 /// `text` on one line: what could drive a terminal or reorder what a person reads is escaped.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -73,6 +73,23 @@ pub(crate) enum AppName {
 }
 
 impl AppName {
+    /// Both.
+    pub(crate) const ALL: [AppName; 2] = [AppName::App, AppName::OtherApp];
+
+    /// The name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            AppName::App => "app",
+            AppName::OtherApp => "other_app",
+        }
+    }
+
+    /// The origins at which it is served: over http, and over https if that is on.
+    pub(crate) fn origins(self, world: &Description) -> impl Iterator<Item = &str> {
+        let app = self.of(world);
+        std::iter::once(app.url.as_str()).chain(app.https_url.as_deref())
+    }
+
     /// The application of this name.
     pub(crate) fn of(self, world: &Description) -> &AppDescription {
         match self {
@@ -80,6 +97,28 @@ impl AppName {
             AppName::OtherApp => &world.other_app,
         }
     }
+}
+
+/// An address that belongs to an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Addressed<'a> {
+    /// Which one.
+    pub(crate) app: AppName,
+    /// Its origin, as dev.json writes it.
+    pub(crate) origin: &'a str,
+    /// What follows: nothing, or a text that starts with `/`, `?` or `#`.
+    pub(crate) rest: &'a str,
+}
+
+/// The application to which `url` belongs. Origins are compared as they are written, but for the case of letters: no reading of
+/// a URL can then differ from that of whoever is given it (user information, backslashes, other spellings of an address).
+pub(crate) fn addressed<'a>(world: &'a Description, url: &'a str) -> Option<Addressed<'a>> {
+    let mut origins = AppName::ALL.into_iter().flat_map(|app| app.origins(world).map(move |origin| (app, origin)));
+    origins.find_map(|(app, origin)| {
+        let (start, rest) = url.split_at_checked(origin.len())?;
+        let belongs = start.eq_ignore_ascii_case(origin) && (rest.is_empty() || rest.starts_with(['/', '?', '#']));
+        belongs.then_some(Addressed { app, origin, rest })
+    })
 }
 
 #[cfg(test)]
@@ -90,8 +129,10 @@ pub(crate) mod tests {
     /// A description as `doorward dev` writes it, of a server at `api_url`.
     pub(crate) fn description(api_url: &str) -> Value {
         let app = |name: &str| {
+            let port = if name == "app" { 8080 } else { 8082 };
             json!({
-                "url": "http://127.0.0.1:8080", "host": "127.0.0.1:8080", "client_secret": "secret", "backend_service": name,
+                "url": format!("http://127.0.0.1:{port}"), "host": format!("127.0.0.1:{port}"),
+                "https_url": (name == "app").then_some("https://127.0.0.1:8443"), "client_secret": "secret", "backend_service": name,
                 "client_id": format!("123-{name}.apps.googleusercontent.com"),
                 "resource": format!("projects/123/iap_web/compute/services/{name}"),
                 "audience": format!("/projects/123/global/backendServices/{name}"),
@@ -103,8 +144,49 @@ pub(crate) mod tests {
             "app": app("app"), "other_app": app("other-app"),
             "service_accounts": {"robot": account("robot", Some("/keys/robot.json")), "target": account("target", None)},
             "users": {"alice@example.com": {"password": "p", "allowed": true}},
+            "oauth_clients": {
+                "desktop": {"client_id": "123-desktop.apps.googleusercontent.com", "client_secret": "desktop-secret"},
+                "android": {"client_id": "123-android.apps.googleusercontent.com", "client_secret": null},
+            },
             "admin_token": "doorward_admin_x", "metadata": null, "a_key_of_a_later_version": 1,
         })
+    }
+
+    #[test]
+    fn an_address_belongs_to_an_application_by_its_exact_origin_and_to_nobody_else() {
+        let world: Description = serde_json::from_value(description("http://127.0.0.1:8081")).unwrap();
+        let (app, other) = (Some(AppName::App), Some(AppName::OtherApp));
+        #[rustfmt::skip]
+        let cases = [
+            ("http://127.0.0.1:8080",                 app),
+            ("http://127.0.0.1:8080/",                app),
+            ("HTTP://127.0.0.1:8080/a?b#c",           app),
+            ("http://127.0.0.1:8080?a",               app),
+            ("http://127.0.0.1:8080#a",               app),
+            ("https://127.0.0.1:8443/a",              app),
+            ("http://127.0.0.1:8082/http://x.example", other),
+            ("https://127.0.0.1:8080/",               None),
+            ("http://127.0.0.1:8443/",                None),
+            ("http://127.0.0.1:80800/",               None),
+            ("http://127.0.0.1:8080@evil.example/",   None),
+            ("http://127.0.0.1:8080:x@evil.example/", None),
+            ("http://user@127.0.0.1:8080/",           None),
+            (r"http://127.0.0.1:8080\@evil.example/", None),
+            ("http://127.0.0.1:8080.evil.example/",   None),
+            ("http://127.0.0.1:808{0,1}/",            None),
+            ("http://localhost:8080/",                None),
+            ("http://127.0.0.1:8081/",                None),
+            ("http://127.0.0.1",                      None),
+            (" http://127.0.0.1:8080/",               None),
+            ("127.0.0.1:8080/",                       None),
+            ("é",                                     None),
+            ("",                                      None),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(addressed(&world, url).map(|found| found.app), expected, "{url}");
+        }
+        let found = addressed(&world, "HTTP://127.0.0.1:8080/a?b").unwrap();
+        assert_eq!((found.origin, found.rest), ("http://127.0.0.1:8080", "/a?b"));
     }
 
     #[test]

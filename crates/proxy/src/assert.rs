@@ -61,13 +61,13 @@ impl Assertions {
 /// Signs, or takes a signature of the last minute.
 pub(crate) fn assert(
     assertions: &Assertions,
-    permit: &Permit,
+    permit: &Permit<'_>,
     snapshot: &Snapshot,
     trace: &Trace,
 ) -> Result<Arc<Identity>, Refusal> {
     let now = trace.now();
     let caller = permit.caller().map(|caller| caller.unique_id.clone());
-    let key = AssertionKey { snapshot: snapshot.version, audience: permit.resource().audience.clone(), caller };
+    let key = AssertionKey { snapshot: snapshot.version, audience: permit.site().resource.audience.clone(), caller };
     if let Some((signed, identity)) = assertions.0.get(&key)
         && signed <= now
         && now.since(signed) < REUSED_FOR
@@ -85,10 +85,10 @@ pub(crate) fn assert(
 /// a caller `sub` and `email`; for a person `hd` besides; without a caller neither.
 ///
 /// Spec: <https://cloud.google.com/iap/docs/signed-headers-howto>
-fn sign(keys: &KeyRing, permit: &Permit, now: Timestamp) -> Result<Identity, KeyError> {
+fn sign(keys: &KeyRing, permit: &Permit<'_>, now: Timestamp) -> Result<Identity, KeyError> {
     let mut claims = Map::new();
     let mut claim = |name: &str, value: Value| claims.insert(name.to_owned(), value);
-    let audience = &permit.resource().audience;
+    let audience = &permit.site().resource.audience;
     claim("iss", ASSERTION_ISSUER.into());
     claim("aud", audience.as_str().into());
     claim("azp", audience.as_str().into());
@@ -106,7 +106,7 @@ fn sign(keys: &KeyRing, permit: &Permit, now: Timestamp) -> Result<Identity, Key
         }
         user = Some((header(&email)?, header(&id)?));
     }
-    let assertion = header(&keys.sign(KeyPurpose::Assertion, &claims)?)?;
+    let assertion = header(&keys.sign(KeyPurpose::Assertion, &claims, now)?)?;
     Ok(Identity { assertion, user })
 }
 
@@ -125,9 +125,8 @@ mod tests {
     /// The claims and the names of the headers that an application gets for a caller.
     fn signed_for(world: &TestWorld, authenticated: Authenticated) -> (Value, Vec<String>) {
         let shared = shared(world);
-        let mut trace = trace(&shared);
-        let resource = world.resource();
-        let permit = authorize(authenticated, resource, &world.snapshot, &mut trace).unwrap();
+        let mut trace = trace(&shared, "GET");
+        let permit = authorize(authenticated, world.site(), &world.snapshot, &mut trace).unwrap();
         let identity = assert(&shared.assertions, &permit, &world.snapshot, &trace).unwrap();
         let again = assert(&shared.assertions, &permit, &world.snapshot, &trace).unwrap();
         assert!(Arc::ptr_eq(&identity, &again), "a signature serves a minute");

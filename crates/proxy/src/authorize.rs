@@ -3,37 +3,38 @@
 use std::sync::Arc;
 
 use doorward_core::policy::{Granted, Principal};
-use doorward_core::snapshot::{AccountKind, ProtectedResource, Snapshot};
+use doorward_core::snapshot::{AccountKind, Snapshot};
 
 use crate::authenticate::{Authenticated, Caller};
 use crate::record::Trace;
 use crate::refusal::Refusal;
+use crate::resolve::Site;
 
 /// Proof that a policy admits a caller to a resource. Forwarding needs one and uses it up; nothing else makes one.
-pub(crate) struct Permit {
+pub(crate) struct Permit<'a> {
     caller: Option<Arc<Caller>>,
-    resource: Arc<ProtectedResource>,
+    site: Site<'a>,
 }
 
-impl Permit {
+impl<'a> Permit<'a> {
     /// Who was let in; `None` where the policy admits everyone and nobody was proven.
     pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
         self.caller.as_ref()
     }
 
     /// To what.
-    pub(crate) fn resource(&self) -> &ProtectedResource {
-        &self.resource
+    pub(crate) fn site(&self) -> &Site<'a> {
+        &self.site
     }
 }
 
 /// Decides. The policy is read on every request, so a change is in force for the next one.
-pub(crate) fn authorize(
+pub(crate) fn authorize<'a>(
     authenticated: Authenticated,
-    resource: Arc<ProtectedResource>,
+    site: Site<'a>,
     snapshot: &Snapshot,
     trace: &mut Trace,
-) -> Result<Permit, Refusal> {
+) -> Result<Permit<'a>, Refusal> {
     let principal = match &authenticated {
         Authenticated::Caller(caller) => match caller.kind {
             AccountKind::User => Principal::User(&caller.email),
@@ -41,18 +42,19 @@ pub(crate) fn authorize(
         },
         Authenticated::Nobody { .. } => Principal::Anonymous,
     };
-    match (resource.grants.admits(principal), authenticated) {
+    match (site.resource.grants.admits(principal), authenticated) {
         (Some(granted), authenticated) => {
             trace.allowed_by(granted, &snapshot.project);
             let caller = match authenticated {
                 Authenticated::Caller(caller) => Some(caller),
                 Authenticated::Nobody { .. } => None,
             };
-            Ok(Permit { caller, resource })
+            Ok(Permit { caller, site })
         }
-        (None, Authenticated::Caller(caller)) => Err(Refusal::AccessDenied { caller, resource }),
+        (None, Authenticated::Caller(caller)) => Err(Refusal::AccessDenied { caller, resource: site.resource }),
         (None, Authenticated::Nobody { invalid_proxy_authorization }) => {
-            Err(Refusal::SignInRequired { resource, invalid_proxy_authorization })
+            let Site { resource, origin } = site;
+            Err(Refusal::SignInRequired { resource, origin: origin.clone(), invalid_proxy_authorization })
         }
     }
 }

@@ -139,15 +139,16 @@ pub(crate) async fn forward(
     shared: &Shared,
     pool: &Arc<Pool>,
     mut request: Sanitized,
-    permit: Permit,
+    permit: Permit<'_>,
     identity: Arc<Identity>,
     trace: &Trace,
 ) -> Result<Response<ProxyBody>, Refusal> {
-    let application = &permit.resource().application.name;
+    let site = permit.site();
+    let application = &site.resource.application.name;
     let upstream = shared.config.upstreams.get(application).ok_or(UpstreamFailure::NotConfigured)?;
     let upgrade = request.upgrade.take();
     let patience = if request.body.is_end_stream() { ANSWER_TIMEOUT } else { UPLOAD_TIMEOUT };
-    let scheme = shared.config.public_scheme;
+    let scheme = site.origin.scheme.as_str();
     let mut outgoing = outgoing(request, upgrade.is_some(), &identity, scheme, trace.client_address());
 
     let mut pooled = pool.take(application, shared.clock.now());

@@ -7,6 +7,7 @@ mod assert;
 mod authenticate;
 mod authorize;
 mod body;
+mod describe;
 mod forward;
 pub mod pipeline;
 mod record;

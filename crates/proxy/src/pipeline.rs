@@ -16,6 +16,7 @@ use crate::assert::{Assertions, assert};
 use crate::authenticate::{Authenticator, EmailClaim, authenticate};
 use crate::authorize::authorize;
 use crate::body::ProxyBody;
+use crate::describe::describe;
 use crate::forward::{Pool, Upstream, forward};
 use crate::record::{Trace, ensure_recordable};
 use crate::refusal::Refusal;
@@ -29,12 +30,12 @@ pub struct Config {
     pub issuer: String,
     /// What becomes of an ID token without `email`.
     pub email_claim: EmailClaim,
-    /// The scheme under which people and programs see the applications: `http` or `https`. Never taken from a request.
-    pub public_scheme: &'static str,
     /// Base of `accounts.google.com`, to which people without a credential are sent.
     pub accounts_base: String,
     /// Base of `iap.googleapis.com`, to which sign-in comes back.
     pub iap_base: String,
+    /// The issuer identifier (RFC 8414) of the server whose tokens the applications take, as programs outside reach it.
+    pub authorization_server: String,
     /// Where each application is, by its name.
     pub upstreams: HashMap<String, Arc<Upstream>>,
 }
@@ -107,9 +108,13 @@ impl Proxy {
     ) -> Result<Response<ProxyBody>, Refusal> {
         let shared = &*self.shared;
         let request = sanitize(request, trace)?;
-        let resource = resolve(snapshot, &request, trace)?;
-        let caller = authenticate(&shared.authenticator, &request, &resource, snapshot, trace)?;
-        let permit = authorize(caller, resource, snapshot, trace)?;
+        let site = resolve(snapshot, &request, trace)?;
+        // What the proxy answers itself leaves here, before anybody is asked who they are.
+        if let Some(own) = describe(&site, &request.method, request.target.path(), &shared.config, trace) {
+            return Ok(own);
+        }
+        let caller = authenticate(&shared.authenticator, &request, &site, snapshot, trace)?;
+        let permit = authorize(caller, site, snapshot, trace)?;
         let identity = assert(&shared.assertions, &permit, snapshot, trace)?;
         ensure_recordable(&*shared.audit)?;
         forward(shared, &self.pool, request, permit, identity, trace).await

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use doorward_core::audit::{AuditClosed, AuditEvent, AuditSink, Decision, Outcome, Reason, escaped};
 use doorward_core::clock::Timestamp;
 use doorward_core::entropy::random_base64url;
+use doorward_core::resource::Origin;
 use http::{Request, StatusCode};
 
 use crate::pipeline::Shared;
@@ -76,9 +77,9 @@ impl Trace {
         self.client.ip()
     }
 
-    /// The page that was asked for. The host was checked before this is used; the scheme is ours, never a caller's.
-    pub(crate) fn origin_uri(&self, scheme: &str) -> String {
-        format!("{scheme}://{}{}", self.host, self.target.as_ref().map_or("/", |target| target.as_str()))
+    /// The page that was asked for, at the origin that is configured.
+    pub(crate) fn origin_uri(&self, origin: &Origin) -> String {
+        format!("{origin}{}", self.target.as_ref().map_or("/", |target| target.as_str()))
     }
 
     pub(crate) fn refused(&mut self, reason: Reason, detail: String) {

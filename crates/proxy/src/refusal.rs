@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use doorward_core::audit::Reason;
 use doorward_core::keys::KeyError;
-use doorward_core::resource::ClientId;
+use doorward_core::resource::{ClientId, Origin};
 use doorward_core::snapshot::ProtectedResource;
 use doorward_wire::headers::{DOORWARD_DECISION_ID, DOORWARD_FIX, DOORWARD_REASON, IAP_GENERATED_RESPONSE};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::authenticate::{Caller, TokenError};
+use crate::authenticate::{Caller, SelfSignedError, TokenError};
 use crate::body::ProxyBody;
+use crate::describe::description_url;
 use crate::record::Trace;
 use crate::sign_in::SignIn;
 
@@ -29,9 +30,9 @@ pub(crate) enum Refusal {
     #[error("a credential field occurs more than once")]
     AmbiguousCredential,
     #[error("no credential")]
-    SignInRequired { resource: Arc<ProtectedResource>, invalid_proxy_authorization: bool },
+    SignInRequired { resource: Arc<ProtectedResource>, origin: Origin, invalid_proxy_authorization: bool },
     #[error("{error}")]
-    BadCredential { error: TokenError, expected: ClientId },
+    BadCredential { error: TokenError, expected: ClientId, origin: Origin },
     #[error("{} holds no role here", caller.email)]
     AccessDenied { caller: Arc<Caller>, resource: Arc<ProtectedResource> },
     #[error("the signed header could not be made: {0}")]
@@ -86,8 +87,8 @@ impl Refusal {
         let told = self.told();
         trace.refused(told.reason, self.to_string());
         let redirect = match &self {
-            Refusal::SignInRequired { resource, .. } if trace.wants_page => {
-                sign_in.redirect(resource, &trace.origin_uri(sign_in.config.public_scheme), trace.now())
+            Refusal::SignInRequired { resource, origin, .. } if trace.wants_page => {
+                sign_in.redirect(resource, &trace.origin_uri(origin), trace.now())
             }
             _ => None,
         };
@@ -112,17 +113,34 @@ impl Refusal {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         if status == StatusCode::UNAUTHORIZED {
-            let challenge = match self {
-                Refusal::BadCredential { .. } => "Bearer error=\"invalid_token\"",
-                _ => "Bearer",
-            };
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            headers.insert(WWW_AUTHENTICATE, self.challenge());
         }
         if let Some(redirect) = redirect {
             headers.insert(LOCATION, redirect.location);
             headers.insert(SET_COOKIE, redirect.nonce_cookie);
         }
         response
+    }
+
+    /// What a 401 asks for, and where to read how to get it (RFC 6750 section 3, RFC 9728 section 5.1).
+    fn challenge(&self) -> HeaderValue {
+        let challenge = match self {
+            Refusal::SignInRequired { origin, .. } => {
+                format!("Bearer resource_metadata=\"{}\"", description_url(origin))
+            }
+            Refusal::BadCredential { origin, .. } => {
+                format!("Bearer error=\"invalid_token\", resource_metadata=\"{}\"", description_url(origin))
+            }
+            Refusal::Malformed(_)
+            | Refusal::NoSuchResource
+            | Refusal::AmbiguousCredential
+            | Refusal::AccessDenied { .. }
+            | Refusal::CannotSign(_)
+            | Refusal::Upstream(_)
+            | Refusal::CannotRecord => "Bearer".to_owned(),
+        };
+        // A host holds visible ASCII without quotes, so an origin always fits.
+        HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static("Bearer"))
     }
 
     /// Status, code, Google's sentence, and what to do: the whole mapping.
@@ -168,7 +186,7 @@ impl Refusal {
                 };
                 told(StatusCode::UNAUTHORIZED, Reason::NoCredential, &format!("{PREFIX}empty token"), fix)
             }
-            R::BadCredential { error, expected } => bad_credential(error, expected),
+            R::BadCredential { error, expected, origin } => bad_credential(error, expected, origin),
             R::AccessDenied { caller, resource } => told(
                 StatusCode::FORBIDDEN,
                 Reason::PermissionDenied,
@@ -207,7 +225,7 @@ impl Refusal {
 }
 
 /// The sentences of Google's that clients parse, each for its cause.
-fn bad_credential(error: &TokenError, expected: &ClientId) -> Told {
+fn bad_credential(error: &TokenError, expected: &ClientId, origin: &Origin) -> Told {
     const ID_TOKEN: &str = "Send an ID token whose aud is the application's OAuth client id";
     use TokenError as E;
     let (reason, sentence, fix) = match error {
@@ -234,11 +252,13 @@ fn bad_credential(error: &TokenError, expected: &ClientId) -> Told {
             "JWT signature is invalid".to_owned(),
             format!("This is the signed header that an application receives, and no credential. {ID_TOKEN}."),
         ),
-        E::SelfSigned => (
-            Reason::WrongTokenKind,
+        E::AccountSignature => (
+            Reason::InvalidToken,
             "JWT signature is invalid".to_owned(),
-            "This JWT is signed by a service account: exchange it at the token endpoint for an ID token.".to_owned(),
+            "Sign with a key of the service account that iss names, and send its id as kid; or send an ID token."
+                .to_owned(),
         ),
+        E::SelfSigned(error) => self_signed(error, origin),
         E::Signature => (
             Reason::InvalidToken,
             "JWT signature is invalid".to_owned(),
@@ -252,7 +272,7 @@ fn bad_credential(error: &TokenError, expected: &ClientId) -> Told {
         E::Expired(at) => (
             Reason::ExpiredToken,
             "Expired JWT".to_owned(),
-            format!("Get a new ID token: exp is {}.", doorward_wire::time::rfc3339(*at)),
+            format!("Get a new token: exp is {}.", doorward_wire::time::rfc3339(*at)),
         ),
         E::NotYetValid(at) => (
             Reason::TokenNotYetValid,
@@ -278,7 +298,145 @@ fn bad_credential(error: &TokenError, expected: &ClientId) -> Told {
     Told { status: StatusCode::UNAUTHORIZED, reason, sentence: format!("{PREFIX}{sentence}"), fix }
 }
 
+/// The same for a JWT that a key of a service account has signed.
+fn self_signed(error: &SelfSignedError, origin: &Origin) -> (Reason, String, String) {
+    const CLAIMS: &str = "JWT claims are not valid";
+    use SelfSignedError as E;
+    let (reason, sentence, fix) = match error {
+        E::ForExchange => (
+            Reason::WrongTokenKind,
+            CLAIMS,
+            format!(
+                "This JWT is for the token endpoint or an API: exchange it there for an ID token, or sign one with the aud \
+                 {origin}/* and without target_audience and scope."
+            ),
+        ),
+        E::Claims => (
+            Reason::InvalidToken,
+            CLAIMS,
+            "Sign a JWT whose iss, sub and aud are strings and whose iat and exp are whole seconds.".to_owned(),
+        ),
+        E::TooLong(_) => {
+            (Reason::InvalidToken, CLAIMS, "Sign a JWT whose exp is at most 3600 seconds after its iat.".to_owned())
+        }
+        E::Account => (
+            Reason::InvalidToken,
+            CLAIMS,
+            "Sign with a key of an enabled service account, whose address is both iss and sub.".to_owned(),
+        ),
+        E::Url(_) => (
+            Reason::WrongAudience,
+            "Audience specified does not match requested endpoint",
+            format!(
+                "Sign a JWT whose aud is the URL without its query, {origin}/PATH, or a prefix of it, {origin}/*, spelled \
+                 like this."
+            ),
+        ),
+    };
+    (reason, sentence.to_owned(), fix)
+}
+
 /// The sentences go out as HTML, as Google's do, and an audience is a text that its bearer chose.
 fn html_escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{CLIENT_ID, TestWorld, own_text, shared, trace};
+    use doorward_core::keys::KeyPurpose;
+    use serde_json::Value;
+
+    /// The answer to a request of this method: a page is wanted for `GET`.
+    fn answer(world: &TestWorld, refusal: Refusal, method: &str) -> Response<ProxyBody> {
+        let shared = shared(world);
+        let mut trace = trace(&shared, method);
+        let sign_in = SignIn { config: &shared.config, keys: &world.snapshot.keys, entropy: &*shared.entropy };
+        refusal.into_response(&mut trace, &sign_in)
+    }
+
+    fn bad_token(world: &TestWorld, host: &str, error: TokenError) -> Refusal {
+        Refusal::BadCredential {
+            error,
+            expected: ClientId(CLIENT_ID.into()),
+            origin: world.site_at(host).origin.clone(),
+        }
+    }
+
+    #[test]
+    fn a_self_signed_token_is_told_what_is_wrong_with_it_and_the_form_that_is_wanted() {
+        use SelfSignedError as S;
+        let world = TestWorld::new(&[]);
+        #[rustfmt::skip]
+        let cases = [
+            (S::Url("x".into()).into(),     "wrong_audience",   "Audience specified does not match requested endpoint", "https://alias.test:8443/*"),
+            (S::ForExchange.into(),         "wrong_token_kind", "JWT claims are not valid",                             "exchange it there"),
+            (S::ForExchange.into(),         "wrong_token_kind", "JWT claims are not valid",                             "https://alias.test:8443/*"),
+            (S::TooLong(3601).into(),       "invalid_token",    "JWT claims are not valid",                             "3600 seconds"),
+            (S::Account.into(),             "invalid_token",    "JWT claims are not valid",                             "iss and sub"),
+            (S::Claims.into(),              "invalid_token",    "JWT claims are not valid",                             "whole seconds"),
+            (TokenError::AccountSignature,  "invalid_token",    "JWT signature is invalid",                             "as kid"),
+            (TokenError::Expired(0),        "expired_token",    "Expired JWT",                                          "1970-01-01"),
+        ];
+        for (error, reason, sentence, fix) in cases {
+            let answer = answer(&world, bad_token(&world, "alias.test:8443", error), "GET");
+            let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+            assert_eq!(answer.status(), 401);
+            assert_eq!(header("x-doorward-reason"), reason);
+            assert_eq!(own_text(answer.body()), format!("Invalid IAP credentials: {sentence}"));
+            assert!(header("x-doorward-fix").contains(fix), "{}", header("x-doorward-fix"));
+        }
+    }
+
+    #[test]
+    fn a_401_names_the_description_at_the_configured_origin_and_no_other_answer_does() {
+        let world = TestWorld::new(&[]);
+        let nobody = |host: &str| {
+            let site = world.site_at(host);
+            let (resource, origin) = (site.resource.clone(), site.origin.clone());
+            Refusal::SignInRequired { resource, origin, invalid_proxy_authorization: false }
+        };
+        let denied = || Refusal::AccessDenied { caller: Arc::new(world.robot()), resource: world.site().resource };
+        const APP: &str = "resource_metadata=\"http://app.test/.well-known/oauth-protected-resource\"";
+        const ALIAS: &str = "resource_metadata=\"https://alias.test:8443/.well-known/oauth-protected-resource\"";
+        #[rustfmt::skip]
+        let cases = [
+            ("POST", nobody("app.test"),                                      401, Some(format!("Bearer {APP}"))),
+            ("POST", nobody("APP.TEST.:80"),                                  401, Some(format!("Bearer {APP}"))),
+            ("POST", nobody("alias.test:8443"),                               401, Some(format!("Bearer {ALIAS}"))),
+            ("GET",  nobody("app.test"),                                      302, None),
+            ("GET",  bad_token(&world, "app.test", TokenError::NotAJwt),      401, Some(format!("Bearer error=\"invalid_token\", {APP}"))),
+            ("GET",  bad_token(&world, "alias.test:8443", TokenError::Claims), 401, Some(format!("Bearer error=\"invalid_token\", {ALIAS}"))),
+            ("GET",  denied(),                                                403, None),
+            ("GET",  Refusal::NoSuchResource,                                 421, None),
+            ("GET",  Refusal::AmbiguousCredential,                            400, None),
+        ];
+        for (method, refusal, status, challenge) in cases {
+            let named = format!("{refusal:?}");
+            let answer = answer(&world, refusal, method);
+            assert_eq!(answer.status(), status, "{named}");
+            let sent = answer.headers().get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(sent, challenge, "{named}");
+        }
+    }
+
+    #[test]
+    fn sign_in_leads_back_to_the_configured_origin_whatever_the_request_says_of_its_host() {
+        let world = TestWorld::new(&[]);
+        for (host, page) in
+            [("app.test", "http://app.test/page?q=1"), ("alias.test:8443", "https://alias.test:8443/page?q=1")]
+        {
+            let site = world.site_at(host);
+            let (resource, origin) = (site.resource.clone(), site.origin.clone());
+            let refusal = Refusal::SignInRequired { resource, origin, invalid_proxy_authorization: false };
+            let answer = answer(&world, refusal, "GET");
+            let location = answer.headers()[LOCATION].to_str().unwrap();
+            let query = location.split_once('?').unwrap().1;
+            let (_, state) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "state").unwrap();
+            let now = doorward_core::clock::Timestamp::from_seconds(crate::testing::NOW);
+            let state = world.snapshot.keys.open(KeyPurpose::SignInState, CLIENT_ID, &state, now).unwrap();
+            assert_eq!(serde_json::from_slice::<Value>(&state).unwrap()["origin_uri"], page);
+        }
+    }
 }

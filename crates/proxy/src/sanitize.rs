@@ -1,7 +1,7 @@
 //! Stage 0: one host, one target, and no header that only we may set.
 
 use doorward_core::resource::Host;
-use doorward_wire::headers::{CONSOLE_COOKIE, folds_to, folds_to_prefix, is_reserved};
+use doorward_wire::headers::{folds_to, folds_to_prefix, is_own_cookie, is_reserved};
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, Request, Version};
 use hyper::body::Incoming;
@@ -73,7 +73,7 @@ fn one_host(uri: &http::Uri, headers: &HeaderMap, version: Version) -> Result<Ho
 ///
 /// Spec: <https://cloud.google.com/chrome-enterprise-premium/docs/hostname-and-path-conditions> (`..;` is 400); the rest is
 /// ours: an application decodes once more than we do, or not at all, and neither may change what was asked for.
-fn check_path(path: &str) -> Result<(), &'static str> {
+pub(crate) fn check_path(path: &str) -> Result<(), &'static str> {
     if !path.starts_with('/') {
         return Err("the target is not a path");
     }
@@ -214,22 +214,18 @@ pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
     one && fields.next().is_none()
 }
 
-/// Removes our cookies from what the application gets: they are credentials of ours, and of the console.
+/// Removes our cookies from what the application gets: they are credentials of ours, for the proxy and for our own pages.
 pub(crate) fn strip_cookies(headers: &mut HeaderMap) {
-    const OURS: [&str; 5] = ["GCP_IAP_", "GCP_IAAP_", "__Host-GCP_IAP_", "__Secure-GCP_IAP_", CONSOLE_COOKIE];
-    let is_ours = |cookie: &[u8]| OURS.iter().any(|prefix| cookie.trim_ascii_start().starts_with(prefix.as_bytes()));
-    let cookies = |field: &http::HeaderValue| -> Vec<Vec<u8>> {
-        field.as_bytes().split(|byte| *byte == b';').map(<[u8]>::to_vec).collect()
-    };
+    let has_ours = |field: &http::HeaderValue| field.as_bytes().split(|byte| *byte == b';').any(is_own_cookie);
     // Most requests carry none, and their field stays as it is.
-    if !headers.get_all(header::COOKIE).iter().any(|field| cookies(field).iter().any(|cookie| is_ours(cookie))) {
+    if !headers.get_all(header::COOKIE).iter().any(has_ours) {
         return;
     }
     let fields: Vec<http::HeaderValue> = headers.get_all(header::COOKIE).iter().cloned().collect();
     headers.remove(header::COOKIE);
     for field in fields {
-        let kept: Vec<Vec<u8>> = cookies(&field).into_iter().filter(|cookie| !is_ours(cookie)).collect();
-        let kept = kept.iter().map(|cookie| cookie.trim_ascii()).collect::<Vec<_>>().join(&b"; "[..]);
+        let kept = field.as_bytes().split(|byte| *byte == b';').filter(|cookie| !is_own_cookie(cookie));
+        let kept = kept.map(<[u8]>::trim_ascii).collect::<Vec<_>>().join(&b"; "[..]);
         // Parts of a field that was valid are valid.
         if let Ok(kept) = http::HeaderValue::from_bytes(&kept)
             && !kept.is_empty()
@@ -324,6 +320,11 @@ mod tests {
             ("GCP_IAP_XSRF_NONCE_abc=1",                         None),
             ("doorward_console=x; a=1",                          Some("a=1")),
             ("a=\u{e9}; doorward_console=x; b=2",               Some("a=\u{e9}; b=2")),
+            ("doorward_sign_in=x",                               None),
+            ("a=1; __Host-doorward_sign_in=x",                   Some("a=1")),
+            ("a=1;doorward_sign_in=x;b=2",                       Some("a=1; b=2")),
+            ("Doorward.Sign_In=x; a=1; %64oorward_sign_in=y",    Some("a=1")),
+            ("a=doorward_sign_in=x",                             Some("a=doorward_sign_in=x")),
             ("notGCP_IAP_UID=1",                                 Some("notGCP_IAP_UID=1")),
         ];
         for (sent, kept) in cases {

@@ -50,7 +50,7 @@ impl SignIn<'_> {
         let code_verifier = random_base64url(self.entropy, 32).ok()?;
         let state = State { origin_uri, nonce: &nonce, code_verifier: &code_verifier, issued: now.seconds() };
         let client_id = &resource.application.client_id.0;
-        let sealed = self.keys.seal(KeyPurpose::SignInState, client_id, &serde_json::to_vec(&state).ok()?).ok()?;
+        let sealed = self.keys.seal(KeyPurpose::SignInState, client_id, &serde_json::to_vec(&state).ok()?, now).ok()?;
         let challenge = encode_base64url(digest::digest(&digest::SHA256, code_verifier.as_bytes()).as_ref());
         let redirect_uri = format!("{}/v1/oauth/clientIds/{client_id}:handleRedirect", self.config.iap_base);
         let query = form_urlencoded::Serializer::new(String::new())

@@ -1,28 +1,52 @@
-//! A small world for the tests of the stages: one application, a program, a person, and a disabled program.
+//! A small world for the tests of the stages: one application at two origins, programs with their keys, and a person.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use doorward_core::account::{ServiceAccount, UniqueId, User};
 use doorward_core::audit::RecordedEvents;
 use doorward_core::clock::{ManualClock, Timestamp};
-use doorward_core::entropy::{SeededEntropy, SystemEntropy};
+use doorward_core::entropy::{SeededEntropy, SystemEntropy, generate_private_key};
 use doorward_core::keys::{KeyPurpose, KeyRing, StoredKey};
 use doorward_core::policy::{Binding, Policy, PolicyEtag, Role};
-use doorward_core::resource::{Application, ClientId, Host, Project};
-use doorward_core::snapshot::{AccountKind, ProtectedResource, Snapshot, SnapshotCell, SnapshotSource};
-use doorward_wire::jose::{Algorithm, Unverified, encode_base64url};
+use doorward_core::resource::{Application, ClientId, Host, Origin, Project, Scheme};
+use doorward_core::settings::Settings;
+use doorward_core::snapshot::{AccountKind, KnownKey, Snapshot, SnapshotCell, SnapshotSource};
+use doorward_wire::jose::{Algorithm, SigningKey, Unverified, VerifyingKey, encode_base64url};
 use http::Request;
 use serde_json::{Map, Value};
 
 use crate::authenticate::{Caller, EmailClaim};
+use crate::body::ProxyBody;
 use crate::pipeline::{Config, Shared};
 use crate::record::Trace;
+use crate::resolve::Site;
 
 pub(crate) const NOW: i64 = 1_800_000_000;
 pub(crate) const CLIENT_ID: &str = "123-x.apps.googleusercontent.com";
 pub(crate) const ISSUER: &str = "https://accounts.google.com";
+
+/// A client that the application's settings list.
+pub(crate) const PROGRAMMATIC_CLIENT: &str = "123-desktop.apps.googleusercontent.com";
+
+/// The keys of service accounts: key id, and the number of the account. `1009` is an account that was deleted.
+const ACCOUNT_KEYS: [(&str, &str); 5] = [
+    ("robot-key", "1001"),
+    ("other-key", "1003"),
+    ("retired-key", "1002"),
+    ("gone-key", "1009"),
+    ("person-key", "2001"),
+];
+
+/// Two private keys: the robot's, and one that serves all others. Made once, because making one takes long.
+static PRIVATE_KEYS: LazyLock<[Vec<u8>; 2]> =
+    LazyLock::new(|| [(); 2].map(|()| generate_private_key(Algorithm::Rs256).unwrap()));
+
+fn account_key(kid: &str) -> SigningKey {
+    let secret = &PRIVATE_KEYS[usize::from(kid != "robot-key")];
+    SigningKey::from_pkcs8(kid, Algorithm::Rs256, secret).unwrap()
+}
 
 pub(crate) struct TestWorld {
     pub(crate) snapshot: Arc<Snapshot>,
@@ -53,14 +77,25 @@ impl TestWorld {
             description: String::new(),
             disabled: id == disabled,
         };
+        let origin = |scheme, host| Origin::new(scheme, &Host::parse(host).unwrap());
+        let origins = vec![origin(Scheme::Http, "app.test"), origin(Scheme::Https, "alias.test:8443")];
+        let name = application.resource().name(&project);
+        let settings = Settings { programmatic_clients: Some(vec![ClientId(PROGRAMMATIC_CLIENT.into())]) };
+        let known_key = |(kid, account): (&str, &str)| {
+            let key = VerifyingKey::from_jwk(&account_key(kid).public_jwk()).unwrap();
+            (kid.to_owned(), Arc::new(KnownKey { account: UniqueId(account.into()), key }))
+        };
         let world = SnapshotSource {
-            policies: HashMap::from([(application.resource().name(&project), policy)]),
-            applications: vec![(application, vec![Host::parse("app.test").unwrap()])],
+            policies: HashMap::from([(name.clone(), policy)]),
+            settings: HashMap::from([(name, settings)]),
+            applications: vec![(application, origins)],
+            account_keys: ACCOUNT_KEYS.into_iter().map(known_key).collect(),
             project,
             keys: Arc::new(KeyRing::new(&keys).unwrap()),
             service_accounts: vec![
                 program("1001", "robot@p.iam.gserviceaccount.com"),
                 program("1002", "retired@p.iam.gserviceaccount.com"),
+                program("1003", "other@p.iam.gserviceaccount.com"),
             ],
             users: vec![User {
                 unique_id: UniqueId("2001".into()),
@@ -71,8 +106,16 @@ impl TestWorld {
         TestWorld { snapshot: Arc::new(Snapshot::new(1, world)), id_token_key }
     }
 
-    pub(crate) fn resource(&self) -> Arc<ProtectedResource> {
-        self.snapshot.resource_at(&Host::parse("app.test").unwrap()).unwrap().clone()
+    /// The application at `http://app.test`.
+    pub(crate) fn site(&self) -> Site<'_> {
+        self.site_at("app.test")
+    }
+
+    /// The application as the owner of a `Host` field.
+    pub(crate) fn site_at(&self, host: &str) -> Site<'_> {
+        let host = Host::parse(host).unwrap();
+        let (origin, resource) = self.snapshot.served_at(&host).unwrap();
+        Site { resource: resource.clone(), origin }
     }
 
     pub(crate) fn robot(&self) -> Caller {
@@ -102,7 +145,12 @@ impl TestWorld {
 
     /// A token of our own key for this purpose, with these claims.
     pub(crate) fn sign(&self, purpose: KeyPurpose, claims: &Value) -> String {
-        self.snapshot.keys.sign(purpose, claims.as_object().unwrap()).unwrap()
+        self.snapshot.keys.sign(purpose, claims.as_object().unwrap(), Timestamp::from_seconds(NOW)).unwrap()
+    }
+
+    /// A JWT that a service account's key of this id signed.
+    pub(crate) fn self_sign(&self, kid: &str, claims: &Value) -> String {
+        account_key(kid).sign(claims.as_object().unwrap()).unwrap()
     }
 }
 
@@ -110,9 +158,9 @@ pub(crate) fn shared(world: &TestWorld) -> Arc<Shared> {
     let config = Config {
         issuer: ISSUER.into(),
         email_claim: EmailClaim::Optional,
-        public_scheme: "http",
         accounts_base: "http://api.test/accounts.google.com".into(),
         iap_base: "http://api.test/iap.googleapis.com".into(),
+        authorization_server: "http://api.test".into(),
         upstreams: HashMap::new(),
     };
     let snapshots = Arc::new(SnapshotCell::new(Snapshot::new(
@@ -122,6 +170,8 @@ pub(crate) fn shared(world: &TestWorld) -> Arc<Shared> {
             keys: world.snapshot.keys.clone(),
             applications: vec![],
             policies: HashMap::new(),
+            settings: HashMap::new(),
+            account_keys: HashMap::new(),
             service_accounts: vec![],
             users: vec![],
         },
@@ -135,9 +185,25 @@ pub(crate) fn shared(world: &TestWorld) -> Arc<Shared> {
     ))
 }
 
-pub(crate) fn trace(shared: &Arc<Shared>) -> Trace {
-    let request = Request::builder().uri("/").header("host", "app.test").body(()).unwrap();
+/// The trace of a request for `/page?q=1` that says of its host what no stage may believe.
+pub(crate) fn trace(shared: &Arc<Shared>, method: &str) -> Trace {
+    let request = Request::builder()
+        .method(method)
+        .uri("/page?q=1")
+        .header("host", "APP.test:80")
+        .header("x-forwarded-host", "evil.test")
+        .header("x-forwarded-proto", "https")
+        .body(())
+        .unwrap();
     Trace::begin(shared, &request, SocketAddr::from(([192, 0, 2, 1], 5000)))
+}
+
+/// The text of an answer that the proxy made itself.
+pub(crate) fn own_text(body: &ProxyBody) -> String {
+    match body {
+        ProxyBody::Own(text) => String::from_utf8(text.clone().unwrap_or_default().to_vec()).unwrap(),
+        ProxyBody::Application(_) => panic!("an answer of the application"),
+    }
 }
 
 /// The claims of a token of ours, verified.

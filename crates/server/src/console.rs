@@ -8,8 +8,9 @@ use doorward_core::grant::TokenHash;
 use doorward_core::keys::{CONSOLE_SESSION_TTL, KeyPurpose};
 use doorward_core::snapshot::SnapshotCell;
 use doorward_wire::headers::CONSOLE_COOKIE;
-use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
+
+use crate::hosts::browser::single_cookie;
 
 /// Sign-on to our own pages: a key that works once, and the cookie that it becomes.
 ///
@@ -45,9 +46,10 @@ impl Console {
         if offered.as_ref() != Some(&presented) {
             return None;
         }
-        let issued = self.clock.now().seconds().to_string();
-        let sealed =
-            self.snapshots.current().keys.seal(KeyPurpose::ConsoleSession, &self.this_start, issued.as_bytes()).ok()?;
+        let now = self.clock.now();
+        let issued = now.seconds().to_string();
+        let keys = &self.snapshots.current().keys;
+        let sealed = keys.seal(KeyPurpose::ConsoleSession, &self.this_start, issued.as_bytes(), now).ok()?;
         let life = CONSOLE_SESSION_TTL.as_secs();
         let cookie = format!("{CONSOLE_COOKIE}={sealed}; Path=/decisions; Max-Age={life}; HttpOnly; SameSite=Strict");
         let cookie = HeaderValue::from_str(&cookie).ok()?;
@@ -58,11 +60,7 @@ impl Console {
     /// Whether these headers carry a cookie of ours that is still good. A second cookie of that name is none: another
     /// application on the same host name may have set it.
     pub(crate) fn admits(&self, headers: &HeaderMap) -> bool {
-        let cookies = headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
-        let mut ours = cookies
-            .flat_map(|field| field.split(';'))
-            .filter_map(|cookie| cookie.trim().strip_prefix(CONSOLE_COOKIE)?.strip_prefix('='));
-        let (Some(sealed), None) = (ours.next(), ours.next()) else { return false };
+        let Some(sealed) = single_cookie(headers, CONSOLE_COOKIE) else { return false };
         let now = self.clock.now();
         let snapshot = self.snapshots.current();
         let opened = snapshot.keys.open(KeyPurpose::ConsoleSession, &self.this_start, sealed, now);

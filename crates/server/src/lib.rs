@@ -7,5 +7,6 @@ mod echo;
 mod errors;
 mod hosts;
 mod listen;
+pub mod metadata;
 mod pages;
 pub mod wiring;

@@ -4,16 +4,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorward_control::administrators::Administrators;
-use doorward_control::keys::{EnsureKeysError, ensure_keys};
+use doorward_control::callers::Callers;
+use doorward_control::certificates::Certificates;
+use doorward_control::iam_credentials::IamCredentials;
+use doorward_control::instance::{Instance, InstanceConfig};
+use doorward_control::keys::{EnsureKeysError, Keys, ensure_keys};
+use doorward_control::oauth_clients::OAuthClients;
 use doorward_control::policies::Policies;
+use doorward_control::record::Recorder;
 use doorward_control::service_accounts::{KeyFileUrls, ServiceAccounts};
+use doorward_control::settings::SettingsService;
+use doorward_control::sign_in::SignIn;
 use doorward_control::snapshots::{RefreshError, SnapshotPublisher};
-use doorward_control::tokens::{TokenConfig, TokenService};
+use doorward_control::throttle::Throttle;
+use doorward_control::tokens::{Minter, TokenService};
 use doorward_core::clock::Clock;
 use doorward_core::entropy::{Entropy, EntropyError};
 use doorward_core::grant::TokenHash;
-use doorward_core::resource::{Host, Project};
+use doorward_core::resource::{Host, Origin, Project};
 use doorward_core::snapshot::SnapshotCell;
 use doorward_core::store::Store;
 use doorward_proxy::{Config as ProxyConfig, EmailClaim, Shared, Upstream};
@@ -41,6 +49,8 @@ pub struct StackConfig {
     pub issuer: String,
     /// Our own origin, without a trailing slash.
     pub api_url: String,
+    /// The same over TLS.
+    pub api_https_url: Option<String>,
     /// The hosts that are ours on the API's listener.
     pub api_hosts: Vec<Host>,
     /// Applications that are served, by name.
@@ -55,8 +65,8 @@ pub struct StackConfig {
 
 /// Where an application is seen, and where it is.
 pub struct ServedApplication {
-    /// Its hosts, with ports.
-    pub hosts: Vec<Host>,
+    /// Its public origins.
+    pub origins: Vec<Origin>,
     /// Its address.
     pub upstream: Arc<Upstream>,
 }
@@ -71,6 +81,15 @@ pub struct Stack {
     pub snapshots: Arc<SnapshotCell>,
     /// The record's writer: to be awaited at the end, after the other two are gone.
     pub writer: Writer,
+    recorder: Recorder,
+    minter: Minter,
+}
+
+impl Stack {
+    /// An instance whose workloads get tokens of this stack.
+    pub fn instance(&self, config: InstanceConfig) -> Instance {
+        Instance::new(self.snapshots.clone(), self.recorder.clone(), self.minter.clone(), config)
+    }
 }
 
 /// Why the whole could not be put together.
@@ -91,56 +110,79 @@ pub enum WiringError {
 pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, WiringError> {
     let Outside { store, clock, entropy } = outside;
     let surface = |host: &str| format!("{}/{host}", config.api_url);
-    let (hosts, upstreams) = config
+    let api_urls = || [Some(&config.api_url), config.api_https_url.as_ref()].into_iter().flatten();
+    let token_urls = api_urls().flat_map(|api| {
+        [
+            format!("{api}/oauth2.googleapis.com/token"),
+            format!("{api}/www.googleapis.com/oauth2/v4/token"),
+            format!("{api}/accounts.google.com/o/oauth2/token"),
+        ]
+    });
+    let token_urls = token_urls.collect();
+    let (origins, upstreams) = config
         .applications
         .into_iter()
-        .map(|(name, served)| ((name.clone(), served.hosts), (name, served.upstream)))
+        .map(|(name, served)| ((name.clone(), served.origins), (name, served.upstream)))
         .unzip();
 
-    let publisher = Arc::new(SnapshotPublisher::open(store.clone(), config.project, hosts).await?);
+    let publisher = Arc::new(SnapshotPublisher::open(store.clone(), config.project.clone(), origins).await?);
     let snapshots = publisher.cell();
     let (audit, writer) = AuditLog::start(store.clone(), config.keep_events);
+    let recorder = Recorder::new(audit.clone(), entropy.clone(), clock.clone());
+    let minter = Minter::new(store.clone(), snapshots.clone(), entropy.clone(), config.issuer.clone());
+    let throttle = Arc::new(Throttle::default());
 
-    let tokens = TokenService::new(
-        store.clone(),
-        snapshots.clone(),
-        audit.clone(),
-        entropy.clone(),
-        clock.clone(),
-        TokenConfig {
-            issuer: config.issuer.clone(),
-            token_urls: vec![
-                format!("{}/token", surface("oauth2.googleapis.com")),
-                format!("{}/oauth2/v4/token", surface("www.googleapis.com")),
-                format!("{}/o/oauth2/token", surface("accounts.google.com")),
-            ],
-        },
-    );
     let key_file_urls = KeyFileUrls {
         auth_uri: format!("{}/o/oauth2/auth", surface("accounts.google.com")),
         token_uri: format!("{}/token", surface("oauth2.googleapis.com")),
         provider_certs: format!("{}/oauth2/v1/certs", surface("www.googleapis.com")),
         client_certs_base: format!("{}/robot/v1/metadata/x509", surface("www.googleapis.com")),
     };
-    let service_accounts =
-        ServiceAccounts::new(store.clone(), publisher.clone(), entropy.clone(), clock.clone(), key_file_urls);
     let services = Services {
         issuer: config.issuer.clone(),
         api_url: config.api_url.clone(),
+        api_https_url: config.api_https_url.clone(),
         api_hosts: config.api_hosts,
-        tokens,
-        service_accounts,
+        tokens: TokenService::new(
+            store.clone(),
+            snapshots.clone(),
+            recorder.clone(),
+            minter.clone(),
+            throttle.clone(),
+            token_urls,
+        ),
+        sign_in: SignIn::new(store.clone(), snapshots.clone(), recorder.clone(), entropy.clone(), throttle),
+        iam_credentials: IamCredentials::new(
+            store.clone(),
+            publisher.clone(),
+            recorder.clone(),
+            minter.clone(),
+            entropy.clone(),
+        ),
+        certificates: Certificates::new(snapshots.clone(), clock.clone()),
+        oauth_clients: OAuthClients::new(store.clone(), entropy.clone(), clock.clone(), config.project),
+        settings: SettingsService::new(store.clone(), publisher.clone()),
+        keys: Keys::new(store.clone(), publisher.clone(), entropy.clone(), clock.clone()),
+        service_accounts: ServiceAccounts::new(
+            store.clone(),
+            publisher.clone(),
+            entropy.clone(),
+            clock.clone(),
+            key_file_urls,
+        ),
         policies: Policies::new(store.clone(), publisher.clone()),
-        administrators: Administrators::new(config.admin_token, store.clone(), clock.clone()),
+        callers: Callers::new(config.admin_token, store.clone(), snapshots.clone(), clock.clone()),
         console: Console::new(snapshots.clone(), clock.clone(), &*entropy)?,
         snapshots: snapshots.clone(),
         audit: audit.clone(),
+        recorder: recorder.clone(),
         clock: clock.clone(),
+        entropy: entropy.clone(),
     };
     let proxy = ProxyConfig {
         issuer: config.issuer,
         email_claim: config.email_claim,
-        public_scheme: "http",
+        authorization_server: config.api_url.clone(),
         accounts_base: surface("accounts.google.com"),
         iap_base: surface("iap.googleapis.com"),
         upstreams,
@@ -151,6 +193,8 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
         proxy: Arc::new(Shared::new(proxy, snapshots.clone(), audit, clock, entropy)),
         snapshots,
         writer,
+        recorder,
+        minter,
     })
 }
 

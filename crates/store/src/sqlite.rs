@@ -5,19 +5,28 @@
 
 mod applications;
 mod audit;
+mod codes;
+mod devices;
 mod grants;
 mod keys;
+mod oauth_clients;
 mod open;
+mod person_grants;
 mod policies;
+mod refresh_tokens;
 mod service_accounts;
+mod sessions;
+mod settings;
 mod users;
 
 pub use open::{Damage, OpenError};
 
+use doorward_core::clock::Timestamp;
 use doorward_core::member::Email;
 use doorward_core::store::StoreError;
-use sqlx::Transaction;
+use doorward_wire::oauth::Scopes;
 use sqlx::sqlite::{Sqlite, SqlitePool};
+use sqlx::{SqliteConnection, Transaction};
 
 /// Everything that Doorward stores, in one SQLite database.
 ///
@@ -55,11 +64,73 @@ fn failed(error: sqlx::Error) -> StoreError {
     }
 }
 
+/// Runs one of the statements that forget what ended. Each finds it through an index and takes ten rows at most: it runs
+/// inside somebody's request, and whatever it leaves is ignored by its readers and is the next one's.
+async fn forget(change: &mut SqliteConnection, statement: &'static str, ended: Timestamp) -> Result<(), StoreError> {
+    sqlx::query(statement).bind(ended.micros()).execute(change).await.map_err(failed)?;
+    Ok(())
+}
+
 fn read_email(text: &str) -> Result<Email, StoreError> {
     text.parse().map_err(|_| StoreError::Damaged { what: "e-mail address" })
+}
+
+fn read_scopes(text: &str) -> Result<Scopes, StoreError> {
+    Scopes::parse(text).map_err(|_| StoreError::Damaged { what: "scopes" })
 }
 
 /// JSON of one of our own types: writing it cannot fail but for a bug, and then nothing is written.
 fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Unavailable(Box::new(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::AssertSqlSafe;
+
+    use super::*;
+
+    /// The plan of a statement, a line a step.
+    async fn plan(store: &SqliteStore, statement: &str) -> String {
+        let explain = format!("EXPLAIN QUERY PLAN {statement}");
+        let steps: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(AssertSqlSafe(explain)).fetch_all(&store.readers).await.unwrap();
+        steps.into_iter().map(|(_, _, _, step)| step).collect::<Vec<_>>().join("\n")
+    }
+
+    #[tokio::test]
+    async fn what_ended_is_found_through_an_index() {
+        let store = SqliteStore::in_memory().await.unwrap();
+        let cases = [
+            (grants::FORGET_ACCESS_TOKENS, "access_token_by_expires (expires<?)"),
+            (grants::FORGET_ASSERTIONS, "used_assertion_by_expires (expires<?)"),
+            (codes::FORGET, "authorization_code_by_expires (expires<?)"),
+            (person_grants::FORGET, "person_grant_by_ends (ends<?)"),
+            (devices::FORGET, "device_code_by_expires (expires<?)"),
+            (sessions::FORGET, "sign_in_session_by_expires (expires<?)"),
+        ];
+        for (statement, index) in cases {
+            let plan = plan(&store, statement).await;
+            assert!(plan.contains(index) && !plan.contains("SCAN"), "{statement}:\n{plan}");
+        }
+        let scanning = plan(&store, "DELETE FROM refresh_token WHERE rotated").await;
+        assert!(scanning.contains("SCAN"), "a plan without an index is recognised: {scanning}");
+    }
+
+    #[tokio::test]
+    async fn whatever_goes_with_something_else_is_found_through_an_index() {
+        let store = SqliteStore::in_memory().await.unwrap();
+        let references: Vec<(String, String)> = sqlx::query_as(
+            "SELECT t.name, r.\"from\" FROM sqlite_schema t, pragma_foreign_key_list(t.name) r WHERE t.type = 'table'",
+        )
+        .fetch_all(&store.readers)
+        .await
+        .unwrap();
+        assert!(references.len() >= 7, "{references:?}");
+        for (table, column) in references {
+            // What SQLite runs when the row goes to which this one refers.
+            let plan = plan(&store, &format!("DELETE FROM {table} WHERE {column} = $1")).await;
+            assert!(plan.starts_with("SEARCH") && !plan.contains("SCAN"), "{table}.{column}:\n{plan}");
+        }
+    }
 }

@@ -9,8 +9,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use doorward_core::keys::KeyPurpose;
-use doorward_core::policy::PolicyEtag;
+use doorward_core::account::{ServiceAccount, User};
+use doorward_core::audit::{AuditEvent, StoredEvent, TokenMethod};
+use doorward_core::grant::{RefreshGrant, TakenCode};
+use doorward_core::keys::{KeyPurpose, StoredKey};
+use doorward_core::policy::{Policy, PolicyEtag};
 use doorward_core::store::*;
 use doorward_store::{Damage, OpenError, SqliteStore};
 use samples::*;
@@ -22,24 +25,52 @@ const NAME: &str = "store.db";
 async fn write_everything(store: &SqliteStore) {
     assert!(store.add_service_account(&account("1", "robot")).await.unwrap());
     assert!(store.add_service_account_key(&account_key("aa", "1", 5)).await.unwrap());
+    assert!(store.add_managed_key(&managed_key("managed", "1", 6), None).await.unwrap());
     assert!(store.add_user(&user("2", "alice@example.com")).await.unwrap());
+    assert!(store.set_password(&id("2"), &password("x")).await.unwrap());
+    assert!(store.add_oauth_client(&client("c")).await.unwrap());
+    store.put_session(None, &hash("session"), &session(&["2"], 100), at(1)).await.unwrap();
+    store.replace_settings("projects/1", &settings(&["c"])).await.unwrap();
+    let grant = person_grant("g", "c");
+    store.add_code(&hash("code"), &code_grant(&grant, 100), at(1)).await.unwrap();
+    assert!(matches!(store.take_code(&hash("code"), &grant.client, at(1)).await.unwrap(), TakenCode::Taken(_)));
+    assert!(store.add_refresh_token(&hash("old"), &grant.id).await.unwrap());
+    assert!(store.rotate_refresh_token(&hash("old"), &hash("rt")).await.unwrap());
+    assert!(store.add_access_token(&hash("at"), &access(&grant, 100), at(1)).await.unwrap());
+    assert!(store.add_device_code(&hash("d"), &hash("u"), &device_grant("c", 100), at(1)).await.unwrap());
     assert!(store.add_application(&application("app", "777", "c1")).await.unwrap());
     let policy = store.replace_policy("projects/1", &bindings(&["domain:example.com"]), None).await.unwrap();
     assert_eq!(policy, Some(PolicyEtag(1)));
     store.add_keys(&[key("k", KeyPurpose::Assertion, 7)]).await.unwrap();
-    store.add_access_token(&hash("a"), &grant("1", 100), at(1)).await.unwrap();
+    assert!(store.add_access_token(&hash("a"), &samples::grant("1", 100), at(1)).await.unwrap());
     assert!(store.take_assertion_id(&id("1"), "j", at(100), at(1)).await.unwrap());
     store.append(&[allowed("a"), token_event("b"), refused("c")], 1).await.unwrap();
 }
 
 async fn expect_everything(store: &SqliteStore) {
     assert_eq!(store.service_accounts(None, 9).await.unwrap(), [account("1", "robot")]);
-    assert_eq!(store.service_account_keys(&id("1")).await.unwrap(), [account_key("aa", "1", 5)]);
-    assert_eq!(store.users().await.unwrap(), [user("2", "alice@example.com")]);
+    let managed = managed_key("managed", "1", 6);
+    assert_eq!(store.managed_key(&id("1")).await.unwrap().as_ref(), Some(&managed));
+    assert_eq!(store.service_account_keys(&id("1")).await.unwrap(), [account_key("aa", "1", 5), managed.key]);
+    let alice = user("2", "alice@example.com");
+    assert_eq!(store.users().await.unwrap(), std::slice::from_ref(&alice));
+    assert_eq!(store.user_by_email(&alice.email).await.unwrap(), Some((alice, Some(password("x")))));
+    assert_eq!(store.oauth_clients().await.unwrap(), [client("c")]);
+    assert_eq!(store.session(&hash("session"), at(1)).await.unwrap(), Some(session(&["2"], 100)));
+    assert_eq!(store.settings("projects/1").await.unwrap(), settings(&["c"]));
+    let grant = person_grant("g", "c");
+    let code = store.take_code(&hash("code"), &grant.client, at(1)).await.unwrap();
+    assert_eq!(code, TakenCode::Reused(grant.id.clone()));
+    for (token, rotated) in [("old", true), ("rt", false)] {
+        let expected = RefreshGrant { grant: grant.clone(), rotated };
+        assert_eq!(store.refresh_token(&hash(token)).await.unwrap(), Some(expected));
+    }
+    assert_eq!(store.access_token(&hash("at"), at(1)).await.unwrap(), Some(access(&grant, 100)));
+    assert_eq!(store.device_grant(&hash("u"), at(1)).await.unwrap(), Some(device_grant("c", 100)));
     assert_eq!(store.applications().await.unwrap(), [application("app", "777", "c1")]);
     assert_eq!(store.policy("projects/1").await.unwrap().bindings, bindings(&["domain:example.com"]));
     assert_eq!(store.keys().await.unwrap(), [key("k", KeyPurpose::Assertion, 7)]);
-    assert_eq!(store.access_token(&hash("a"), at(1)).await.unwrap(), Some(grant("1", 100)));
+    assert_eq!(store.access_token(&hash("a"), at(1)).await.unwrap(), Some(samples::grant("1", 100)));
     assert!(!store.take_assertion_id(&id("1"), "j", at(100), at(1)).await.unwrap());
     let events = store.events_after(0, 9).await.unwrap();
     assert_eq!(
@@ -240,7 +271,7 @@ async fn damage_is_refused_beside_a_log_too_and_the_log_is_left_as_it_is() {
 async fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
     let directory = closed().await;
     execute(&directory.path().join(NAME), "PRAGMA user_version = 1000").await;
-    assert!(matches!(refusal(directory.path()).await, OpenError::Newer { found: 1000, known: 1, .. }));
+    assert!(matches!(refusal(directory.path()).await, OpenError::Newer { found: 1000, known: 2, .. }));
 }
 
 #[tokio::test]
@@ -277,6 +308,114 @@ async fn a_place_that_cannot_be_written_is_named() {
     assert_eq!(left, 2);
 }
 
+/// What the first schema's version wrote.
+const FIRST_ROWS: &str = r#"
+INSERT INTO service_account VALUES ('1', 'robot@dev-project.iam.gserviceaccount.com', 'Robot', 'text', FALSE);
+INSERT INTO service_account_key VALUES ('aa', '1', '{"kty":"RSA","alg":"RS256","use":"sig","kid":"aa",
+    "n":"sXchDaQebHnPiGvyDOAT4saGEUetSyo9MKLOoWFsueri23bOdgWp4","e":"AQAB"}', 5000001);
+INSERT INTO person VALUES ('2', 'alice@example.com', TRUE);
+INSERT INTO application VALUES ('app', '777', 'c1');
+INSERT INTO policy VALUES ('projects/1',
+    '[{"role":"roles/iap.httpsResourceAccessor","members":["domain:example.com"]}]', 3);
+INSERT INTO signing_key VALUES ('k', 'assertion', x'00ff2707', 7000000), ('l', 'id-token', x'01', 8000000);
+INSERT INTO access_token VALUES
+    ('ypeBEsobvcr6wjGzmiPcTaeG7_gUfE5yuYB3ha_uSLs', '1', 'openid https://www.googleapis.com/auth/cloud-platform', 100000000);
+INSERT INTO used_assertion VALUES ('1', 'j', 100000000);
+INSERT INTO audit_event VALUES (4, '{"type":"token","id":"b","time":1700000000000000,"account":null,"issued":"id_token",
+    "audience":"c1","refused":null}');
+"#;
+
+/// A database of schema 1.
+async fn first_schema(path: &Path) {
+    let mut connection = SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap();
+    for statements in [
+        include_str!("../migrations/0001_initial.sql"),
+        FIRST_ROWS,
+        "PRAGMA application_id = 1148352356; PRAGMA user_version = 1; PRAGMA journal_mode = WAL",
+    ] {
+        sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_schema_is_opened_without_loss() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(NAME);
+    first_schema(&path).await;
+    // The second time there is nothing left to do.
+    for _ in 0..2 {
+        let store = SqliteStore::open(&path).await.unwrap();
+        let robot =
+            ServiceAccount { display_name: "Robot".into(), description: "text".into(), ..account("1", "robot") };
+        assert_eq!(store.service_accounts(None, 9).await.unwrap(), [robot]);
+        assert_eq!(store.service_account_keys(&id("1")).await.unwrap(), [account_key("aa", "1", 5)]);
+        assert_eq!(store.managed_key(&id("1")).await.unwrap(), None);
+        let alice = User { disabled: true, ..user("2", "alice@example.com") };
+        assert_eq!(store.user_by_email(&alice.email).await.unwrap(), Some((alice, None)));
+        assert_eq!(store.applications().await.unwrap(), [application("app", "777", "c1")]);
+        let policy = Policy { bindings: bindings(&["domain:example.com"]), etag: PolicyEtag(3) };
+        assert_eq!(store.policies().await.unwrap(), [("projects/1".to_owned(), policy)]);
+        let keys: Vec<_> = store.keys().await.unwrap();
+        let expected = [("k", KeyPurpose::Assertion, vec![0, 255, 39, 7], 7), ("l", KeyPurpose::IdToken, vec![1], 8)];
+        let expected = expected.map(|(id, purpose, secret, made)| StoredKey {
+            id: id.to_owned(),
+            purpose,
+            secret,
+            created: at(made),
+            signs_from: at(made),
+        });
+        assert_eq!(keys, expected, "a key signs from when it was made");
+        assert_eq!(store.access_token(&hash("a"), at(1)).await.unwrap(), Some(samples::grant("1", 100)));
+        assert!(!store.take_assertion_id(&id("1"), "j", at(100), at(1)).await.unwrap());
+        let events = store.events_after(0, 9).await.unwrap();
+        let [StoredEvent { sequence: 4, event: AuditEvent::Token(event) }] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((event.method, event.issued.as_deref()), (TokenMethod::JwtBearer, Some("id_token")));
+        store.close().await;
+    }
+    let store = SqliteStore::open(&path).await.unwrap();
+    assert!(store.add_managed_key(&managed_key("managed", "1", 6), None).await.unwrap());
+    assert!(store.set_password(&id("2"), &password("x")).await.unwrap());
+    assert!(store.remove_service_account(&id("1")).await.unwrap(), "its old key and token are still its own");
+    assert_eq!(store.every_service_account_key(None, 9).await.unwrap(), []);
+    assert_eq!(store.access_token(&hash("a"), at(1)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_schema_is_opened_with_the_log_of_a_killed_process() {
+    let (living, dead) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = living.path().join(NAME);
+    first_schema(&path).await;
+    let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    let late = "INSERT INTO person VALUES ('3', 'bob@example.com', FALSE)";
+    sqlx::raw_sql(late).execute(&mut connection).await.unwrap();
+    for file in contents(living.path()).keys() {
+        fs::copy(living.path().join(file), dead.path().join(file)).unwrap();
+    }
+    connection.close().await.unwrap();
+    let store = SqliteStore::open(&dead.path().join(NAME)).await.unwrap();
+    let emails: Vec<_> = store.users().await.unwrap().into_iter().map(|user| user.email.to_string()).collect();
+    assert_eq!(emails, ["alice@example.com", "bob@example.com"]);
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_brought_to_the_new_schema_stays_in_the_old_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(NAME);
+    first_schema(&path).await;
+    // Something of ours is there already: the migration fails near its end.
+    execute(&path, "CREATE TABLE device_code (x TEXT)").await;
+    assert!(SqliteStore::open(&path).await.is_err());
+    let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.unwrap();
+    let added: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'oauth_client'")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!((version, added), (1, 0));
+    connection.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_stored_value_that_cannot_be_read_is_damage_and_not_an_empty_answer() {
     let stored = |statement| async move {
@@ -303,6 +442,30 @@ async fn a_stored_value_that_cannot_be_read_is_damage_and_not_an_empty_answer() 
     assert!(matches!(store.keys().await, Err(StoreError::Damaged { .. })));
     let (store, _directory) = stored("UPDATE access_token SET scopes = 'everything'").await;
     assert!(matches!(store.access_token(&hash("a"), at(1)).await, Err(StoreError::Damaged { .. })));
+    let (store, _directory) = stored("UPDATE access_token SET client = NULL").await;
+    assert!(matches!(store.access_token(&hash("at"), at(1)).await, Err(StoreError::Damaged { .. })));
+    for statement in [r#"UPDATE oauth_client SET kind = '{"type":"tv"}'"#, "UPDATE oauth_client SET kind = ''"] {
+        let (store, _directory) = stored(statement).await;
+        assert!(matches!(store.oauth_client(&client_id("c")).await, Err(StoreError::Damaged { .. })), "{statement}");
+        assert!(matches!(store.oauth_clients().await, Err(StoreError::Damaged { .. })), "{statement}");
+    }
+    let (store, _directory) = stored("UPDATE sign_in_session SET accounts = '[2]'").await;
+    assert!(matches!(store.session(&hash("session"), at(1)).await, Err(StoreError::Damaged { .. })));
+    let (store, _directory) = stored(r#"UPDATE iap_settings SET settings = '{"reauth":{}}'"#).await;
+    assert!(matches!(store.settings("projects/1").await, Err(StoreError::Damaged { .. })));
+    assert!(matches!(store.every_settings().await, Err(StoreError::Damaged { .. })));
+    for statement in ["UPDATE person_grant SET scopes = 'everything'", "UPDATE person_grant SET nonce = x'ff'"] {
+        let (store, _directory) = stored(statement).await;
+        assert!(matches!(store.refresh_token(&hash("rt")).await, Err(StoreError::Damaged { .. })), "{statement}");
+    }
+    let (store, _directory) =
+        stored("UPDATE authorization_code SET taken = FALSE, challenge = '{\"method\":\"none\"}'").await;
+    for _ in 0..2 {
+        let taken = store.take_code(&hash("code"), &client_id("c"), at(1)).await;
+        assert!(matches!(taken, Err(StoreError::Damaged { .. })), "and it is not taken");
+    }
+    let (store, _directory) = stored("UPDATE device_code SET scopes = ''").await;
+    assert!(matches!(store.device_grant(&hash("u"), at(1)).await, Err(StoreError::Damaged { .. })));
     let (store, _directory) = stored("UPDATE audit_event SET event = '{}'").await;
     assert!(matches!(store.latest_events(1).await, Err(StoreError::Damaged { .. })));
 }

@@ -17,9 +17,16 @@ pub const DOORWARD_FIX: HeaderName = HeaderName::from_static("x-doorward-fix");
 /// The id under which the decision is recorded, on every refusal. Ours.
 pub const DOORWARD_DECISION_ID: HeaderName = HeaderName::from_static("x-doorward-decision-id");
 
-/// The cookie of our own pages. The proxy never sends it on to an application: cookies do not know ports, so a browser
-/// gives it to every server of the same host name.
+/// How every cookie of our own pages and sign-in begins. The proxy never sends one on to an application: cookies do not know
+/// ports, so a browser gives them to every server of the same host name. See [`is_own_cookie`].
+pub const OWN_COOKIE_PREFIX: &str = "doorward_";
+/// What stands before a cookie's name over https: a browser takes it then only from the host itself, for all its paths (RFC 6265bis
+/// section 4.1.3.2).
+pub const HOST_COOKIE_PREFIX: &str = "__Host-";
+/// The cookie of our own pages.
 pub const CONSOLE_COOKIE: &str = "doorward_console";
+/// The cookie of a person who is signed in at our sign-in pages; over https with [`HOST_COOKIE_PREFIX`].
+pub const SIGN_IN_COOKIE: &str = "doorward_sign_in";
 
 /// `iss` of the signed header, whoever runs the proxy: backends compare it.
 ///
@@ -55,6 +62,45 @@ pub fn is_reserved(name: &str) -> bool {
     const PREFIXES: [&str; 2] = ["x-goog-", "x-appengine-"];
     const NAMES: [&str; 2] = ["ingress-authorization", "x-serverless-authorization"];
     PREFIXES.iter().any(|prefix| folds_to_prefix(name, prefix)) || NAMES.iter().any(|it| folds_to(name, it))
+}
+
+/// Says whether a cookie, `NAME=VALUE` or what else stands between two semicolons, is one of ours or of Google's IAP: a
+/// credential for the proxy and not for the application.
+///
+/// So is every name that a backend may read as one of these: in another case (cookies of ASP.NET), with another byte between the
+/// words (PHP writes `_` for `.`), or percent-encoded (PHP before 7.4.11, CVE-2020-7070).
+pub fn is_own_cookie(cookie: &[u8]) -> bool {
+    // Lower case, words joined by `-`: `__Host-doorward_` and its like as they are compared.
+    const BARE: [&[u8]; 3] = [b"doorward-", b"gcp-iap-", b"gcp-iaap-"];
+    const BEFORE: [&[u8]; 3] = [b"", b"--host-", b"--secure-"];
+    let blank = cookie.iter().take_while(|byte| byte.is_ascii_whitespace() || **byte == b'=').count();
+    let name = cookie[blank..].split(|byte| *byte == b'=').next().unwrap_or_default();
+    BEFORE.iter().any(|before| {
+        BARE.iter().any(|bare| {
+            let mut read = FoldedBytes(name);
+            before.iter().chain(*bare).all(|want| read.next() == Some(*want))
+        })
+    })
+}
+
+/// The bytes of a name as they are compared: percent-encodings decoded, letters in lower case, all but letters and digits as `-`.
+struct FoldedBytes<'a>(&'a [u8]);
+
+impl Iterator for FoldedBytes<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        let (byte, rest) = match self.0 {
+            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                let digit = |byte: u8| (byte & 0xf) + if byte.is_ascii_alphabetic() { 9 } else { 0 };
+                (digit(*high) << 4 | digit(*low), rest)
+            }
+            [byte, rest @ ..] => (*byte, rest),
+            [] => return None,
+        };
+        self.0 = rest;
+        Some(if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' })
+    }
 }
 
 /// What a credential header holds.
@@ -129,6 +175,49 @@ mod tests {
         ];
         for (name, reserved) in cases {
             assert_eq!(is_reserved(name), reserved, "{name}");
+        }
+    }
+
+    #[test]
+    fn our_cookies_are_recognised_in_every_spelling_that_a_backend_reads() {
+        #[rustfmt::skip]
+        let cases = [
+            ("doorward_sign_in=x",              true),
+            ("doorward_console=x",              true),
+            ("doorward_of_a_later_release=x",   true),
+            ("doorward_sign_in",                true),
+            ("__Host-doorward_sign_in=x",       true),
+            ("__Secure-doorward_sign_in=x",     true),
+            (" \tdoorward_sign_in=x",           true),
+            ("=doorward_sign_in=x",             true),
+            ("Doorward_Sign_In=x",              true),
+            ("__HOST-DOORWARD_SIGN_IN=x",       true),
+            ("doorward.sign.in=x",              true),
+            ("doorward[sign_in=x",              true),
+            ("..Host-doorward_sign_in=x",       true),
+            ("%64oorward_sign_in=x",            true),
+            ("doorward%5fsign_in=x",            true),
+            ("doorward%5Fsign_in=x",            true),
+            ("%5f%5fHost%2Ddoorward_sign_in=x", true),
+            ("GCP_IAP_UID=5",                   true),
+            ("GCP_IAAP_AUTH_TOKEN_1F=5",        true),
+            ("__Host-GCP_IAP_AUTH_TOKEN_1F=x",  true),
+            ("gcp_iap_xsrf_nonce_abc=1",        true),
+            ("doorward=x",                      false),
+            ("doorwardsign_in=x",               false),
+            ("my_doorward_sign_in=x",           false),
+            ("a=doorward_sign_in=x",            false),
+            ("notGCP_IAP_UID=1",                false),
+            ("__Host-session=x",                false),
+            ("%6=x",                            false),
+            ("",                                false),
+        ];
+        for (cookie, ours) in cases {
+            assert_eq!(is_own_cookie(cookie.as_bytes()), ours, "{cookie}");
+        }
+        for name in [CONSOLE_COOKIE, SIGN_IN_COOKIE] {
+            assert!(name.starts_with(OWN_COOKIE_PREFIX));
+            assert!(is_own_cookie(name.as_bytes()) && is_own_cookie(format!("{HOST_COOKIE_PREFIX}{name}").as_bytes()));
         }
     }
 

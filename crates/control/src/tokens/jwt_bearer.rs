@@ -3,17 +3,18 @@
 //! The order of the checks is Google's, as it was measured: structure, signature, `iss`, presence of `iat` and `exp`, time
 //! window, scope, `aud`; then `sub` and `jti`.
 
-use doorward_core::account::{ServiceAccount, ServiceAccountKey};
-use doorward_core::audit::escaped;
+use doorward_core::account::UniqueId;
+use doorward_core::audit::{TokenEvent, escaped};
 use doorward_core::clock::{CLOCK_SKEW, Timestamp};
-use doorward_core::keys::KeyError;
+use doorward_core::grant::ACCESS_TOKEN_TTL;
 use doorward_core::member::Email;
+use doorward_core::snapshot::Snapshot;
 use doorward_wire::jose::tolerant::{AssertionError, UnverifiedAssertion};
-use doorward_wire::jose::{Claims, StrictNumber, VerifyingKey};
-use doorward_wire::oauth::Scopes;
+use doorward_wire::jose::{Claims, StrictNumber};
+use doorward_wire::oauth::{JwtBearerRequest, Scopes};
 use serde_json::Value;
 
-use super::{AUDIENCE_LIMIT, Authorization, RedeemError, TokenService, Wanted};
+use super::{ACCESS_TOKEN_EXPIRES_IN, AUDIENCE_LIMIT, IdToken, Issued, Program, RedeemError, TokenService};
 
 /// The longest assertion, in bytes: 16 KiB and more are refused.
 const ASSERTION_LIMIT: usize = 16 * 1024 - 1;
@@ -30,26 +31,65 @@ const GOOGLE_TOKEN_URLS: [&str; 3] = [
     "https://accounts.google.com/o/oauth2/token",
 ];
 
+/// What an assertion entitles to: made by checking it.
+struct Authorization {
+    account: Assertor,
+    wanted: Wanted,
+}
+
+/// The account that signed an assertion, enabled.
+struct Assertor {
+    unique_id: UniqueId,
+    email: Email,
+}
+
+enum Wanted {
+    IdToken { audience: String },
+    AccessToken { scopes: Scopes },
+}
+
 impl TokenService {
-    /// Checks an assertion, and takes its `jti` if it has one. `account` becomes the account that it names, for the record,
-    /// proven or not.
-    pub(super) async fn check_assertion(
+    /// Which account the assertion names, proven or not, goes into the event.
+    pub(super) async fn redeem_assertion(
         &self,
-        assertion: &str,
-        now: Timestamp,
-        account: &mut Option<String>,
-    ) -> Result<Authorization, RedeemError> {
+        request: &JwtBearerRequest,
+        event: &mut TokenEvent,
+    ) -> Result<Issued, RedeemError> {
+        let Authorization { account, wanted } = self.check_assertion(&request.assertion, event).await?;
+        let now = event.time;
+        match wanted {
+            Wanted::IdToken { audience } => {
+                let account = Program { unique_id: &account.unique_id, email: &account.email };
+                let token = self.minter.id_token(&IdToken::Assertion { account }, &audience, now)?;
+                event.issued = Some("id_token".to_owned());
+                event.audience = Some(escaped(audience.as_bytes(), AUDIENCE_LIMIT));
+                Ok(Issued::IdToken(token))
+            }
+            Wanted::AccessToken { scopes } => {
+                let made = self.minter.access_token(&account.unique_id, &scopes, None, ACCESS_TOKEN_TTL, now).await?;
+                event.issued = Some("access_token".to_owned());
+                event.audience = Some(scopes.as_str().to_owned());
+                Ok(Issued::AccessToken { token: made.token, expires_in: ACCESS_TOKEN_EXPIRES_IN })
+            }
+        }
+    }
+
+    /// Checks an assertion, and takes its `jti` if it has one.
+    async fn check_assertion(&self, assertion: &str, event: &mut TokenEvent) -> Result<Authorization, RedeemError> {
+        let now = event.time;
         let assertion = UnverifiedAssertion::parse(assertion, ASSERTION_LIMIT).map_err(|error| match error {
             AssertionError::Structure => RedeemError::Structure,
             AssertionError::Header(_) => RedeemError::Signature,
         })?;
-        *account = assertion.unproven_issuer().map(|issuer| escaped(issuer.as_bytes(), 254));
+        event.account = assertion.unproven_issuer().map(|issuer| escaped(issuer.as_bytes(), 254));
 
-        let (account, claims) = self.prove_issuer(assertion).await?;
+        // Keys and accounts are in the snapshot, and whoever removes one puts that in force before they answer: a token for an
+        // assertion without `jti` costs no call of the store.
+        let (account, claims) = prove_issuer(assertion, &self.snapshots.current())?;
         let expires = check_window(&claims, now)?;
         let wanted = wanted(&claims)?;
         let audience = claims.string("aud").ok_or(RedeemError::Audience)?;
-        if !GOOGLE_TOKEN_URLS.contains(&audience) && !self.config.token_urls.iter().any(|url| url == audience) {
+        if !GOOGLE_TOKEN_URLS.contains(&audience) && !self.token_urls.iter().any(|url| url == audience) {
             return Err(RedeemError::Audience);
         }
         if claims.as_object().get("sub").is_some_and(|sub| email(sub).as_ref() != Some(&account.email)) {
@@ -70,37 +110,27 @@ impl TokenService {
         }
         Ok(Authorization { account, wanted })
     }
-
-    /// Finds the key that made the signature, and the account in `iss` whose key it is.
-    async fn prove_issuer(&self, assertion: UnverifiedAssertion<'_>) -> Result<(ServiceAccount, Claims), RedeemError> {
-        let named = match assertion.unproven_issuer().and_then(|issuer| issuer.parse::<Email>().ok()) {
-            Some(email) => self.store.service_account_by_email(&email).await?,
-            None => None,
-        };
-        let (owner, claims) = match (assertion.kid(), &named) {
-            (Some(kid), _) => {
-                let key = self.store.service_account_key(kid).await?.ok_or(RedeemError::Signature)?;
-                let claims = assertion.verify(&verifying(&key)?).map_err(|_| RedeemError::Signature)?;
-                (key.account, claims)
-            }
-            (None, Some(account)) => {
-                let keys = self.store.service_account_keys(&account.unique_id).await?;
-                let keys = keys.iter().map(verifying).collect::<Result<Vec<_>, _>>()?;
-                let key = keys.iter().find(|key| assertion.is_signed_by(key)).ok_or(RedeemError::Signature)?;
-                (account.unique_id.clone(), assertion.verify(key).map_err(|_| RedeemError::Signature)?)
-            }
-            (None, None) => return Err(RedeemError::AccountNotFound),
-        };
-        match named {
-            Some(account) if account.unique_id != owner => Err(RedeemError::Signature),
-            Some(account) if !account.disabled => Ok((account, claims)),
-            Some(_) | None => Err(RedeemError::AccountNotFound),
-        }
-    }
 }
 
-fn verifying(key: &ServiceAccountKey) -> Result<VerifyingKey, RedeemError> {
-    Ok(VerifyingKey::from_jwk(&key.public).map_err(KeyError::from)?)
+/// Finds the key that made the signature, and the account in `iss` whose key it is.
+fn prove_issuer(assertion: UnverifiedAssertion<'_>, snapshot: &Snapshot) -> Result<(Assertor, Claims), RedeemError> {
+    let issuer = assertion.unproven_issuer().and_then(|issuer| issuer.parse::<Email>().ok());
+    let named = issuer.and_then(|email| snapshot.service_account(&email));
+    let known = match (assertion.kid(), named) {
+        (Some(kid), _) => snapshot.account_key(kid),
+        // Node's and Ruby's clients do not say which key: it may be any of the account's.
+        (None, Some((id, _))) => snapshot.keys_of(id).iter().find(|known| assertion.is_signed_by(&known.key)),
+        (None, None) => return Err(RedeemError::AccountNotFound),
+    };
+    let known = known.ok_or(RedeemError::Signature)?;
+    let claims = assertion.verify(&known.key).map_err(|_| RedeemError::Signature)?;
+    match named {
+        Some((id, _)) if *id != known.account => Err(RedeemError::Signature),
+        Some((id, account)) if !account.disabled => {
+            Ok((Assertor { unique_id: id.clone(), email: account.email.clone() }, claims))
+        }
+        Some(_) | None => Err(RedeemError::AccountNotFound),
+    }
 }
 
 /// Checks `iat`, `exp` and, where it is present, `nbf`; gives `exp`.

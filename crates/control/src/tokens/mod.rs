@@ -1,39 +1,52 @@
 //! The token endpoint: one file for each grant, and one place that mints.
 
+pub(crate) mod audience;
+mod authorization_code;
+mod clients;
+mod device_code;
+mod inspect;
 mod issue;
 mod jwt_bearer;
+mod person;
+mod refresh_token;
+mod revoke;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorward_core::account::ServiceAccount;
-use doorward_core::audit::{AuditClosed, AuditEvent, AuditSink, TokenEvent, escaped};
-use doorward_core::clock::Clock;
-use doorward_core::entropy::{Entropy, EntropyError, random_base64url};
+pub(crate) use authorization_code::is_pkce_text;
+pub use device_code::DeviceCodes;
+pub(crate) use device_code::canonical_user_code;
+use doorward_core::account::UniqueId;
+use doorward_core::audit::{AuditClosed, TokenMethod, TokenReason, escaped};
+use doorward_core::entropy::EntropyError;
+use doorward_core::grant::ACCESS_TOKEN_TTL;
 use doorward_core::keys::KeyError;
-use doorward_core::snapshot::SnapshotCell;
+use doorward_core::snapshot::{Snapshot, SnapshotCell};
 use doorward_core::store::{Store, StoreError};
-use doorward_wire::oauth::{Scopes, TokenRequest};
+use doorward_wire::oauth::{Scopes, TokenFormError, TokenRequest};
+pub use inspect::{InspectError, Inspected, TokenInfo};
+pub(crate) use issue::{IdToken, Program};
+pub use issue::{MintError, Minter};
 
-/// What is set for the token endpoint.
-#[derive(Debug, Clone)]
-pub struct TokenConfig {
-    /// `iss` of ID tokens.
-    pub issuer: String,
-    /// Every URL at which our token endpoint is reached: an assertion may name one of them as its audience, or one of
-    /// Google's three.
-    pub token_urls: Vec<String>,
-}
+use crate::record::{Recorder, Refused};
+use crate::throttle::{Throttle, Throttled};
+
+/// The longest audience for which an ID token is issued, in characters.
+pub(crate) const AUDIENCE_LIMIT: usize = 2048;
 
 /// Redeems grants for tokens.
 pub struct TokenService {
     store: Arc<dyn Store>,
     snapshots: Arc<SnapshotCell>,
-    audit: Arc<dyn AuditSink>,
-    entropy: Arc<dyn Entropy>,
-    clock: Arc<dyn Clock>,
-    config: TokenConfig,
+    recorder: Recorder,
+    minter: Minter,
+    throttle: Arc<Throttle>,
+    /// Every URL at which our token endpoint is reached: an assertion may name one of them as its audience, or one of
+    /// Google's three.
+    token_urls: Vec<String>,
 }
 
 /// What was issued. `Debug` does not show the token.
@@ -47,6 +60,19 @@ pub enum Issued {
         /// How long it is good for.
         expires_in: Duration,
     },
+    /// Everything that a person allowed a client.
+    Person {
+        /// An opaque token for APIs.
+        access_token: String,
+        /// How long it is good for.
+        expires_in: Duration,
+        /// If a new one was made.
+        refresh_token: Option<String>,
+        /// What all of them are for.
+        scopes: Scopes,
+        /// If a scope tells of the person.
+        id_token: Option<String>,
+    },
 }
 
 impl fmt::Debug for Issued {
@@ -54,6 +80,7 @@ impl fmt::Debug for Issued {
         f.write_str(match self {
             Issued::IdToken(_) => "IdToken(..)",
             Issued::AccessToken { .. } => "AccessToken(..)",
+            Issued::Person { .. } => "Person(..)",
         })
     }
 }
@@ -61,7 +88,10 @@ impl fmt::Debug for Issued {
 /// Why nothing was issued. `Display` is for the record and never holds a token.
 #[derive(Debug, thiserror::Error)]
 pub enum RedeemError {
-    /// Longer than 16 KiB, or not three parts of base64 that hold JSON objects.
+    /// The form is no request.
+    #[error(transparent)]
+    Form(#[from] TokenFormError),
+    /// The assertion is longer than 16 KiB, or not three parts of base64 that hold JSON objects.
     #[error("the assertion is not a signed JWT")]
     Structure,
     /// The header is not accepted, or no key that it may name made the signature.
@@ -79,8 +109,8 @@ pub enum RedeemError {
     /// Expired, issued ahead of time, or good for longer than an hour.
     #[error("the assertion is not good now, or good for longer than an hour")]
     TimeWindow,
-    /// Neither a `target_audience` nor a list of known scopes.
-    #[error("the assertion asks for no audience and for no known scope")]
+    /// Neither a `target_audience` nor a list of known scopes; or scopes beyond those that were granted.
+    #[error("no audience and no known scope is asked for, or more than was granted")]
     Scope,
     /// `aud` is not our token endpoint.
     #[error("the assertion's aud is not the token endpoint")]
@@ -91,6 +121,60 @@ pub enum RedeemError {
     /// The assertion has a `jti` that was used before.
     #[error("the assertion's jti has been used before")]
     Replayed,
+    /// There is no such client.
+    #[error("the client is unknown")]
+    ClientUnknown,
+    /// The secret is wrong, missing, or sent by a client that has none.
+    #[error("the client's secret does not match")]
+    ClientSecret,
+    /// Too many failures.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
+    /// The code has not the form of one of ours.
+    #[error("the code is not one of ours")]
+    CodeMalformed,
+    /// The code is unknown, has ended, or is another client's.
+    #[error("the code is unknown, has ended, or is another client's")]
+    CodeUnknown,
+    /// The code was used before: what it gave is revoked.
+    #[error("the code was used before; what it gave is revoked")]
+    CodeReused,
+    /// The redirect URI is not the one to which the code was sent.
+    #[error("the redirect URI is not the one of the code")]
+    RedirectMismatch,
+    /// The verifier does not fit the challenge, or one of them is missing.
+    #[error("the code verifier does not fit the challenge, or one of the two is missing")]
+    Verifier,
+    /// The refresh token is unknown or revoked, or its person may get no tokens.
+    #[error("the refresh token is unknown or revoked, or its account is disabled")]
+    TokenUnknown,
+    /// The refresh token is another client's.
+    #[error("the refresh token is another client's")]
+    TokenOfAnotherClient,
+    /// The refresh token was used before: everything of its family is revoked.
+    #[error("the refresh token was used before; everything of its family is revoked")]
+    RefreshTokenReused,
+    /// `audience` names no client.
+    #[error("the audience is no client")]
+    AudienceUnknown,
+    /// `audience` and the client are in two projects.
+    #[error("the audience is in another project than the client")]
+    AudienceOfAnotherProject,
+    /// The device code is unknown, another client's, or answered before.
+    #[error("the device code is unknown, another client's, or answered before")]
+    DeviceUnknown,
+    /// The device code has ended.
+    #[error("the device code has ended")]
+    DeviceExpired,
+    /// The device asked too soon.
+    #[error("the device asked too soon")]
+    DeviceTooSoon,
+    /// The person has not decided.
+    #[error("the person has not decided yet")]
+    DevicePending,
+    /// The person said no.
+    #[error("the person said no")]
+    DeviceDenied,
     /// The store failed.
     #[error("could not read or write accounts and grants")]
     Store(#[from] StoreError),
@@ -105,15 +189,48 @@ pub enum RedeemError {
     AuditClosed(#[from] AuditClosed),
 }
 
-/// What a grant entitles to. The files of the grants make it, and issuing demands one.
-struct Authorization {
-    account: ServiceAccount,
-    wanted: Wanted,
+impl From<MintError> for RedeemError {
+    fn from(error: MintError) -> Self {
+        match error {
+            MintError::Revoked => RedeemError::TokenUnknown,
+            MintError::Store(error) => RedeemError::Store(error),
+            MintError::Key(error) => RedeemError::Key(error),
+            MintError::Entropy(error) => RedeemError::Entropy(error),
+        }
+    }
 }
 
-enum Wanted {
-    IdToken { audience: String },
-    AccessToken { scopes: Scopes },
+impl Refused for RedeemError {
+    fn reason(&self) -> TokenReason {
+        use RedeemError as E;
+        match self {
+            E::Form(_) | E::CodeMalformed => TokenReason::InvalidRequest,
+            E::Structure
+            | E::Signature
+            | E::IssuedAtMissing
+            | E::ExpiresMissing
+            | E::TimeWindow
+            | E::Audience
+            | E::Delegation => TokenReason::InvalidAssertion,
+            E::AccountNotFound => TokenReason::AccountNotFound,
+            E::Scope => TokenReason::InvalidScope,
+            E::Replayed => TokenReason::ReplayedAssertion,
+            E::ClientUnknown | E::ClientSecret => TokenReason::InvalidClient,
+            E::Throttled(_) => TokenReason::Throttled,
+            E::CodeUnknown | E::TokenUnknown | E::TokenOfAnotherClient | E::DeviceUnknown | E::DeviceExpired => {
+                TokenReason::UnknownGrant
+            }
+            E::CodeReused => TokenReason::CodeReuse,
+            E::RedirectMismatch => TokenReason::RedirectMismatch,
+            E::Verifier => TokenReason::PkceMismatch,
+            E::RefreshTokenReused => TokenReason::RefreshTokenReuse,
+            E::AudienceUnknown | E::AudienceOfAnotherProject => TokenReason::InvalidAudience,
+            E::DeviceTooSoon => TokenReason::SlowDown,
+            E::DevicePending => TokenReason::AuthorizationPending,
+            E::DeviceDenied => TokenReason::AccessDenied,
+            E::Store(_) | E::Key(_) | E::Entropy(_) | E::AuditClosed(_) => TokenReason::Internal,
+        }
+    }
 }
 
 impl TokenService {
@@ -121,44 +238,59 @@ impl TokenService {
     pub fn new(
         store: Arc<dyn Store>,
         snapshots: Arc<SnapshotCell>,
-        audit: Arc<dyn AuditSink>,
-        entropy: Arc<dyn Entropy>,
-        clock: Arc<dyn Clock>,
-        config: TokenConfig,
+        recorder: Recorder,
+        minter: Minter,
+        throttle: Arc<Throttle>,
+        token_urls: Vec<String>,
     ) -> Self {
-        TokenService { store, snapshots, audit, entropy, clock, config }
+        TokenService { store, snapshots, recorder, minter, throttle, token_urls }
     }
 
-    /// Checks a grant and issues what it entitles to. What was issued or refused is in the record before this returns.
+    /// Checks a grant and issues what it entitles to. What was issued or refused is in the record before this returns, a form
+    /// that is no request too.
     ///
     /// # Errors
     /// [`RedeemError`]: nothing was issued.
-    pub async fn redeem(&self, request: TokenRequest) -> Result<Issued, RedeemError> {
-        let now = self.clock.now();
-        let id = random_base64url(&*self.entropy, 16)?;
-        let mut event = TokenEvent { id, time: now, account: None, issued: None, audience: None, refused: None };
-        let authorized = match request {
-            TokenRequest::JwtBearer { assertion } => self.check_assertion(&assertion, now, &mut event.account).await,
+    pub async fn redeem(
+        &self,
+        request: Result<TokenRequest, TokenFormError>,
+        peer: IpAddr,
+    ) -> Result<Issued, RedeemError> {
+        let mut event = self.recorder.begin(method(&request), Some(peer))?;
+        let outcome = match request {
+            Ok(TokenRequest::JwtBearer(request)) => self.redeem_assertion(&request, &mut event).await,
+            Ok(TokenRequest::AuthorizationCode(request)) => self.redeem_code(&request, peer, &mut event).await,
+            Ok(TokenRequest::RefreshToken(request)) => self.redeem_refresh_token(&request, peer, &mut event).await,
+            Ok(TokenRequest::DeviceCode(request)) => self.redeem_device_code(&request, peer, &mut event).await,
+            Err(error) => Err(error.into()),
         };
-        let result = match authorized {
-            Ok(authorization) => self.issue(&authorization, now).await.map(|issued| (authorization, issued)),
-            Err(error) => Err(error),
-        };
-        match &result {
-            Ok((Authorization { wanted, .. }, _)) => {
-                let (kind, audience) = match wanted {
-                    Wanted::IdToken { audience } => ("id_token", escaped(audience.as_bytes(), AUDIENCE_LIMIT)),
-                    Wanted::AccessToken { scopes } => ("access_token", scopes.as_str().to_owned()),
-                };
-                event.issued = Some(kind.to_owned());
-                event.audience = Some(audience);
-            }
-            Err(error) => event.refused = Some(error.to_string()),
-        }
-        self.audit.record(AuditEvent::Token(event)).await?;
-        result.map(|(_, issued)| issued)
+        self.recorder.finish(event, outcome).await
     }
 }
 
-/// The longest audience for which an ID token is issued, in characters.
-const AUDIENCE_LIMIT: usize = 2048;
+/// What clients are told about an access token: a second less than it lives, as Google says it, so that nobody uses one in
+/// the moment in which it ends.
+const ACCESS_TOKEN_EXPIRES_IN: Duration = ACCESS_TOKEN_TTL.saturating_sub(Duration::from_secs(1));
+
+fn method(request: &Result<TokenRequest, TokenFormError>) -> TokenMethod {
+    match request {
+        Ok(TokenRequest::JwtBearer(_)) => TokenMethod::JwtBearer,
+        Ok(TokenRequest::AuthorizationCode(_)) => TokenMethod::AuthorizationCode,
+        Ok(TokenRequest::RefreshToken(_)) => TokenMethod::RefreshToken,
+        Ok(TokenRequest::DeviceCode(_)) => TokenMethod::DeviceCode,
+        Err(_) => TokenMethod::Token,
+    }
+}
+
+/// The address of an account for the record, or its number if it is no more.
+fn account_name(snapshot: &Snapshot, subject: &UniqueId) -> String {
+    snapshot.account(subject).map_or_else(|| subject.0.clone(), |account| account.email.to_string())
+}
+
+/// A client's id for the record, as a request names it.
+pub(crate) fn client_name(id: &str) -> String {
+    escaped(id.as_bytes(), CLIENT_NAME_LIMIT)
+}
+
+/// The longest id of a client in the record, in characters.
+const CLIENT_NAME_LIMIT: usize = 256;

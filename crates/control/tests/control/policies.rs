@@ -26,7 +26,7 @@ impl Stack {
     fn admits(&self, user: &str) -> bool {
         let email: Email = user.parse().unwrap();
         let snapshot = self.publisher.cell().current();
-        snapshot.resource_at(&app_host()).unwrap().grants.admits(Principal::User(&email)).is_some()
+        snapshot.served_at(&app_host()).unwrap().1.grants.admits(Principal::User(&email)).is_some()
     }
 
     async fn shown(&self, name: &str) -> Value {
@@ -180,6 +180,7 @@ async fn a_change_that_cannot_be_put_in_force_is_not_a_success_and_nothing_is_sh
         purpose: KeyPurpose::IdToken,
         secret: b"not a key".to_vec(),
         created: Timestamp::from_seconds(0),
+        signs_from: Timestamp::from_seconds(0),
     };
     stack.store.add_keys(&[damaged]).await.unwrap();
     let replaced = stack.policies.replace(&stack.admin, APP, admitting(&["user:ann@example.com"])).await;

@@ -1,8 +1,8 @@
-//! The decision: does a caller hold the accessor role on a resource?
+//! The decision: does a caller hold a permission on a resource?
 
 use std::collections::HashMap;
 
-use super::{Policy, Role};
+use super::{Permission, Policy, Role};
 use crate::member::{Email, Member};
 use crate::resource::Resource;
 
@@ -28,18 +28,23 @@ pub struct Granted {
     pub member: Member,
 }
 
-/// The members who may reach one resource, with the binding that says so: its own policy and those above it, merged once
-/// when the snapshot is built so that a request costs a few look-ups.
+/// The members who hold one permission on one resource, each with the binding that says so: its own policy and those above it,
+/// merged, so that a decision costs a few look-ups.
 #[derive(Debug, Default)]
 pub struct Grants(HashMap<Member, Granted>);
 
 impl Grants {
-    /// Merges the policies of `resource` and everything above it. Where several bindings name a member, the nearest one
+    /// Merges the policies of `resource` and everything above it, as far as their roles give `permission`. Where several bindings name a member, the nearest one
     /// is the one reported.
-    pub fn merge<'a>(resource: &Resource, policy: impl Fn(&Resource) -> Option<&'a Policy>) -> Self {
+    pub fn merge<'a>(
+        resource: &Resource,
+        permission: Permission,
+        policy: impl Fn(&Resource) -> Option<&'a Policy>,
+    ) -> Self {
         let mut grants = HashMap::new();
         for resource in resource.lineage() {
-            for binding in policy(&resource).map_or(&[][..], |policy| &policy.bindings) {
+            let bindings = policy(&resource).map_or(&[][..], |policy| &policy.bindings);
+            for binding in bindings.iter().filter(|binding| binding.role.permissions().contains(&permission)) {
                 for member in &binding.members {
                     let granted = Granted { resource: resource.clone(), role: binding.role, member: member.clone() };
                     grants.entry(member.clone()).or_insert(granted);
@@ -86,7 +91,7 @@ mod tests {
                         stored.entry(resource.clone()).or_insert(Policy { bindings: vec![], etag: PolicyEtag(1) });
                     policy.bindings.push(binding);
                 }
-                Grants::merge(&service, |resource| stored.get(resource))
+                Grants::merge(&service, Permission::AccessViaIap, |resource| stored.get(resource))
             })
             .collect();
         let mut picture = String::new();
@@ -138,6 +143,56 @@ mod tests {
             "r@p.co          -        service  -        compute  project  -",
             "s@x.com         -        -        -        compute  project  -",
             "nobody          -        -        -        -        project  -",
+        ];
+        assert_eq!(picture, expected.join("\n") + "\n");
+    }
+
+    #[test]
+    fn a_role_gives_its_permissions_on_the_account_it_is_bound_to_or_from_the_project_above() {
+        use Permission as P;
+        let account = |id: &str| Resource::ServiceAccount { unique_id: crate::account::UniqueId(id.to_owned()) };
+        let binding =
+            |role, members: &str| Binding { role, members: members.split(' ').map(|m| m.parse().unwrap()).collect() };
+        let policy = |bindings: Vec<Binding>| Policy { bindings, etag: PolicyEtag(1) };
+        let stored = HashMap::from([
+            (
+                account("1"),
+                policy(vec![
+                    binding(Role::ServiceAccountTokenCreator, "user:creator@x.com"),
+                    binding(Role::ServiceAccountOpenIdTokenCreator, "user:openid@x.com"),
+                    binding(Role::WorkloadIdentityUser, "user:workload@x.com"),
+                ]),
+            ),
+            (
+                Resource::Project,
+                policy(vec![
+                    binding(Role::ServiceAccountTokenCreator, "user:project@x.com"),
+                    binding(Role::HttpsResourceAccessor, "user:visitor@x.com"),
+                ]),
+            ),
+        ]);
+        let permissions =
+            [P::GetOpenIdToken, P::GetAccessToken, P::SignJwt, P::SignBlob, P::ImplicitDelegation, P::AccessViaIap];
+        let mut picture = String::new();
+        for name in ["creator", "openid", "workload", "project", "visitor"] {
+            let email: Email = format!("{name}@x.com").parse().unwrap();
+            let marks = |id: &str| -> String {
+                let holds = |permission| {
+                    Grants::merge(&account(id), permission, |resource| stored.get(resource))
+                        .admits(Principal::User(&email))
+                        .is_some()
+                };
+                permissions.iter().map(|permission| if holds(*permission) { '+' } else { '-' }).collect()
+            };
+            picture += &format!("{name:<10}{} {}\n", marks("1"), marks("2"));
+        }
+        #[rustfmt::skip]
+        let expected = [
+            "creator   +++++- ------",
+            "openid    +----- ------",
+            "workload  ++---- ------",
+            "project   +++++- +++++-",
+            "visitor   -----+ -----+",
         ];
         assert_eq!(picture, expected.join("\n") + "\n");
     }

@@ -1,6 +1,6 @@
 //! `doorward decisions`: what was decided, and why.
 
-use doorward_core::audit::{AuditEvent, Decision, Outcome, StoredEvent, TokenEvent};
+use doorward_core::audit::{AuditEvent, Decision, Outcome, StoredEvent, TokenEvent, TokenMethod};
 use doorward_core::clock::Timestamp;
 use serde::Deserialize;
 
@@ -85,15 +85,27 @@ fn decision_line(decision: &Decision) -> String {
 }
 
 fn token_line(event: &TokenEvent) -> String {
-    let TokenEvent { time, account, issued, audience, refused, .. } = event;
+    let TokenEvent { id, time, method, account, client, chain, issued, audience, refused, reason, peer: _ } = event;
     let account = account.as_deref().unwrap_or("unproven");
     let outcome = match refused {
-        Some(cause) => format!("refused: {cause}"),
+        Some(cause) => {
+            let code = reason.map_or_else(String::new, |reason| format!(" {}", reason.code()));
+            format!("refused{code}: {cause} [{id}]")
+        }
         None => {
-            format!("{} for {}", issued.as_deref().unwrap_or("token"), audience.as_deref().unwrap_or("no audience"))
+            let purpose = audience.as_ref().map_or_else(String::new, |audience| format!(" for {audience}"));
+            format!("{}{purpose}", issued.as_deref().unwrap_or("done"))
         }
     };
-    format!("{}  token   {account}  {outcome}", time_of_day(*time))
+    let by = if chain.is_empty() { String::new() } else { format!("  by {}", chain.join(", then ")) };
+    let client = client.as_ref().map_or_else(String::new, |client| format!("  client {client}"));
+    format!("{}  token   {account}  {}  {outcome}{by}{client}", time_of_day(*time), method_name(*method))
+}
+
+/// The method as it stands in the record.
+fn method_name(method: TokenMethod) -> String {
+    let name = serde_json::to_value(method).ok();
+    name.as_ref().and_then(|name| name.as_str()).unwrap_or_default().to_owned()
 }
 
 /// `HH:MM:SSZ`.
@@ -105,7 +117,7 @@ fn time_of_day(time: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use doorward_core::audit::Reason;
+    use doorward_core::audit::{Reason, TokenReason};
     use serde_json::{Value, json};
 
     fn events() -> Vec<StoredEvent> {
@@ -125,15 +137,21 @@ mod tests {
                 client: "127.0.0.1:5".into(),
             })
         };
-        let token = |issued: Option<&str>, refused: Option<&str>| {
-            AuditEvent::Token(TokenEvent {
-                id: "abc".into(),
-                time: Timestamp::from_seconds(-1),
-                account: Some("r@p.co".into()),
-                issued: issued.map(str::to_owned),
-                audience: issued.map(|_| "123-x".into()),
-                refused: refused.map(str::to_owned),
-            })
+        let token = |method, issued: Option<&str>, refused: Option<&str>| TokenEvent {
+            account: Some("r@p.co".into()),
+            issued: issued.map(str::to_owned),
+            audience: issued.map(|_| "123-x".into()),
+            refused: refused.map(str::to_owned),
+            ..TokenEvent::new("abc".into(), Timestamp::from_seconds(-1), method, None)
+        };
+        let impersonated = TokenEvent {
+            chain: vec!["user:a@x.co".into(), "serviceAccount:d@p.co".into()],
+            client: Some("1-d".into()),
+            ..token(TokenMethod::GenerateIdToken, Some("id_token"), None)
+        };
+        let reused = TokenEvent {
+            reason: Some(TokenReason::CodeReuse),
+            ..token(TokenMethod::AuthorizationCode, None, Some("the code was used before"))
         };
         let allowed = Outcome::Allowed {
             binding_resource: "projects/1".into(),
@@ -145,8 +163,10 @@ mod tests {
             decision(Some("serviceAccount:r@p.co"), allowed, 200, "/a", Some("no email claim")),
             decision(None, refused(Reason::NoCredential, "no credential"), 401, "/\x1b[2J\n", None),
             decision(Some("user:b@x.co"), refused(Reason::PermissionDenied, "no binding"), 403, "/", None),
-            token(Some("id_token"), None),
-            token(None, Some("signature does not verify")),
+            AuditEvent::Token(token(TokenMethod::JwtBearer, Some("id_token"), None)),
+            AuditEvent::Token(token(TokenMethod::JwtBearer, None, Some("signature does not verify"))),
+            AuditEvent::Token(impersonated),
+            AuditEvent::Token(reused),
         ];
         (1..).zip(events).map(|(sequence, event)| StoredEvent { sequence, event }).collect()
     }
@@ -157,8 +177,10 @@ mod tests {
             "21:03:11Z  allow   serviceAccount:r@p.co  GET 127.0.0.1:8080/a 200  0.8ms  by roles/r for serviceAccount:r@p.co on projects/1  note: no email claim",
             r"21:03:11Z  refuse  no_credential  unproven  GET 127.0.0.1:8080/\u{1b}[2J\n 401  0.8ms  no credential [abc]",
             "21:03:11Z  refuse  permission_denied  user:b@x.co  GET 127.0.0.1:8080/ 403  0.8ms  no binding [abc]",
-            "23:59:59Z  token   r@p.co  id_token for 123-x",
-            "23:59:59Z  token   r@p.co  refused: signature does not verify",
+            "23:59:59Z  token   r@p.co  jwt_bearer  id_token for 123-x",
+            "23:59:59Z  token   r@p.co  jwt_bearer  refused: signature does not verify [abc]",
+            "23:59:59Z  token   r@p.co  generate_id_token  id_token for 123-x  by user:a@x.co, then serviceAccount:d@p.co  client 1-d",
+            "23:59:59Z  token   r@p.co  authorization_code  refused code_reuse: the code was used before [abc]",
         ];
         assert_eq!(lines(&events(), false).unwrap(), expected.join("\n") + "\n");
     }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use doorward_server::dev::{self, Options, World};
+use doorward_server::dev::description::Description;
+use doorward_server::dev::{self, Options, TlsListen, World};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::output::{json_line, print, printable, quoted};
@@ -35,6 +36,21 @@ pub(crate) struct Args {
     /// Where our own origin and the Google hosts are served
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081")]
     api_listen: SocketAddr,
+    /// Where the metadata server is served, to this machine alone
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8099")]
+    metadata_listen: SocketAddr,
+    /// Serve everything over TLS too, with certificates of an authority of this directory
+    #[arg(long)]
+    tls: bool,
+    /// Where the application is served over TLS
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8443", requires = "tls")]
+    app_tls_listen: SocketAddr,
+    /// Where our own origin and the Google hosts are served over TLS
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8444", requires = "tls")]
+    api_tls_listen: SocketAddr,
+    /// Where the second application is served over TLS
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8445", requires = "tls")]
+    other_app_tls_listen: SocketAddr,
     /// Allow addresses that other machines can reach
     #[arg(long)]
     unsafe_listen: bool,
@@ -53,6 +69,7 @@ enum EmailClaim {
 
 /// Serves until it is told to stop.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    super::log_warnings();
     // The data plane has runtimes of its own; this one is for everything else.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(serve(args));
@@ -71,6 +88,12 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         app_listen: args.app_listen,
         other_app_listen: args.other_app_listen,
         api_listen: args.api_listen,
+        metadata_listen: args.metadata_listen,
+        tls: args.tls.then_some(TlsListen {
+            app: args.app_tls_listen,
+            api: args.api_tls_listen,
+            other_app: args.other_app_tls_listen,
+        }),
         unsafe_listen: args.unsafe_listen,
         email_claim: match args.email_claim {
             EmailClaim::Required => doorward_server::dev::EmailClaim::Required,
@@ -98,7 +121,14 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// What a person needs next. No token and no secret: the link's key works once.
+/// The people of the built-in directory, with what they type at the sign-in page.
+fn people(description: &Description) -> String {
+    let people = description.users.iter().map(|(email, user)| format!("{email}, password {}", user.password));
+    people.collect::<Vec<_>>().join("\n              ")
+}
+
+/// What a person needs next. No token; the link's key works once, and the passwords open what everybody at this terminal may
+/// open.
 fn greeting(world: &World, args: &Args) -> anyhow::Result<String> {
     let description = world.description();
     let program = quoted(&std::env::current_exe().context("the path of this program is not known")?);
@@ -115,6 +145,13 @@ fn greeting(world: &World, args: &Args) -> anyhow::Result<String> {
         if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
     };
     let app = &description.app.url;
+    let over_tls = match (&description.app.https_url, &description.ca_file) {
+        (Some(url), Some(ca_file)) => format!("Over TLS      {url}  (curl --cacert {})\n", quoted(ca_file)),
+        _ => String::new(),
+    };
+    let metadata = description.metadata.as_ref().map_or_else(String::new, |metadata| {
+        format!("Metadata      GCE_METADATA_HOST={}  ({})\n", metadata.host, metadata.service_account)
+    });
     let behind = match &args.to {
         Some(address) => format!("in front of {}", printable(address)),
         None => "the built-in application; protect yours with --to URL".to_owned(),
@@ -125,6 +162,8 @@ Application   {app}  ({behind})
 Allowed       {}
 Not allowed   {}
 Other app     {}  (admits nobody)
+{over_tls}{metadata}People        {}
+Sign in       {program} login{directory}
 Try it        curl -H \"Authorization: Bearer $({program} token --app app{directory})\" {app}
 Decisions     {}
               {program} decisions --follow{directory}
@@ -132,6 +171,7 @@ Decisions     {}
         names(true),
         names(false),
         description.other_app.url,
+        people(description),
         world.console_link(),
     ))
 }

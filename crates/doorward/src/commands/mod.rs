@@ -1,13 +1,26 @@
 //! The subcommands, one file each.
 
+mod curl;
 mod decisions;
 mod dev;
+mod keys;
+mod login;
+mod logout;
+mod metadata;
+mod oauth_client;
 mod policy;
 mod service_account;
+mod service_account_policy;
+mod settings;
 mod token;
+mod whoami;
 
-use anyhow::Context as _;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
+
+use crate::runtime::block_on;
+use crate::world::WorldArgs;
 
 /// A self-hosted Identity-Aware Proxy that speaks Google Cloud's protocols.
 #[derive(Debug, Parser)]
@@ -19,7 +32,7 @@ Exit codes: 0 done, 1 failed (one line on stderr says why), 2 the command line i
 
 Example:
   doorward dev                 # a world with a protected application, in this terminal
-  doorward token --app app     # an ID token for it, in another"
+  doorward curl http://127.0.0.1:8080/   # a call with a token, in another"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -30,29 +43,63 @@ pub(crate) struct Cli {
 enum Command {
     Dev(dev::Args),
     Token(token::Args),
+    Curl(curl::Args),
+    Login(login::Args),
+    Logout(logout::Args),
+    Whoami(whoami::Args),
     #[command(subcommand)]
     ServiceAccount(service_account::Command),
+    #[command(subcommand, name = "oauth-client")]
+    OAuthClient(oauth_client::Command),
     #[command(subcommand)]
     Policy(policy::Command),
+    #[command(subcommand)]
+    Settings(settings::Command),
+    #[command(subcommand)]
+    Keys(keys::Command),
+    Metadata(metadata::Args),
     Decisions(decisions::Args),
 }
 
+/// What every command takes that answers with data.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    world: WorldArgs,
+}
+
 impl Cli {
-    /// Runs the command to its end. `dev` makes its own runtimes; the others are clients of it, for which one thread is enough.
-    pub(crate) fn run(self) -> anyhow::Result<()> {
-        match self.command {
+    /// Runs the command to its end. `dev` makes its own runtimes, and `token` and `curl` need none if the cache has the token.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let ended = match self.command {
+            Command::Curl(args) => return curl::run(args),
             Command::Dev(args) => dev::run(args),
-            Command::Token(args) => block_on(token::run(args)),
+            Command::Token(args) => token::run(args),
+            Command::Login(args) => block_on(login::run(args)),
+            Command::Logout(args) => block_on(logout::run(args)),
+            Command::Whoami(args) => block_on(whoami::run(args)),
             Command::ServiceAccount(command) => block_on(service_account::run(command)),
+            Command::OAuthClient(command) => block_on(oauth_client::run(command)),
             Command::Policy(command) => block_on(policy::run(command)),
+            Command::Settings(command) => block_on(settings::run(command)),
+            Command::Keys(command) => block_on(keys::run(command)),
+            Command::Metadata(args) => block_on(metadata::run(args)),
             Command::Decisions(args) => block_on(decisions::run(args)),
-        }
+        };
+        ended.map(|()| ExitCode::SUCCESS)
     }
 }
 
-fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot start the input and output of this process")?.block_on(command)
+/// What a person must know of failures that are ours, from the servers; standard output belongs to what was asked for.
+fn log_warnings() {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 #[cfg(test)]
@@ -114,6 +161,58 @@ mod tests {
             ("policy add --app app --member a@example.com",                   Some(ValueValidation)),
             ("policy add --app app --member group:a@example.com",             Some(ValueValidation)),
             ("policy remove --app app --member domain:example.com",           None),
+            ("token --audience 123-x",                                        None),
+            ("token --audience 123-x --app app",                              Some(ArgumentConflict)),
+            ("token --app app --as me --impersonate target --no-cache",       None),
+            ("token --app app --key-file k.json --impersonate target",        None),
+            ("token --app app --key-file k.json --as robot",                  Some(ArgumentConflict)),
+            ("token --app app --metadata",                                    None),
+            ("token --app app --metadata 127.0.0.1:1 --explain --json",       None),
+            ("token --metadata --app app",                                    None),
+            ("token --app app --metadata --as robot",                         Some(ArgumentConflict)),
+            ("token --explain --token-file -",                                None),
+            ("token --token-file -",                                          Some(MissingRequiredArgument)),
+            ("token --explain --token-file - --app app",                      Some(ArgumentConflict)),
+            ("token --explain",                                               Some(MissingRequiredArgument)),
+            ("token --app app --json",                                        Some(MissingRequiredArgument)),
+            ("curl http://127.0.0.1:8080/ -sSL --json {} -o -",               None),
+            ("curl --as me --dir d http://127.0.0.1:8080/ --next",            None),
+            ("curl",                                                          Some(MissingRequiredArgument)),
+            ("curl --key-file k --as me http://127.0.0.1:8080/",              Some(ArgumentConflict)),
+            ("login --no-browser",                                            None),
+            ("login --device --json",                                         None),
+            ("logout --dir d",                                                None),
+            ("whoami --json",                                                 None),
+            ("service-account policy get --account a@p.example",              None),
+            ("service-account policy add --account a@p.example",              Some(MissingRequiredArgument)),
+            ("service-account policy add --account a@p.example --member user:a@example.com", None),
+            ("service-account policy remove --account target --member user:a@example.com",   Some(ValueValidation)),
+            ("oauth-client create n --type desktop",                          None),
+            ("oauth-client create n --type web --redirect-uri https://a/ --redirect-uri https://b/", None),
+            ("oauth-client create n",                                         Some(MissingRequiredArgument)),
+            ("oauth-client create n --type phone",                            Some(InvalidValue)),
+            ("oauth-client create n --type web",                              Some(MissingRequiredArgument)),
+            ("oauth-client create n --type android",                          Some(MissingRequiredArgument)),
+            ("oauth-client create n --type android --package a.b --sha1 F",   None),
+            ("oauth-client create n --type ios",                              Some(MissingRequiredArgument)),
+            ("oauth-client describe 1-x",                                     None),
+            ("oauth-client reset-secret 1-x --json",                          None),
+            ("oauth-client delete",                                           Some(MissingRequiredArgument)),
+            ("keys list",                                                     None),
+            ("keys rotate --purpose id-token --immediately",                  None),
+            ("keys rotate --purpose other",                                   Some(ValueValidation)),
+            ("settings get --app app",                                        None),
+            ("settings set --app app --programmatic-client desktop --programmatic-client 1-x", None),
+            ("settings set --app app --no-programmatic-clients",              None),
+            ("settings set --app app",                                        Some(MissingRequiredArgument)),
+            ("settings set --programmatic-client desktop",                    Some(MissingRequiredArgument)),
+            ("settings set --app app --programmatic-client c --no-programmatic-clients", Some(ArgumentConflict)),
+            ("metadata --service-account robot --listen 127.0.0.1:0",         None),
+            ("metadata --key-file k.json",                                    None),
+            ("metadata",                                                      Some(MissingRequiredArgument)),
+            ("metadata --key-file k.json --service-account robot",            Some(ArgumentConflict)),
+            ("dev --tls --app-tls-listen 127.0.0.1:0 --metadata-listen 127.0.0.1:0", None),
+            ("dev --app-tls-listen 127.0.0.1:0",                              Some(MissingRequiredArgument)),
             ("decisions --follow --json --limit 5",                           None),
             ("decisions --limit 0",                                           Some(ValueValidation)),
         ];

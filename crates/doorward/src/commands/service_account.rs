@@ -15,13 +15,14 @@ use doorward_wire::google_api::{
     ServiceAccount, ServiceAccountKey, Status,
 };
 
+use super::{Common, service_account_policy};
 use crate::api::{Api, ApiError, path_segment};
 use crate::output::{json_line, print, printable, table};
-use crate::world::WorldArgs;
 
-const SEE_LIST: &str = "`doorward service-account list` shows the accounts";
+/// What to do if there is no such account.
+pub(super) const SEE_LIST: &str = "`doorward service-account list` shows the accounts";
 
-/// Create, list and delete service accounts, and manage their keys
+/// Create, list and delete service accounts, manage their keys, and say who may act as them
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "\
 Example:
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Delete(DeleteArgs),
     #[command(subcommand)]
     Keys(KeysCommand),
+    #[command(subcommand)]
+    Policy(service_account_policy::Command),
 }
 
 /// Create a service account
@@ -134,15 +137,6 @@ struct AccountArgs {
     email: Email,
 }
 
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// Print the answer as JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    world: WorldArgs,
-}
-
 /// Runs one of the commands.
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
@@ -152,6 +146,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
         Command::Keys(KeysCommand::Create(args)) => create_key(args).await,
         Command::Keys(KeysCommand::List(args)) => list_keys(args).await,
         Command::Keys(KeysCommand::Delete(args)) => delete_key(args).await,
+        Command::Policy(command) => service_account_policy::run(command).await,
     }
 }
 

@@ -1,183 +1,214 @@
 //! `doorward token`: an ID token, got as any client of Google's gets one.
 
 use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use doorward_core::clock::{Clock as _, SystemClock, Timestamp};
-use doorward_server::dev::description::{Description, ServiceAccountDescription};
-use doorward_wire::google_api::KeyFile;
-use doorward_wire::jose::{Algorithm, KeyMaterialError, SigningKey};
-use doorward_wire::oauth::JWT_BEARER;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use doorward_server::dev::description::Description;
+use doorward_wire::google_api::IapSettings;
+use doorward_wire::jose::{JwkSet, VerifyingKeys};
+use doorward_wire::metadata::{FLAVOR, METADATA_FLAVOR};
+use http::{HeaderValue, Method};
 
-use crate::api::post_form;
-use crate::output::print;
+use super::settings;
+use crate::api::{self, Api, path_segment};
+use crate::explain::{Explanation, Known, explain, self_signer};
+use crate::id_token::{SourceArgs, checked};
+use crate::output::{json_line, print};
+use crate::runtime::block_on;
+use crate::transport;
 use crate::world::{AppName, WorldArgs};
 
-/// The `aud` of every assertion, whatever the address of the token endpoint, as Google's clients write it.
-///
-/// Spec: <https://developers.google.com/identity/protocols/oauth2/service-account#authorizingrequests>
-const ASSERTION_AUDIENCE: &str = "https://oauth2.googleapis.com/token";
-
-/// The longest life that the token endpoint accepts, in seconds.
-const ASSERTION_TTL: i64 = 3600;
+/// More than a token has that is looked at.
+const INPUT_LIMIT: u64 = 64 * 1024;
 
 /// Print an ID token for an application
 ///
-/// Signs an assertion with the account's key file, exchanges it at the token endpoint, and prints the ID token alone. It is
-/// good for one hour.
+/// Gets it with a key file, with the sign-in of a person, by impersonation or from a metadata server, and prints it alone. It is
+/// good for one hour; one that was got before and has more than five minutes left is printed again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   curl -H \"Authorization: Bearer $(doorward token --app app)\" http://127.0.0.1:8080/
-  doorward token --app app --as stranger")]
+  doorward token --app app --as stranger
+  doorward token --app app --as caller --impersonate target
+  doorward token --app app --as me --explain
+  pbpaste | doorward token --explain --token-file -")]
 pub(crate) struct Args {
-    /// The application that the token is for
-    #[arg(long, value_name = "NAME")]
-    app: AppName,
-    /// The service account, by its name in dev.json or its e-mail address
-    #[arg(long = "as", value_name = "ACCOUNT", default_value = "robot")]
-    account: String,
+    #[command(flatten)]
+    purpose: Purpose,
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Ask a metadata server [default: the one of dev.json, else $GCE_METADATA_HOST]
+    #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, conflicts_with_all = ["account", "key_file", "impersonate"])]
+    metadata: Option<Option<String>>,
+    /// Say what is in the token and how it would be judged, instead of printing it
+    #[arg(long)]
+    explain: bool,
+    /// Print the explanation as JSON
+    #[arg(long, requires = "explain")]
+    json: bool,
     #[command(flatten)]
     world: WorldArgs,
 }
 
-/// What the token endpoint answers to `target_audience`.
-#[derive(Deserialize)]
-struct Answer {
-    id_token: String,
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Purpose {
+    /// The application that the token is for
+    #[arg(long, value_name = "NAME")]
+    app: Option<AppName>,
+    /// The audience that the token is for: a client id
+    #[arg(long, value_name = "AUDIENCE")]
+    audience: Option<String>,
+    /// Explain the token in this file, or on standard input with `-`
+    #[arg(long, value_name = "FILE", requires = "explain", conflicts_with_all = ["account", "key_file", "impersonate", "metadata"])]
+    token_file: Option<PathBuf>,
 }
 
-/// Prints the token.
-pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+/// Prints the token, or what is to be said of it.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let world = args.world.open()?;
-    let key_file = key_file(&world, &args.account)?;
-    let assertion = assertion(&key_file, &args.app.of(&world).client_id, SystemClock.now())
-        .map_err(|error| anyhow!("{error}: make another key for {}", key_file.client_email))?;
-    let form = form_urlencoded::Serializer::new(String::new())
-        .append_pair("grant_type", JWT_BEARER)
-        .append_pair("assertion", &assertion)
+    let now = SystemClock.now();
+    let token = match (&args.purpose, args.purpose.app) {
+        (Purpose { token_file: Some(path), .. }, _) => read_token(path)?,
+        (_, Some(app)) => get(&args, &world, &app.of(&world).client_id, now)?,
+        (Purpose { audience, .. }, None) => get(&args, &world, audience.as_deref().unwrap_or_default(), now)?,
+    };
+    if !args.explain {
+        return Ok(print(&format!("{token}\n"))?);
+    }
+    let explanation: Explanation = block_on(async {
+        let known = known(&world, &token, now).await;
+        Ok(explain(&token, &known))
+    })?;
+    Ok(print(&if args.json { json_line(&explanation)? } else { explanation.shown() })?)
+}
+
+fn get(args: &Args, world: &Description, audience: &str, now: Timestamp) -> anyhow::Result<String> {
+    let Some(named) = &args.metadata else { return args.source.id_token(world, audience, now) };
+    let of_dev_json = || world.metadata.as_ref().map(|metadata| metadata.host.clone());
+    let of_environment = || std::env::var("GCE_METADATA_HOST").ok().filter(|host| !host.is_empty());
+    let Some(host) = named.clone().or_else(of_dev_json).or_else(of_environment) else {
+        bail!("no metadata server is known: name one with --metadata HOST:PORT");
+    };
+    block_on(from_metadata(&host, audience))
+}
+
+/// Spec: <https://cloud.google.com/compute/docs/instances/verifying-instance-identity>
+async fn from_metadata(host: &str, audience: &str) -> anyhow::Result<String> {
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("audience", audience)
+        .append_pair("format", "full")
         .finish();
-    let Answer { id_token } = post_form(&key_file.token_uri, form).await?;
-    Ok(print(&format!("{id_token}\n"))?)
+    let url = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/identity?{query}");
+    let flavor = vec![(METADATA_FLAVOR, HeaderValue::from_static(FLAVOR))];
+    let answer = transport::call(Method::GET, &url, flavor, String::new()).await?;
+    // Whoever does not say so is another server, which was not asked for a token.
+    if answer.headers.get(METADATA_FLAVOR).is_none_or(|flavor| flavor != FLAVOR) {
+        bail!("{host} is no metadata server: it does not answer with Metadata-Flavor: Google");
+    }
+    let text = String::from_utf8_lossy(&answer.body);
+    if !answer.status.is_success() {
+        let line = text.lines().next().unwrap_or_default();
+        bail!("the metadata server at {host} refused (HTTP {}): {line}", answer.status.as_u16());
+    }
+    checked(text.trim().to_owned())
 }
 
-/// The key file of the account that is called `wanted`, by name or address.
-fn key_file(world: &Description, wanted: &str) -> anyhow::Result<KeyFile> {
-    let names = |accounts: &mut dyn Iterator<Item = (&String, &ServiceAccountDescription)>| {
-        accounts.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+/// A token as it stands in a file, in a copied header, or with spaces around it.
+fn read_token(path: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(INPUT_LIMIT).read_to_string(&mut text)
+    } else {
+        fs::File::open(path).and_then(|file| file.take(INPUT_LIMIT).read_to_string(&mut text))
     };
-    let accounts = &world.service_accounts;
-    let usable = || names(&mut accounts.iter().filter(|(_, account)| account.key_file.is_some()));
-    let found = accounts.iter().find(|(name, account)| *name == wanted || account.email.eq_ignore_ascii_case(wanted));
-    let Some((name, account)) = found else {
-        if world.users.keys().any(|email| email.eq_ignore_ascii_case(wanted)) {
-            bail!("{wanted} is a person, who signs in with a browser: use --as with one of {}", usable());
+    read.map_err(|error| anyhow!("cannot read a token from {} ({error}): name another file", path.display()))?;
+    Ok(bare_token(&text).to_owned())
+}
+
+fn bare_token(text: &str) -> &str {
+    let text = text.trim();
+    let (_, text) = text.split_once(": ").unwrap_or(("", text));
+    text.strip_prefix("Bearer ").unwrap_or(text).trim()
+}
+
+/// Asks the server what an explanation needs. What cannot be learnt is left open.
+async fn known<'a>(world: &'a Description, token: &str, now: Timestamp) -> Known<'a> {
+    let path = match self_signer(token) {
+        Some(account) => format!("service_accounts/v1/jwk/{}", path_segment(&account)),
+        None => "oauth2/v3/certs".to_owned(),
+    };
+    let keys = match api::get::<JwkSet>(&format!("{}/www.googleapis.com/{path}", world.api_url)).await {
+        Ok(JwkSet { keys }) => VerifyingKeys::from_jwks(&keys).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let mut programmatic_clients = Vec::new();
+    for app in AppName::ALL {
+        let Ok(api) = Api::of(world) else { break };
+        let settings: Result<IapSettings, _> = api.get(&settings::path(&app.of(world).resource)).await;
+        if let Ok(settings) = settings {
+            programmatic_clients.push((app, settings.programmatic_clients().unwrap_or_default().to_vec()));
         }
-        bail!("no service account {wanted:?} in dev.json: use --as with one of {}", usable());
-    };
-    let Some(path) = &account.key_file else {
-        bail!("{name} has no key file: use --as with one of {}", usable());
-    };
-    let (shown, email) = (path.display(), &account.email);
-    let again = format!("make another with `doorward service-account keys create {shown} --account {email}`");
-    let bytes = fs::read(path).map_err(|error| anyhow!("cannot read the key file {shown} ({error}): {again}"))?;
-    serde_json::from_slice(&bytes).map_err(|error| anyhow!("{shown} is no key file ({error}): remove it, then {again}"))
-}
-
-/// A signed request for an ID token for `client_id` (RFC 7523 section 3).
-fn assertion(key_file: &KeyFile, client_id: &str, now: Timestamp) -> Result<String, KeyMaterialError> {
-    let key = SigningKey::from_pkcs8_pem(&key_file.private_key_id, Algorithm::Rs256, &key_file.private_key)?;
-    let claims: Map<String, Value> = [
-        ("iss", json!(key_file.client_email)),
-        ("sub", json!(key_file.client_email)),
-        ("aud", json!(ASSERTION_AUDIENCE)),
-        ("iat", json!(now.seconds())),
-        ("exp", json!(now.seconds() + ASSERTION_TTL)),
-        ("target_audience", json!(client_id)),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect();
-    key.sign(&claims)
+    }
+    Known { world, now, keys, programmatic_clients }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use doorward_core::entropy::generate_private_key;
-    use doorward_wire::jose::{Unverified, VerifyingKey};
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
 
-    use crate::world::tests::description;
-
-    /// A key file as Google writes it, with a new key. `wire` has no writer of PKCS#8 in PEM, and needs none but here.
-    fn new_key_file() -> KeyFile {
-        use base64::Engine as _;
-        let der = generate_private_key(Algorithm::Rs256).unwrap();
-        let pem = base64::engine::general_purpose::STANDARD.encode(der);
-        let kid = "1f";
-        serde_json::from_value(json!({
-            "type": "service_account", "project_id": "p", "private_key_id": kid, "client_id": "1",
-            "private_key": format!("-----BEGIN PRIVATE KEY-----\n{pem}\n-----END PRIVATE KEY-----\n"),
-            "client_email": "robot@p.iam.gserviceaccount.com", "auth_uri": "", "token_uri": "http://127.0.0.1:1/token",
-            "auth_provider_x509_cert_url": "", "client_x509_cert_url": "", "universe_domain": "googleapis.com",
-        }))
-        .unwrap()
-    }
+    use crate::api::tests::block_on;
 
     #[test]
-    fn an_assertion_says_what_google_demands_and_is_signed_by_the_key_of_the_file() {
-        let file = new_key_file();
-        let signed = assertion(&file, "123-x.apps.googleusercontent.com", Timestamp::from_seconds(1000)).unwrap();
-        let key = SigningKey::from_pkcs8_pem("1f", Algorithm::Rs256, &file.private_key).unwrap();
-        let public = VerifyingKey::from_jwk(&key.public_jwk()).unwrap();
-        let unverified = Unverified::parse(&signed, 16384, &[Algorithm::Rs256]).unwrap();
-        assert_eq!(unverified.kid(), Some("1f"));
-        let claims = unverified.verify(&public).unwrap();
-        let expected = json!({
-            "iss": "robot@p.iam.gserviceaccount.com", "sub": "robot@p.iam.gserviceaccount.com",
-            "aud": "https://oauth2.googleapis.com/token", "iat": 1000, "exp": 4600,
-            "target_audience": "123-x.apps.googleusercontent.com",
-        });
-        assert_eq!(Value::Object(claims.as_object().clone()), expected);
-
-        let broken = KeyFile { private_key: "-----BEGIN PRIVATE KEY-----".into(), ..file };
-        assert!(assertion(&broken, "c", Timestamp::from_seconds(1000)).is_err());
-    }
-
-    #[test]
-    fn the_account_is_found_by_name_or_address_and_otherwise_the_usable_ones_are_named() {
+    fn a_token_is_found_in_what_was_copied() {
+        for text in ["a.b.c", "a.b.c\n", "Bearer a.b.c", "Authorization: Bearer a.b.c\r\n", " a.b.c "] {
+            assert_eq!(bare_token(text), "a.b.c", "{text:?}");
+        }
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("robot.json");
-        fs::write(&path, serde_json::to_vec(&new_key_file()).unwrap()).unwrap();
-        let mut world: Description = serde_json::from_value(description("http://127.0.0.1:1")).unwrap();
-        world.service_accounts.get_mut("robot").unwrap().key_file = Some(path.clone());
+        let path = dir.path().join("t");
+        assert!(read_token(&path).unwrap_err().to_string().starts_with("cannot read a token from "));
+        fs::write(&path, "a.b.c\n").unwrap();
+        assert_eq!(read_token(&path).unwrap(), "a.b.c");
+    }
 
-        let address = "robot@p.iam.gserviceaccount.com";
-        for name in ["robot", address, "Robot@p.iam.gserviceaccount.com"] {
-            assert_eq!(key_file(&world, name).unwrap().client_email, address, "{name}");
-        }
+    #[test]
+    fn a_metadata_server_is_asked_as_google_asks_it_and_must_say_that_it_is_one() {
         #[rustfmt::skip]
-        let refused = [
-            ("target",            "target has no key file: use --as with one of robot"),
-            ("nobody",            "no service account \"nobody\" in dev.json: use --as with one of robot"),
-            ("alice@example.com", "alice@example.com is a person, who signs in with a browser: use --as with one of robot"),
+        let cases = [
+            ("200 OK",          "Metadata-Flavor: Google\r\n", "a.b.c", Ok("a.b.c")),
+            ("200 OK",          "",                            "a.b.c", Err("is no metadata server")),
+            ("200 OK",          "Metadata-Flavor: Other\r\n",  "a.b.c", Err("is no metadata server")),
+            ("400 Bad Request", "Metadata-Flavor: Google\r\n", "non-empty audience parameter required\nx", Err("refused (HTTP 400): non-empty audience parameter required")),
         ];
-        for (name, expected) in refused {
-            assert_eq!(key_file(&world, name).unwrap_err().to_string(), expected);
+        for (status, flavor, body, expected) in cases {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let host = listener.local_addr().unwrap().to_string();
+            let answer = format!("HTTP/1.1 {status}\r\n{flavor}content-length: {}\r\n\r\n{body}", body.len());
+            let server = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut asked = vec![0; 4096];
+                let read = stream.read(&mut asked).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+                String::from_utf8_lossy(&asked[..read]).into_owned()
+            });
+            let token = block_on(from_metadata(&host, "https://a/&b"));
+            match expected {
+                Ok(expected) => assert_eq!(token.unwrap(), expected),
+                Err(expected) => {
+                    let message = token.unwrap_err().to_string();
+                    assert!(message.contains(expected) && message.contains(&host), "{message}");
+                }
+            }
+            let asked = server.join().unwrap();
+            let path = "/computeMetadata/v1/instance/service-accounts/default/identity?audience=https%3A%2F%2Fa%2F%26b&format=full";
+            assert!(asked.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{asked}");
+            assert!(asked.contains("\r\nmetadata-flavor: Google\r\n"), "{asked}");
         }
-        let again =
-            format!("make another with `doorward service-account keys create {} --account {address}`", path.display());
-        fs::write(&path, "{}").unwrap();
-        let damaged = format!(
-            "{} is no key file (missing field `type` at line 1 column 2): remove it, then {again}",
-            path.display()
-        );
-        assert_eq!(key_file(&world, "robot").unwrap_err().to_string(), damaged);
-        fs::remove_file(&path).unwrap();
-        let missing =
-            format!("cannot read the key file {} (No such file or directory (os error 2)): {again}", path.display());
-        assert_eq!(key_file(&world, "robot").unwrap_err().to_string(), missing);
     }
 }

@@ -18,7 +18,10 @@ pub struct Description {
     pub project: ProjectDescription,
     /// Our own origin, without a trailing slash; a Google host's surface is at `api_url/HOST/…`.
     pub api_url: String,
-    /// The certificate authority to trust; `null` on http.
+    /// The same over TLS; `null` without `--tls`.
+    #[serde(default)]
+    pub api_https_url: Option<String>,
+    /// The certificate authority to trust, in PEM; `null` without `--tls`.
     pub ca_file: Option<PathBuf>,
     /// The application of `--to`, or the built-in one.
     pub app: AppDescription,
@@ -30,8 +33,41 @@ pub struct Description {
     pub users: BTreeMap<String, UserDescription>,
     /// The bearer token of our own API and of Google's administration methods.
     pub admin_token: String,
-    /// `null` until that server is built.
-    pub metadata: Option<serde_json::Value>,
+    /// The metadata server.
+    #[serde(default)]
+    pub metadata: Option<MetadataDescription>,
+    /// By kind: `desktop`, `web`, `android`.
+    #[serde(default)]
+    pub oauth_clients: BTreeMap<String, OAuthClientDescription>,
+    /// Files for application default credentials.
+    #[serde(default)]
+    pub credential_files: CredentialFiles,
+}
+
+/// The metadata server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetadataDescription {
+    /// `HOST:PORT`, for `GCE_METADATA_HOST`.
+    pub host: String,
+    /// The address of its account.
+    pub service_account: String,
+}
+
+/// A client for which people sign in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OAuthClientDescription {
+    /// `NUMBER-x.apps.googleusercontent.com`.
+    pub client_id: String,
+    /// `null` for a public client.
+    pub client_secret: Option<String>,
+}
+
+/// Files for application default credentials, absolute.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialFiles {
+    /// Of type `impersonated_service_account`: `caller` makes tokens for `target`.
+    #[serde(default)]
+    pub impersonated_service_account: Option<PathBuf>,
 }
 
 /// The project in both its spellings.
@@ -48,6 +84,9 @@ pub struct ProjectDescription {
 pub struct AppDescription {
     /// Where it is, without a trailing slash.
     pub url: String,
+    /// The same over TLS; `null` without `--tls`.
+    #[serde(default)]
+    pub https_url: Option<String>,
     /// The value of `Host` under which it is served.
     pub host: String,
     /// The audience that an ID token for it must carry.
@@ -82,4 +121,13 @@ pub struct UserDescription {
     pub password: String,
     /// Whether `app` admits them when it starts.
     pub allowed: bool,
+    /// The value of a `Cookie` field of this person, signed in at our sign-in pages. Taken from this machine only.
+    #[serde(default)]
+    pub sign_in_cookie: String,
+    /// A file for application default credentials, of type `authorized_user`, absolute.
+    #[serde(default)]
+    pub authorized_user_file: PathBuf,
+    /// A refresh token of gcloud's own client, for `gcloud auth activate-refresh-token`.
+    #[serde(default)]
+    pub gcloud_refresh_token: String,
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use doorward_wire::google_api::KeyFile;
+use doorward_wire::x509::CertificatePem;
 
 use super::description::{self, Description};
 
@@ -80,6 +81,20 @@ impl Directory {
 
     pub(super) fn write_key_file(&self, name: &str, file: &KeyFile) -> Result<(), DirectoryError> {
         self.write_json(&self.key_file(name), file)
+    }
+
+    /// Writes a file for application default credentials, and gives its path.
+    pub(super) fn write_credentials(&self, name: &str, file: &serde_json::Value) -> Result<PathBuf, DirectoryError> {
+        let path = self.path.join(format!("{name}.json"));
+        self.write_json(&path, file)?;
+        Ok(path)
+    }
+
+    /// Writes the certificate that clients are to trust, and gives its path.
+    pub(super) fn write_authority(&self, authority: &CertificatePem) -> Result<PathBuf, DirectoryError> {
+        let path = self.path.join("ca.pem");
+        replace(&path, authority.0.as_bytes())?;
+        Ok(path)
     }
 
     pub(super) fn write_description(&self, description: &Description) -> Result<(), DirectoryError> {

@@ -1,21 +1,28 @@
 //! `doorward dev`: a whole world in one directory.
 
+mod clients;
 pub mod description;
 mod directory;
+mod people;
 mod seed;
+mod seen;
+mod tls;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::Body;
+use doorward_control::instance::InstanceConfig;
 use doorward_control::keys::{EnsureKeysError, ensure_keys};
+use doorward_core::account::UniqueId;
 use doorward_core::clock::{Clock, SystemClock};
 use doorward_core::entropy::{Entropy, EntropyError, SystemEntropy, random_base64url};
 use doorward_core::grant::TokenHash;
-use doorward_core::resource::{Application, Host, Project};
+use doorward_core::keys::KeyRing;
+use doorward_core::resource::{Application, Project, Scheme};
 use doorward_core::store::{Store, StoreError};
 pub use doorward_proxy::EmailClaim;
 use doorward_proxy::{Upstream, UpstreamError};
@@ -24,12 +31,16 @@ use http::Request;
 
 use crate::echo::Echo;
 use crate::hosts::Api;
-use crate::listen::{self, Room, Stopper};
+use crate::listen::{self, Listener, Room, Stopper};
+use crate::metadata;
 use crate::wiring::{self, Outside, ServedApplication, StackConfig, WiringError};
 use description::Description;
 use directory::Directory;
 pub use directory::DirectoryError;
 pub use seed::SeedError;
+use seen::Seen;
+use tls::Tls;
+pub use tls::TlsError;
 
 /// Google's string: clients compare it, so the tokens of `dev` carry it.
 const ISSUER: &str = "https://accounts.google.com";
@@ -49,10 +60,25 @@ pub struct Options {
     pub other_app_listen: SocketAddr,
     /// Where the API is.
     pub api_listen: SocketAddr,
+    /// Where the metadata server is: on this machine only.
+    pub metadata_listen: SocketAddr,
+    /// Where the same is served over TLS besides.
+    pub tls: Option<TlsListen>,
     /// Addresses beyond this machine are allowed.
     pub unsafe_listen: bool,
     /// What becomes of an ID token without `email`.
     pub email_claim: EmailClaim,
+}
+
+/// Listeners over TLS, beside the plain ones.
+#[derive(Debug, Clone, Copy)]
+pub struct TlsListen {
+    /// Where the application is seen.
+    pub app: SocketAddr,
+    /// Where the second application is seen.
+    pub other_app: SocketAddr,
+    /// Where the API is.
+    pub api: SocketAddr,
 }
 
 /// Why it did not start. Each is one line for a person, with the next step.
@@ -77,6 +103,11 @@ pub enum StartError {
         /// What was typed.
         address: SocketAddr,
     },
+    /// The metadata server gives tokens to whoever asks, so it is never for other machines.
+    #[error(
+        "--metadata-listen {0} can be reached from other machines, and the metadata server gives tokens to whoever asks: use 127.0.0.1:8099"
+    )]
+    MetadataNotLoopback(SocketAddr),
     /// An address cannot be listened at.
     #[error(
         "cannot listen at {option} {address}: {cause}; stop what uses it, or choose another with {option} (port 0 takes a free one)"
@@ -107,6 +138,9 @@ pub enum StartError {
     /// The fixtures cannot be made.
     #[error(transparent)]
     Seed(#[from] SeedError),
+    /// There is no TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -161,27 +195,76 @@ pub async fn start(options: Options) -> Result<World, StartError> {
             return Err(StartError::NotLoopback { option, address });
         }
     }
-    for (option, address) in options.listeners().into_iter().filter(|(_, address)| address.ip().is_unspecified()) {
+    for (option, address) in options.listeners().filter(|(_, address)| address.ip().is_unspecified()) {
         // A name could be rebound to us by a web page, and which addresses are ours is not known here.
         tracing::warn!(
             "{option} {address}: other machines get 421; name the address by which they reach this one instead"
         );
     }
+    if !options.metadata_listen.ip().is_loopback() {
+        return Err(StartError::MetadataNotLoopback(options.metadata_listen));
+    }
     let directory = Directory::take(&options.directory)?;
-    let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let [(app_option, app_address), (other_option, other_address), (api_option, api_address)] = options.listeners();
-    let failed = |option, address| move |cause| StartError::Listen { option, address, cause };
-    let app = listen::bind_shared(app_address, workers).map_err(failed(app_option, app_address))?;
-    let other = listen::bind_shared(other_address, workers).map_err(failed(other_option, other_address))?;
-    let api = listen::bind(api_address).map_err(failed(api_option, api_address))?;
+    let sockets = Sockets::bind(&options)?;
     let store = Arc::new(SqliteStore::open(&directory.database()).await?);
-    serve(options, upstream, directory, store, Sockets { app, other, api }).await
+    serve(options, upstream, directory, store, sockets).await
+}
+
+/// One listener for each worker, and one for the API.
+struct Surface {
+    app: Vec<TcpListener>,
+    other_app: Vec<TcpListener>,
+    api: TcpListener,
 }
 
 struct Sockets {
-    app: Vec<TcpListener>,
-    other: Vec<TcpListener>,
-    api: TcpListener,
+    plain: Surface,
+    tls: Option<Surface>,
+    metadata: TcpListener,
+}
+
+impl Sockets {
+    fn bind(options: &Options) -> Result<Self, StartError> {
+        let metadata = options.metadata_listen;
+        Ok(Sockets {
+            plain: Surface::bind(options.plain())?,
+            tls: options.over_tls().map(Surface::bind).transpose()?,
+            metadata: listen::bind(metadata).map_err(failed("--metadata-listen", metadata))?,
+        })
+    }
+}
+
+impl Surface {
+    fn bind(addresses: Addresses) -> Result<Self, StartError> {
+        let [(app_option, app), (other_option, other), (api_option, api)] = addresses;
+        let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        Ok(Surface {
+            app: listen::bind_shared(app, workers).map_err(failed(app_option, app))?,
+            other_app: listen::bind_shared(other, workers).map_err(failed(other_option, other))?,
+            api: listen::bind(api).map_err(failed(api_option, api))?,
+        })
+    }
+}
+
+fn failed(option: &'static str, address: SocketAddr) -> impl Fn(io::Error) -> StartError {
+    move |cause| StartError::Listen { option, address, cause }
+}
+
+/// How the listeners of one kind are reached.
+struct SeenSurface {
+    app: Seen,
+    other_app: Seen,
+    api: Seen,
+}
+
+impl SeenSurface {
+    fn of(surface: &Surface, scheme: Scheme) -> Result<Self, StartError> {
+        Ok(SeenSurface {
+            app: Seen::at(&surface.app, scheme)?,
+            other_app: Seen::at(&surface.other_app, scheme)?,
+            api: Seen::at(std::slice::from_ref(&surface.api), scheme)?,
+        })
+    }
 }
 
 async fn serve(
@@ -195,18 +278,36 @@ async fn serve(
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let shared_store: Arc<dyn Store> = store.clone();
     let project = Project { id: "doorward-dev".to_owned(), number: "415104041262".to_owned() };
-    let keys = ensure_keys(&*shared_store, &entropy, clock.now()).await?;
+    let now = clock.now();
+    let keys = ensure_keys(&*shared_store, &entropy, now).await?;
     let applications = seed::applications(&*shared_store, &*entropy, &project).await?;
-    seed::people(&*shared_store, &*entropy).await?;
-    let secrets = seed::Secrets::derive(&keys, options.unsafe_listen)?;
+    let oauth_clients = clients::seed(&*shared_store, &*entropy, &keys, &project, now).await?;
+    let seeding = people::Seeding {
+        store: &*shared_store,
+        entropy: &*entropy,
+        keys: &keys,
+        directory: &directory,
+        reachable_by_others: options.unsafe_listen,
+        now,
+    };
+    let users = people::seed(&seeding).await?;
+    let secrets = seed::Secrets::derive(&keys)?;
 
-    let app_seen = Seen::at(&sockets.app)?;
-    let other_seen = Seen::at(&sockets.other)?;
-    let api_seen = Seen::at(std::slice::from_ref(&sockets.api))?;
+    let seen = SeenSurface::of(&sockets.plain, Scheme::Http)?;
+    let seen_tls = sockets.tls.as_ref().map(|surface| SeenSurface::of(surface, Scheme::Https)).transpose()?;
+    let tls = match &sockets.tls {
+        Some(surface) => {
+            let listeners: Vec<&TcpListener> =
+                surface.app.iter().chain(&surface.other_app).chain([&surface.api]).collect();
+            Some(Tls::new(&keys, &*entropy, &listeners, now)?)
+        }
+        None => None,
+    };
+    let ca_file = tls.as_ref().map(|tls| directory.write_authority(&tls.authority)).transpose()?;
 
     let echo_socket = |option| {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        listen::bind(address).map_err(|cause| StartError::Listen { option, address, cause })
+        listen::bind(address).map_err(failed(option, address))
     };
     let (app_echo, other_echo) = (echo_socket("--app-listen")?, echo_socket("--other-app-listen")?);
     let (app_upstream, app_echo) = match upstream {
@@ -215,15 +316,20 @@ async fn serve(
     };
     let other_upstream = local_upstream(&other_echo)?;
 
-    let served = |seen: &Seen, upstream| ServedApplication { hosts: seen.hosts.clone(), upstream };
+    let origins = |seen_at: fn(&SeenSurface) -> &Seen| {
+        let both = [Some(&seen), seen_tls.as_ref()].into_iter().flatten();
+        both.flat_map(|surface| seen_at(surface).origins.clone()).collect::<Vec<_>>()
+    };
+    let served = |origins, upstream| ServedApplication { origins, upstream };
     let config = StackConfig {
         project: project.clone(),
         issuer: ISSUER.to_owned(),
-        api_url: api_seen.url.clone(),
-        api_hosts: api_seen.hosts.clone(),
+        api_url: seen.api.url.clone(),
+        api_https_url: seen_tls.as_ref().map(|seen| seen.api.url.clone()),
+        api_hosts: seen.api.hosts().chain(seen_tls.iter().flat_map(|seen| seen.api.hosts())).collect(),
         applications: HashMap::from([
-            (applications.app.name.clone(), served(&app_seen, app_upstream)),
-            (applications.other_app.name.clone(), served(&other_seen, other_upstream)),
+            (applications.app.name.clone(), served(origins(|seen| &seen.app), app_upstream)),
+            (applications.other_app.name.clone(), served(origins(|seen| &seen.other_app), other_upstream)),
         ]),
         email_claim: options.email_claim,
         admin_token: TokenHash::of(&secrets.admin_token),
@@ -231,7 +337,16 @@ async fn serve(
     };
     let outside = Outside { store: shared_store.clone(), clock: clock.clone(), entropy: entropy.clone() };
     let stack = wiring::build(outside, config).await?;
-    let accounts = seed::accounts(&stack, &*shared_store, &directory, &applications.app, &secrets).await?;
+    let accounts = seed::accounts(&stack, &*shared_store, &directory, &applications.app, users).await?;
+    let impersonated = seed::impersonated_credentials(&directory, &accounts, &seen.api.url)?;
+    let robot = accounts.service_accounts.get("robot").ok_or(SeedError::Missing)?;
+    let instance = stack.instance(InstanceConfig {
+        account: UniqueId(robot.unique_id.clone()),
+        id: number_of(&keys, "instance")?,
+        name: "doorward-dev".to_owned(),
+        zone: "us-central1-a".to_owned(),
+        created: now.seconds(),
+    });
 
     let (stopper, stop) = listen::stop();
     let mut control = tokio::task::JoinSet::new();
@@ -240,7 +355,7 @@ async fn serve(
         let echo = Echo::new(stack.snapshots.clone(), clock.clone(), application.audience(&project));
         let echo = Arc::new(echo);
         control.spawn(listen::serve(
-            socket,
+            Listener::plain(socket),
             Room::unlimited(),
             stop.clone(),
             listen::DRAIN,
@@ -250,41 +365,69 @@ async fn serve(
             },
         ));
     }
+    let metadata_address = sockets.metadata.local_addr().map_err(StartError::Worker)?;
+    control.spawn(metadata::listen_at(sockets.metadata, metadata_address, Arc::new(instance), stop.clone()));
+
+    let acceptor = tls.map(|tls| tls.acceptor);
+    let over_tls = |socket| acceptor.clone().map(|acceptor| Listener::tls(socket, acceptor));
+    let Surface { app, other_app, api } = sockets.plain;
+    let mut apis = vec![Listener::plain(api)];
+    let pairs = app.into_iter().zip(other_app);
+    let mut workers: Vec<Vec<Listener>> =
+        pairs.map(|(app, other)| vec![Listener::plain(app), Listener::plain(other)]).collect();
+    if let Some(Surface { app, other_app, api }) = sockets.tls {
+        apis.extend(over_tls(api));
+        for (worker, (app, other)) in workers.iter_mut().zip(app.into_iter().zip(other_app)) {
+            worker.extend([over_tls(app), over_tls(other)].into_iter().flatten());
+        }
+    }
     let api = Arc::new(Api::new(stack.services.clone()));
-    control.spawn(listen::serve(sockets.api, Room::for_api(), stop.clone(), listen::API_DRAIN, move |request| {
+    let room = Room::for_api();
+    for listener in apis {
         let api = api.clone();
-        async move { api.handle(request).await }
-    }));
+        control.spawn(listen::serve(listener, room.clone(), stop.clone(), listen::API_DRAIN, move |request| {
+            let api = api.clone();
+            async move { api.handle(request).await }
+        }));
+    }
     let room = Room::for_applications();
-    let workers = sockets.app.into_iter().zip(sockets.other).enumerate();
-    let workers = workers.map(|(number, (app, other))| {
-        listen::start_worker(number, vec![app, other], stack.proxy.clone(), room.clone(), stop.clone())
+    let workers = workers.into_iter().enumerate().map(|(number, listeners)| {
+        listen::start_worker(number, listeners, stack.proxy.clone(), room.clone(), stop.clone())
     });
     let workers = workers.collect::<io::Result<Vec<_>>>().map_err(StartError::Worker)?;
 
     let one_time_key = random_base64url(&*entropy, 16)?;
     stack.services.console().offer(&one_time_key);
-    let console_link = format!("{}/decisions?key={one_time_key}", api_seen.url);
-    let described = |seen: &Seen, application: &Application, secret: &str| description::AppDescription {
-        url: seen.url.clone(),
-        host: seen.host.clone(),
-        client_id: application.client_id.0.clone(),
-        client_secret: secret.to_owned(),
-        backend_service: application.name.clone(),
-        resource: application.resource().name(&project),
-        audience: application.audience(&project),
-    };
+    let console_link = format!("{}/decisions?key={one_time_key}", seen.api.url);
+    let described =
+        |seen: &Seen, over_tls: Option<&Seen>, application: &Application, secret: &str| description::AppDescription {
+            url: seen.url.clone(),
+            https_url: over_tls.map(|seen| seen.url.clone()),
+            host: seen.host.clone(),
+            client_id: application.client_id.0.clone(),
+            client_secret: secret.to_owned(),
+            backend_service: application.name.clone(),
+            resource: application.resource().name(&project),
+            audience: application.audience(&project),
+        };
+    let (app_tls, other_tls) = (seen_tls.as_ref().map(|seen| &seen.app), seen_tls.as_ref().map(|seen| &seen.other_app));
     let description = Description {
         version: 1,
         project: description::ProjectDescription { id: project.id.clone(), number: project.number.clone() },
-        api_url: api_seen.url.clone(),
-        ca_file: None,
-        app: described(&app_seen, &applications.app, &secrets.app_client_secret),
-        other_app: described(&other_seen, &applications.other_app, &secrets.other_app_client_secret),
+        api_url: seen.api.url.clone(),
+        api_https_url: seen_tls.as_ref().map(|seen| seen.api.url.clone()),
+        ca_file,
+        app: described(&seen.app, app_tls, &applications.app, &secrets.app_client_secret),
+        other_app: described(&seen.other_app, other_tls, &applications.other_app, &secrets.other_app_client_secret),
+        metadata: Some(description::MetadataDescription {
+            host: metadata_address.to_string(),
+            service_account: robot.email.clone(),
+        }),
         users: accounts.users,
         service_accounts: accounts.service_accounts,
         admin_token: secrets.admin_token,
-        metadata: None,
+        oauth_clients,
+        credential_files: description::CredentialFiles { impersonated_service_account: Some(impersonated) },
     };
     directory.write_description(&description)?;
     Ok(World {
@@ -299,48 +442,33 @@ async fn serve(
     })
 }
 
+/// A number of 19 digits, the same for as long as the directory is.
+fn number_of(keys: &KeyRing, what: &str) -> Result<String, StartError> {
+    let derived = keys.derive(&format!("number of {what}")).map_err(SeedError::from)?;
+    let digits: String = derived.bytes().map(|byte| char::from(b'0' + byte % 10)).take(18).collect();
+    Ok(format!("1{digits}"))
+}
+
+/// An option and its address, for the application, the second application, and the API.
+type Addresses = [(&'static str, SocketAddr); 3];
+
 impl Options {
-    fn listeners(&self) -> [(&'static str, SocketAddr); 3] {
+    fn plain(&self) -> Addresses {
         [
             ("--app-listen", self.app_listen),
             ("--other-app-listen", self.other_app_listen),
             ("--api-listen", self.api_listen),
         ]
     }
-}
 
-/// How a listener is reached.
-struct Seen {
-    /// Without a trailing slash, with a host that every resolver knows where there is one.
-    url: String,
-    /// The host in it.
-    host: String,
-    /// Every `Host` that is ours there.
-    hosts: Vec<Host>,
-}
+    fn over_tls(&self) -> Option<Addresses> {
+        self.tls.map(|tls| {
+            [("--app-tls-listen", tls.app), ("--other-app-tls-listen", tls.other_app), ("--api-tls-listen", tls.api)]
+        })
+    }
 
-impl Seen {
-    fn at(listeners: &[TcpListener]) -> Result<Self, StartError> {
-        let address = listeners.first().map(TcpListener::local_addr).ok_or(io::ErrorKind::NotFound);
-        let address = address.map_err(io::Error::from).and_then(|address| address).map_err(StartError::Worker)?;
-        let port = address.port();
-        let own = match address.ip() {
-            ip if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
-            ip => ip,
-        };
-        let host = SocketAddr::new(own, port).to_string();
-        let mut names = vec![host.clone()];
-        // A name that a web page cannot rebind: only this machine's own.
-        if address.ip().is_unspecified() || address.ip().is_loopback() {
-            names.extend([format!("127.0.0.1:{port}"), format!("localhost:{port}"), format!("[::1]:{port}")]);
-        }
-        let mut hosts: Vec<Host> = Vec::new();
-        for host in names.iter().filter_map(|name| Host::parse(name).ok()) {
-            if !hosts.contains(&host) {
-                hosts.push(host);
-            }
-        }
-        Ok(Seen { url: format!("http://{host}"), host, hosts })
+    fn listeners(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        self.plain().into_iter().chain(self.over_tls().into_iter().flatten())
     }
 }
 

@@ -1,26 +1,33 @@
-//! The fixtures of `dev`: two applications, four service accounts, two people, and who is let in at first.
+//! The fixtures of `dev`: two applications, four service accounts, and who is let in at first. People and clients have files of
+//! their own.
 //!
 //! What is there already stays as it is: a policy that its user changed is not put back at the next start.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
-use doorward_control::administrators::Administrator;
+use doorward_control::callers::Administrator;
+use doorward_control::oauth_clients::new_client_id;
 use doorward_control::policies::PolicyError;
 use doorward_control::service_accounts::ServiceAccountError;
-use doorward_core::account::{ServiceAccount, UniqueId, User};
-use doorward_core::entropy::{Entropy, EntropyError, random_base64url, random_digits};
+use doorward_control::sign_in::PasswordError;
+use doorward_core::account::ServiceAccount;
+use doorward_core::client::CLIENT_SECRET_PREFIX;
+use doorward_core::entropy::{Entropy, EntropyError, random_digits};
 use doorward_core::grant::ADMIN_TOKEN_PREFIX;
 use doorward_core::keys::{KeyError, KeyRing};
-use doorward_core::policy::{Grants, Policy, PolicyEtag, Principal, Role};
-use doorward_core::resource::{Application, ClientId, Project};
+use doorward_core::policy::{Grants, Permission, Policy, PolicyEtag, Principal, Role};
+use doorward_core::resource::{Application, Project, Resource};
 use doorward_core::store::{Store, StoreError};
 use doorward_wire::google_api::{
     self as wire, Binding, CreateKeyRequest, CreateServiceAccountRequest, NewServiceAccount,
 };
 use futures_util::future::try_join_all;
+use serde_json::json;
 
 use super::description::{ServiceAccountDescription, UserDescription};
 use super::directory::{Directory, DirectoryError};
+use super::people::PEOPLE;
 use crate::wiring::Stack;
 
 /// Why the fixtures could not be made.
@@ -41,6 +48,9 @@ pub enum SeedError {
     /// The first policy could not be written.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// A password could not be set.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
     /// A file could not be written.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -60,7 +70,6 @@ pub(super) struct Secrets {
     pub(super) admin_token: String,
     pub(super) app_client_secret: String,
     pub(super) other_app_client_secret: String,
-    passwords: BTreeMap<&'static str, String>,
 }
 
 /// The accounts, as programs are told of them.
@@ -83,9 +92,6 @@ const PROGRAMS: [Program; 4] = [
     Program { name: "target", purpose: "Allowed on app, has no key", allowed_at_first: true, has_key_file: false },
 ];
 
-/// Address, and whether `app` admits them at first.
-const PEOPLE: [(&str, bool); 2] = [("alice@example.com", true), ("bob@example.com", false)];
-
 /// Registers the two applications, unless they are there.
 pub(super) async fn applications(
     store: &dyn Store,
@@ -95,13 +101,10 @@ pub(super) async fn applications(
     let mut registered = store.applications().await?;
     for name in ["app", "other-app"] {
         if !registered.iter().any(|application| application.name == name) {
-            // Google's client ids end in 32 characters of [a-z0-9].
-            let random = random_base64url(entropy, 48)?.to_ascii_lowercase();
-            let random: String = random.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
             let application = Application {
                 name: name.to_owned(),
                 service_id: random_digits(entropy, 19)?,
-                client_id: ClientId(format!("{}-{random}.apps.googleusercontent.com", project.number)),
+                client_id: new_client_id(entropy, project)?,
             };
             store.add_application(&application).await?;
             registered.push(application);
@@ -112,44 +115,26 @@ pub(super) async fn applications(
 }
 
 impl Secrets {
-    /// Passwords are easy to remember where only this machine can use them, and random where others could.
-    pub(super) fn derive(keys: &KeyRing, reachable_by_others: bool) -> Result<Self, SeedError> {
-        let mut passwords = BTreeMap::new();
-        for (email, _) in PEOPLE {
-            let password = match reachable_by_others {
-                true => keys.derive(&format!("password of {email}"))?,
-                false => "password".to_owned(),
-            };
-            passwords.insert(email, password);
-        }
+    pub(super) fn derive(keys: &KeyRing) -> Result<Self, SeedError> {
+        let client_secret = |name: &str| -> Result<String, KeyError> {
+            Ok(format!("{CLIENT_SECRET_PREFIX}{}", keys.derive(&format!("client secret of {name}"))?))
+        };
         Ok(Secrets {
             admin_token: format!("{ADMIN_TOKEN_PREFIX}{}", keys.derive("administration token")?),
-            app_client_secret: format!("doorward_cs_{}", keys.derive("client secret of app")?),
-            other_app_client_secret: format!("doorward_cs_{}", keys.derive("client secret of other-app")?),
-            passwords,
+            app_client_secret: client_secret("app")?,
+            other_app_client_secret: client_secret("other-app")?,
         })
     }
 }
 
-/// Adds the two people, unless they are there.
-pub(super) async fn people(store: &dyn Store, entropy: &dyn Entropy) -> Result<(), SeedError> {
-    for (email, _) in PEOPLE {
-        let email = email.parse().map_err(|_| SeedError::Missing)?;
-        let unique_id = UniqueId(random_digits(entropy, 21)?);
-        // `false` means that they are there, with the number that they have for life.
-        store.add_user(&User { unique_id, email, disabled: false }).await?;
-    }
-    Ok(())
-}
-
-/// Makes the service accounts, their key files and the first policy of `app`, unless they are there, and describes what
-/// is in force.
+/// Makes the service accounts, their key files and the first policies of `app` and of `target`, unless they are there, and
+/// describes what is in force.
 pub(super) async fn accounts(
     stack: &Stack,
     store: &dyn Store,
     directory: &Directory,
     app: &Application,
-    secrets: &Secrets,
+    users: BTreeMap<String, UserDescription>,
 ) -> Result<Accounts, SeedError> {
     let project = stack.snapshots.current().project.clone();
     let mut programs = Vec::new();
@@ -160,20 +145,36 @@ pub(super) async fn accounts(
     let with_keys = programs.iter().filter(|(program, _)| program.has_key_file);
     try_join_all(with_keys.map(|(program, account)| ensure_key_file(stack, store, directory, program.name, account)))
         .await?;
-    let resource = app.resource().name(&project);
-    if store.policy(&resource).await?.etag == PolicyEtag::UNWRITTEN {
-        let programs = programs.iter().filter(|(program, _)| program.allowed_at_first);
-        let people = PEOPLE.iter().filter(|(_, allowed_at_first)| *allowed_at_first);
-        let members = programs
-            .map(|(_, account)| format!("serviceAccount:{}", account.email))
-            .chain(people.map(|(email, _)| format!("user:{email}")))
-            .collect();
-        let role = Role::HttpsResourceAccessor.name().to_owned();
-        let bindings = vec![Binding { role, members, condition: None }];
+    let allowed_programs = programs.iter().filter(|(program, _)| program.allowed_at_first);
+    let allowed_people = PEOPLE.iter().filter(|(_, allowed_at_first)| *allowed_at_first);
+    let allowed = allowed_programs
+        .map(|(_, account)| format!("serviceAccount:{}", account.email))
+        .chain(allowed_people.map(|(email, _)| format!("user:{email}")))
+        .collect();
+    first_policy(stack, store, &app.resource(), Role::HttpsResourceAccessor, allowed).await?;
+    let program = |name: &str| programs.iter().find(|(program, _)| program.name == name).map(|(_, account)| account);
+    let (caller, target) = (program("caller").ok_or(SeedError::Missing)?, program("target").ok_or(SeedError::Missing)?);
+    let makers = vec![format!("serviceAccount:{}", caller.email), format!("user:{}", PEOPLE[0].0)];
+    let target = Resource::ServiceAccount { unique_id: target.unique_id.clone() };
+    first_policy(stack, store, &target, Role::ServiceAccountTokenCreator, makers).await?;
+    describe(store, &project, directory, app, programs, users).await
+}
+
+/// Writes a policy, unless there was one before: what its user changed is not put back.
+async fn first_policy(
+    stack: &Stack,
+    store: &dyn Store,
+    resource: &Resource,
+    role: Role,
+    members: Vec<String>,
+) -> Result<(), SeedError> {
+    let name = resource.name(&stack.snapshots.current().project);
+    if store.policy(&name).await?.etag == PolicyEtag::UNWRITTEN {
+        let bindings = vec![Binding { role: role.name().to_owned(), members, condition: None }];
         let policy = wire::Policy { bindings, ..Default::default() };
-        stack.services.policies().replace(&Administrator::local_operator(), &resource, policy).await?;
+        stack.services.policies().replace(&Administrator::local_operator(), &name, policy).await?;
     }
-    describe(store, &project, directory, app, programs, secrets).await
+    Ok(())
 }
 
 async fn service_account(stack: &Stack, project: &Project, program: &Program) -> Result<ServiceAccount, SeedError> {
@@ -235,10 +236,11 @@ async fn describe(
     directory: &Directory,
     app: &Application,
     programs: Vec<(&Program, ServiceAccount)>,
-    secrets: &Secrets,
+    mut users: BTreeMap<String, UserDescription>,
 ) -> Result<Accounts, SeedError> {
     let policies: HashMap<String, Policy> = store.policies().await?.into_iter().collect();
-    let grants = Grants::merge(&app.resource(), |resource| policies.get(&resource.name(project)));
+    let grants =
+        Grants::merge(&app.resource(), Permission::AccessViaIap, |resource| policies.get(&resource.name(project)));
     let service_accounts = programs
         .into_iter()
         .map(|(program, account)| {
@@ -251,11 +253,31 @@ async fn describe(
             (program.name.to_owned(), described)
         })
         .collect();
-    let users = store.users().await?;
-    let users = users.into_iter().filter_map(|user| {
-        let password = secrets.passwords.get(user.email.as_str())?.clone();
-        let allowed = grants.admits(Principal::User(&user.email)).is_some();
-        Some((user.email.to_string(), UserDescription { password, allowed }))
+    for user in store.users().await? {
+        if let Some(described) = users.get_mut(user.email.as_str()) {
+            described.allowed = grants.admits(Principal::User(&user.email)).is_some();
+        }
+    }
+    Ok(Accounts { service_accounts, users })
+}
+
+/// A file with which `caller` makes tokens for `target`.
+///
+/// Spec: <https://google.aip.dev/auth/4117>
+pub(super) fn impersonated_credentials(
+    directory: &Directory,
+    accounts: &Accounts,
+    api_url: &str,
+) -> Result<PathBuf, SeedError> {
+    let target = &accounts.service_accounts.get("target").ok_or(SeedError::Missing)?.email;
+    let caller = directory.read_key_file("caller").ok_or(SeedError::Missing)?;
+    let url =
+        format!("{api_url}/iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{target}:generateAccessToken");
+    let file = json!({
+        "type": "impersonated_service_account",
+        "service_account_impersonation_url": url,
+        "source_credentials": caller,
+        "delegates": [],
     });
-    Ok(Accounts { service_accounts, users: users.collect() })
+    Ok(directory.write_credentials("impersonated-credentials", &file)?)
 }

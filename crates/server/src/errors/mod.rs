@@ -1,5 +1,6 @@
 //! From causes to codes: one exhaustive mapping for each family of errors on the wire.
 
+pub(crate) mod browser;
 pub(crate) mod google_api;
 pub(crate) mod oauth;
 

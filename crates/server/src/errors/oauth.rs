@@ -1,30 +1,80 @@
-//! RFC 6749 section 5.2, with Google's sentences.
+//! RFC 6749 section 5.2 and its kin, with Google's sentences.
 
 use axum::Json;
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
-use doorward_control::tokens::RedeemError;
-use doorward_wire::oauth::{OAuthCode, OAuthError, TokenFormError};
+use doorward_control::throttle::Throttled;
+use doorward_control::tokens::{InspectError, RedeemError};
+use doorward_wire::oauth::{OAuthCode, OAuthError, ParameterError, TokenFormError};
 use http::{HeaderValue, StatusCode, header};
 
 use super::Chain;
 
-/// A refusal of the token endpoint.
+/// A refusal of the token endpoint, or of one of its kin.
 pub(crate) struct OAuthFailure {
     status: StatusCode,
     error: OAuthError,
+    /// When to try again, in whole seconds.
+    retry_after: Option<u64>,
 }
 
 impl OAuthFailure {
     fn new(status: StatusCode, error: OAuthCode, description: &str) -> Self {
-        OAuthFailure { status, error: OAuthError { error, error_description: description.to_owned() } }
+        let error = OAuthError { error, error_description: description.to_owned() };
+        OAuthFailure { status, error, retry_after: None }
+    }
+
+    fn internal(error: &dyn std::error::Error) -> Self {
+        tracing::error!(error = %Chain(error), "no token could be issued or looked at");
+        let description = "No token could be issued; try again later.";
+        OAuthFailure::new(StatusCode::INTERNAL_SERVER_ERROR, OAuthCode::ServerError, description)
+    }
+
+    /// At `/revoke`: a token that is unknown is answered otherwise than at the token endpoint, all else as there.
+    pub(crate) fn at_revocation(error: RedeemError) -> Self {
+        if matches!(error, RedeemError::TokenUnknown) {
+            let description = "Token expired or revoked";
+            return OAuthFailure::new(StatusCode::BAD_REQUEST, OAuthCode::InvalidToken, description);
+        }
+        error.into()
+    }
+
+    /// At `/tokeninfo`.
+    pub(crate) fn at_token_info(error: InspectError) -> Self {
+        use InspectError as E;
+        match &error {
+            E::Missing | E::Invalid => {
+                OAuthFailure::new(StatusCode::BAD_REQUEST, OAuthCode::InvalidToken, "Invalid Value")
+            }
+            E::Store(_) | E::Entropy(_) | E::AuditClosed(_) => OAuthFailure::internal(&error),
+        }
+    }
+
+    /// At `/v1/userinfo`.
+    pub(crate) fn at_user_info(error: InspectError) -> Self {
+        use InspectError as E;
+        match &error {
+            E::Missing | E::Invalid => {
+                OAuthFailure::new(StatusCode::UNAUTHORIZED, OAuthCode::InvalidRequest, "Invalid Credentials")
+            }
+            E::Store(_) | E::Entropy(_) | E::AuditClosed(_) => OAuthFailure::internal(&error),
+        }
     }
 }
 
 impl IntoResponse for OAuthFailure {
     fn into_response(self) -> Response {
         let no_store = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        (self.status, [no_store], Json(self.error)).into_response()
+        // Where a credential is wanted, its scheme must be told (RFC 6749 section 5.2, RFC 6750 section 3).
+        let scheme = if self.error.error == OAuthCode::InvalidClient { "Basic" } else { "Bearer" };
+        let mut response = (self.status, [no_store], Json(self.error)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+        }
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }
 
@@ -39,16 +89,31 @@ impl From<BytesRejection> for OAuthFailure {
     }
 }
 
-impl From<TokenFormError> for OAuthFailure {
-    fn from(error: TokenFormError) -> Self {
+impl From<&TokenFormError> for OAuthFailure {
+    fn from(error: &TokenFormError) -> Self {
         use OAuthCode as C;
+        use ParameterError as P;
         use TokenFormError as E;
         let (code, description) = match error {
-            E::Malformed | E::ParameterMissing(_) => (C::InvalidRequest, "Bad Request".to_owned()),
-            E::GrantTypeMissing => (C::InvalidRequest, "Required parameter is missing: grant_type".to_owned()),
+            E::Parameter(P::Malformed | P::Missing("assertion")) => (C::InvalidRequest, "Bad Request".to_owned()),
+            E::Parameter(P::Missing("grant_type")) => {
+                (C::InvalidRequest, "Required parameter is missing: grant_type".to_owned())
+            }
+            E::Parameter(P::Missing("client_id")) => {
+                (C::InvalidRequest, "Could not determine client ID from request.".to_owned())
+            }
+            E::Parameter(P::Missing(name)) => (C::InvalidRequest, format!("Missing required parameter: {name}")),
             E::UnsupportedGrant(grant) => (C::UnsupportedGrantType, format!("Invalid grant_type: {grant}")),
         };
         OAuthFailure::new(StatusCode::BAD_REQUEST, code, &description)
+    }
+}
+
+impl From<&Throttled> for OAuthFailure {
+    fn from(throttled: &Throttled) -> Self {
+        let description = "Too many failures for this client or from this address; try again later.";
+        let failure = OAuthFailure::new(StatusCode::TOO_MANY_REQUESTS, OAuthCode::SlowDown, description);
+        OAuthFailure { retry_after: Some(throttled.wait.as_secs()), ..failure }
     }
 }
 
@@ -56,34 +121,52 @@ impl From<RedeemError> for OAuthFailure {
     fn from(error: RedeemError) -> Self {
         use OAuthCode as C;
         use RedeemError as E;
-        let (code, description) = match &error {
-            E::Structure => (C::InvalidRequest, "Bad Request"),
-            E::Signature => (C::InvalidGrant, "Invalid JWT Signature."),
-            E::AccountNotFound => (C::InvalidGrant, "Invalid grant: account not found"),
-            E::IssuedAtMissing => (C::InvalidGrant, "Invalid JWT: iat (issued at) is not set."),
-            E::ExpiresMissing => (C::InvalidGrant, "Invalid JWT: exp (expiration time) is not set."),
+        const BAD_REQUEST: StatusCode = StatusCode::BAD_REQUEST;
+        let (status, code, description) = match &error {
+            E::Form(error) => return error.into(),
+            E::Throttled(throttled) => return throttled.into(),
+            E::Structure => (BAD_REQUEST, C::InvalidRequest, "Bad Request"),
+            E::Signature => (BAD_REQUEST, C::InvalidGrant, "Invalid JWT Signature."),
+            E::AccountNotFound => (BAD_REQUEST, C::InvalidGrant, "Invalid grant: account not found"),
+            E::IssuedAtMissing => (BAD_REQUEST, C::InvalidGrant, "Invalid JWT: iat (issued at) is not set."),
+            E::ExpiresMissing => (BAD_REQUEST, C::InvalidGrant, "Invalid JWT: exp (expiration time) is not set."),
             E::TimeWindow => (
+                BAD_REQUEST,
                 C::InvalidGrant,
                 "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. \
                  Check your iat and exp values in the JWT claim.",
             ),
-            E::Scope => (C::InvalidScope, "Invalid OAuth scope or ID token audience provided."),
-            E::Audience => (C::InvalidGrant, "Invalid JWT: Failed audience check."),
-            E::Replayed => (C::InvalidGrant, "Invalid JWT: jti has already been used."),
+            E::Scope => (BAD_REQUEST, C::InvalidScope, "Invalid OAuth scope or ID token audience provided."),
+            E::Audience => (BAD_REQUEST, C::InvalidGrant, "Invalid JWT: Failed audience check."),
+            E::Replayed => (BAD_REQUEST, C::InvalidGrant, "Invalid JWT: jti has already been used."),
             E::Delegation => (
+                BAD_REQUEST,
                 C::UnauthorizedClient,
                 "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any \
                  of the scopes requested.",
             ),
-            E::Store(_) | E::Key(_) | E::Entropy(_) | E::AuditClosed(_) => {
-                tracing::error!(error = %Chain(&error), "no token could be issued");
-                return OAuthFailure::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    C::ServerError,
-                    "No token could be issued; try again later.",
-                );
+            E::ClientUnknown => (StatusCode::UNAUTHORIZED, C::InvalidClient, "The OAuth client was not found."),
+            E::ClientSecret => (StatusCode::UNAUTHORIZED, C::InvalidClient, "Unauthorized"),
+            E::CodeMalformed => (BAD_REQUEST, C::InvalidGrant, "Malformed auth code."),
+            E::CodeUnknown | E::CodeReused | E::TokenOfAnotherClient | E::DeviceUnknown => {
+                (BAD_REQUEST, C::InvalidGrant, "Bad Request")
             }
+            E::RedirectMismatch => (BAD_REQUEST, C::RedirectUriMismatch, "Bad Request"),
+            E::Verifier => (BAD_REQUEST, C::InvalidGrant, "Invalid code verifier."),
+            E::TokenUnknown | E::RefreshTokenReused => {
+                (BAD_REQUEST, C::InvalidGrant, "Token has been expired or revoked.")
+            }
+            E::AudienceUnknown => (BAD_REQUEST, C::InvalidAudience, "Audience is not a valid client ID."),
+            E::AudienceOfAnotherProject => {
+                (BAD_REQUEST, C::InvalidAudience, "The audience client and the client need to be in the same project.")
+            }
+            E::DeviceExpired => (BAD_REQUEST, C::ExpiredToken, "The device code has expired."),
+            // Google's statuses: its clients for devices read them beside the code.
+            E::DevicePending => (StatusCode::PRECONDITION_REQUIRED, C::AuthorizationPending, "Precondition Required"),
+            E::DeviceTooSoon => (StatusCode::FORBIDDEN, C::SlowDown, "Forbidden"),
+            E::DeviceDenied => (StatusCode::FORBIDDEN, C::AccessDenied, "Forbidden"),
+            E::Store(_) | E::Key(_) | E::Entropy(_) | E::AuditClosed(_) => return OAuthFailure::internal(&error),
         };
-        OAuthFailure::new(StatusCode::BAD_REQUEST, code, description)
+        OAuthFailure::new(status, code, description)
     }
 }

@@ -1,4 +1,4 @@
-//! `iam.googleapis.com`: service accounts and their keys.
+//! `iam.googleapis.com`: service accounts, their keys, and the policies that say who may act as them.
 //!
 //! Spec: <https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts>
 
@@ -6,26 +6,25 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use base64::Engine as _;
 use doorward_control::service_accounts::CreatedKey;
 use doorward_core::account;
 use doorward_wire::google_api::{
-    CreateKeyRequest, CreateServiceAccountRequest, KeyFile, ListKeysResponse, ListServiceAccountsResponse,
-    ServiceAccount, ServiceAccountKey, Status,
+    CreateKeyRequest, CreateServiceAccountRequest, GetIamPolicyRequest, KeyFile, ListKeysResponse,
+    ListServiceAccountsResponse, Policy, ServiceAccount, ServiceAccountKey, SetIamPolicyRequest, Status,
 };
 use doorward_wire::time::rfc3339;
-use http::HeaderMap;
 use serde::Deserialize;
 
-use super::{Body, Routes, Services, StrictJson, secret};
+use super::{Body, Credential, Routes, Services, StrictJson, secret};
 use crate::errors::google_api::ApiFailure;
 
 pub(super) fn router() -> Routes {
     Routes::new()
         .route("/v1/projects/{project}/serviceAccounts", get(list).post(create))
-        .route("/v1/projects/{project}/serviceAccounts/{account}", get(show).delete(remove))
+        .route("/v1/projects/{project}/serviceAccounts/{account}", get(show).delete(remove).post(call))
         .route("/v1/projects/{project}/serviceAccounts/{account}/keys", get(list_keys).post(create_key))
         .route("/v1/projects/{project}/serviceAccounts/{account}/keys/{key}", delete(remove_key))
 }
@@ -43,10 +42,10 @@ struct ListQuery {
 async fn list(
     State(services): State<Arc<Services>>,
     Path(project): Path<String>,
-    headers: HeaderMap,
+    credential: Credential,
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Answer<ListServiceAccountsResponse> {
-    let administrator = services.administrator(&headers).await?;
+    let administrator = services.administrator(&credential).await?;
     let Query(ListQuery { page_size, page_token }) =
         query.map_err(|error| ApiFailure::new(Status::InvalidArgument, error.body_text()))?;
     let page = services.service_accounts.list(&administrator, &project, page_size, page_token.as_deref()).await?;
@@ -58,10 +57,10 @@ async fn list(
 async fn create(
     State(services): State<Arc<Services>>,
     Path(project): Path<String>,
-    headers: HeaderMap,
+    credential: Credential,
     body: Body,
 ) -> Answer<ServiceAccount> {
-    let administrator = services.administrator(&headers).await?;
+    let administrator = services.administrator(&credential).await?;
     let StrictJson(request) = StrictJson::<CreateServiceAccountRequest>::read(&body?)?;
     let account = services.service_accounts.create(&administrator, &project, request).await?;
     Ok(Json(shown(&services, &account)))
@@ -71,9 +70,9 @@ async fn create(
 async fn show(
     State(services): State<Arc<Services>>,
     Path((project, account)): Path<(String, String)>,
-    headers: HeaderMap,
+    credential: Credential,
 ) -> Answer<ServiceAccount> {
-    let administrator = services.administrator(&headers).await?;
+    let administrator = services.administrator(&credential).await?;
     let account = services.service_accounts.get(&administrator, &project, &account).await?;
     Ok(Json(shown(&services, &account)))
 }
@@ -82,20 +81,58 @@ async fn show(
 async fn remove(
     State(services): State<Arc<Services>>,
     Path((project, account)): Path<(String, String)>,
-    headers: HeaderMap,
+    credential: Credential,
 ) -> Answer<serde_json::Value> {
-    let administrator = services.administrator(&headers).await?;
+    let administrator = services.administrator(&credential).await?;
     services.service_accounts.delete(&administrator, &project, &account).await?;
     Ok(Json(serde_json::json!({})))
+}
+
+/// `POST …/serviceAccounts/EMAIL:METHOD`. The method is what follows the last colon.
+async fn call(
+    State(services): State<Arc<Services>>,
+    Path((project, call)): Path<(String, String)>,
+    credential: Credential,
+    body: Body,
+) -> Response {
+    let name = |account: &str| format!("projects/{project}/serviceAccounts/{account}");
+    match call.rsplit_once(':') {
+        Some((account, "getIamPolicy")) => {
+            get_iam_policy(&services, &name(account), &credential, body).await.into_response()
+        }
+        Some((account, "setIamPolicy")) => {
+            set_iam_policy(&services, &name(account), &credential, body).await.into_response()
+        }
+        _ => ApiFailure::no_such_method().into_response(),
+    }
+}
+
+/// `POST …/serviceAccounts/EMAIL:getIamPolicy?options.requestedPolicyVersion=`: who may act as the account. The version that is
+/// asked for changes nothing: there are no conditions yet.
+///
+/// Spec: <https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/getIamPolicy>
+async fn get_iam_policy(services: &Services, name: &str, credential: &Credential, body: Body) -> Answer<Policy> {
+    let administrator = services.administrator(credential).await?;
+    let StrictJson(GetIamPolicyRequest {}) = StrictJson::read(&body?)?;
+    Ok(Json(services.policies.get(&administrator, name).await?))
+}
+
+/// `POST …/serviceAccounts/EMAIL:setIamPolicy`
+///
+/// Spec: <https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/setIamPolicy>
+async fn set_iam_policy(services: &Services, name: &str, credential: &Credential, body: Body) -> Answer<Policy> {
+    let administrator = services.administrator(credential).await?;
+    let StrictJson(request) = StrictJson::<SetIamPolicyRequest>::read(&body?)?;
+    Ok(Json(services.policies.replace(&administrator, name, request.policy).await?))
 }
 
 /// `GET …/serviceAccounts/EMAIL/keys`
 async fn list_keys(
     State(services): State<Arc<Services>>,
     Path((project, account)): Path<(String, String)>,
-    headers: HeaderMap,
+    credential: Credential,
 ) -> Answer<ListKeysResponse> {
-    let administrator = services.administrator(&headers).await?;
+    let administrator = services.administrator(&credential).await?;
     let listed = services.service_accounts.list_keys(&administrator, &project, &account).await?;
     let keys = listed.keys.iter().map(|key| shown_key(&services, &listed.account, key, None)).collect();
     Ok(Json(ListKeysResponse { keys }))
@@ -105,10 +142,10 @@ async fn list_keys(
 async fn create_key(
     State(services): State<Arc<Services>>,
     Path((project, account)): Path<(String, String)>,
-    headers: HeaderMap,
+    credential: Credential,
     body: Body,
 ) -> Result<Response, ApiFailure> {
-    let administrator = services.administrator(&headers).await?;
+    let administrator = services.administrator(&credential).await?;
     let StrictJson(request) = StrictJson::<CreateKeyRequest>::read(&body?)?;
     let CreatedKey { account, key, file } =
         services.service_accounts.create_key(&administrator, &project, &account, &request).await?;
@@ -119,9 +156,9 @@ async fn create_key(
 async fn remove_key(
     State(services): State<Arc<Services>>,
     Path((project, account, key)): Path<(String, String, String)>,
-    headers: HeaderMap,
+    credential: Credential,
 ) -> Answer<serde_json::Value> {
-    let administrator = services.administrator(&headers).await?;
+    let administrator = services.administrator(&credential).await?;
     services.service_accounts.delete_key(&administrator, &project, &account, &key).await?;
     Ok(Json(serde_json::json!({})))
 }
@@ -158,6 +195,6 @@ fn shown_key(
         // Google's keys without an end carry this time.
         valid_before_time: "9999-12-31T23:59:59Z".to_owned(),
         key_origin: "GOOGLE_PROVIDED".to_owned(),
-        key_type: "USER_MANAGED".to_owned(),
+        key_type: if key.managed { "SYSTEM_MANAGED" } else { "USER_MANAGED" }.to_owned(),
     }
 }

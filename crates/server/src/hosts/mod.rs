@@ -5,47 +5,69 @@
 //! address would otherwise speak to us as the same origin.
 
 mod accounts_google_com;
+pub(crate) mod browser;
 mod iam_googleapis_com;
+mod iamcredentials_googleapis_com;
 mod iap_googleapis_com;
 mod oauth2_googleapis_com;
+mod openidconnect_googleapis_com;
 mod own;
+mod sdk_cloud_google_com;
+#[cfg(test)]
+mod tests;
 mod www_googleapis_com;
 mod www_gstatic_com;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::response::{IntoResponse, Response};
-use doorward_control::administrators::{Administrator, Administrators};
+use doorward_control::callers::{Administrator, ApiCaller, CallerError, Callers};
+use doorward_control::certificates::Certificates;
+use doorward_control::iam_credentials::IamCredentials;
+use doorward_control::keys::Keys;
+use doorward_control::oauth_clients::OAuthClients;
 use doorward_control::policies::Policies;
+use doorward_control::record::{Recorder, Refused};
 use doorward_control::service_accounts::ServiceAccounts;
+use doorward_control::settings::SettingsService;
+use doorward_control::sign_in::SignIn;
 use doorward_control::tokens::TokenService;
+use doorward_core::audit::{AuditClosed, TokenMethod};
 use doorward_core::clock::Clock;
-use doorward_core::resource::Host;
+use doorward_core::entropy::{Entropy, EntropyError};
+use doorward_core::resource::{Host, Origin, Scheme};
 use doorward_core::snapshot::SnapshotCell;
 use doorward_wire::google_api::Status;
 use doorward_wire::headers::{Bearer, bearer};
 use doorward_wire::jose::parse_object;
+use doorward_wire::oauth::{ParameterError, Parameters};
 use http::header::{AUTHORIZATION, HOST};
+use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use tower::ServiceExt as _;
 
 use crate::audit_log::AuditLog;
 use crate::console::Console;
-use crate::errors::google_api::ApiFailure;
+use crate::errors::google_api::{ApiFailure, CallRefusal};
+use crate::listen::Connection;
 use crate::pages;
 
 /// No request to the API has a body beyond this, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
 
 /// Every Google host that is served, with its routes.
-const HOSTS: [(&str, RouterOf); 6] = [
+const HOSTS: [(&str, RouterOf); 9] = [
     ("accounts.google.com", accounts_google_com::router),
     ("iam.googleapis.com", iam_googleapis_com::router),
+    ("iamcredentials.googleapis.com", iamcredentials_googleapis_com::router),
     ("iap.googleapis.com", iap_googleapis_com::router),
     ("oauth2.googleapis.com", oauth2_googleapis_com::router),
+    ("openidconnect.googleapis.com", openidconnect_googleapis_com::router),
+    ("sdk.cloud.google.com", sdk_cloud_google_com::router),
     ("www.googleapis.com", www_googleapis_com::router),
     ("www.gstatic.com", www_gstatic_com::router),
 ];
@@ -55,17 +77,31 @@ type RouterOf = fn() -> Routes;
 
 /// What handlers call.
 pub struct Services {
+    /// `iss` of ID tokens, and of the redirects of `accounts.google.com`.
     pub(crate) issuer: String,
+    /// Our own origin, without a trailing slash.
     pub(crate) api_url: String,
+    /// The same over TLS, if that is served.
+    pub(crate) api_https_url: Option<String>,
+    /// The hosts that are ours.
     pub(crate) api_hosts: Vec<Host>,
     pub(crate) tokens: TokenService,
+    pub(crate) sign_in: SignIn,
+    pub(crate) iam_credentials: IamCredentials,
+    pub(crate) certificates: Certificates,
+    pub(crate) oauth_clients: OAuthClients,
+    pub(crate) settings: SettingsService,
+    pub(crate) keys: Keys,
+    pub(crate) callers: Callers,
     pub(crate) service_accounts: ServiceAccounts,
     pub(crate) policies: Policies,
-    pub(crate) administrators: Administrators,
     pub(crate) console: Console,
     pub(crate) snapshots: Arc<SnapshotCell>,
     pub(crate) audit: Arc<AuditLog>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    /// For what is refused before it reaches one of the services, which record for themselves.
+    pub(crate) recorder: Recorder,
 }
 
 impl Services {
@@ -84,9 +120,43 @@ impl Services {
         &self.console
     }
 
-    /// Proves the administrator who sent these headers.
-    async fn administrator(&self, headers: &HeaderMap) -> Result<Administrator, ApiFailure> {
-        Ok(self.administrators.authenticate(single_bearer(headers)).await?)
+    /// Proves the administrator who calls. A refusal is recorded.
+    async fn administrator(&self, credential: &Credential) -> Result<Administrator, ApiFailure> {
+        let proven = self.callers.administrator(credential.bearer.as_deref(), credential.host).await;
+        self.admit(proven, credential).await
+    }
+
+    /// Proves the account that calls. A refusal is recorded.
+    async fn account(&self, credential: &Credential) -> Result<ApiCaller, ApiFailure> {
+        let proven = self.callers.account(credential.bearer.as_deref(), credential.host).await;
+        self.admit(proven, credential).await
+    }
+
+    async fn admit<T>(&self, proven: Result<T, CallerError>, credential: &Credential) -> Result<T, ApiFailure> {
+        let error = match proven {
+            Ok(caller) => return Ok(caller),
+            Err(error) => error,
+        };
+        let mut event = self.recorder.begin(TokenMethod::Api, Some(credential.peer)).map_err(CallRefusal::from)?;
+        if let CallerError::Forbidden { subject } = &error {
+            event.account = Some(subject.0.clone());
+        }
+        Ok(self.recorder.finish(event, Err(CallRefusal::Caller(error))).await?)
+    }
+
+    /// Records that a request was refused before it reached a service, and gives the refusal back.
+    async fn refuse<E>(&self, method: TokenMethod, peer: IpAddr, error: E) -> E
+    where
+        E: Refused + From<AuditClosed> + From<EntropyError>,
+    {
+        let event = match self.recorder.begin(method, Some(peer)) {
+            Ok(event) => event,
+            Err(error) => return error.into(),
+        };
+        match self.recorder.finish::<std::convert::Infallible, E>(event, Err(error)).await {
+            Ok(infallible) => match infallible {},
+            Err(error) => error,
+        }
     }
 }
 
@@ -99,24 +169,57 @@ fn single_bearer(headers: &HeaderMap) -> Option<&str> {
     }
 }
 
-/// How a client reached a Google host's surface: URLs in answers are then of the same form.
+/// The parameters of a query and of a form together, each at most once in both.
+fn parameters(uri: &Uri, form: &[u8]) -> Result<Parameters, ParameterError> {
+    Parameters::parse(&[uri.query().unwrap_or_default().as_bytes(), form].join(&b'&'))
+}
+
+/// What a request to an API says of who calls; nothing of it is proven.
+struct Credential {
+    bearer: Option<String>,
+    /// The Google host whose API is called, which a JWT that an account signed itself names; empty at what is ours.
+    host: &'static str,
+    peer: IpAddr,
+}
+
+impl<S: Sync> FromRequestParts<S> for Credential {
+    type Rejection = ApiFailure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiFailure> {
+        let reached = parts.extensions.get::<Reached>().ok_or_else(ApiFailure::not_routed)?;
+        let bearer = single_bearer(&parts.headers).map(str::to_owned);
+        Ok(Credential { bearer, host: reached.surface.unwrap_or_default(), peer: reached.connection.peer })
+    }
+}
+
+/// How a client reached us: URLs in answers are then of the same form.
 #[derive(Debug, Clone)]
-enum Reached {
-    /// By its own name.
-    ByName,
-    /// By a path on our origin.
-    ByPath {
-        /// Our origin, without a trailing slash.
-        api_url: String,
-    },
+struct Reached {
+    /// The Google host whose surface it is; none at what is ours.
+    surface: Option<&'static str>,
+    /// By that host's own name, and not by a path on our origin.
+    by_name: bool,
+    /// Our origin as the client may use it, without a trailing slash: with TLS if it came over TLS.
+    api_url: String,
+    /// The origin as a browser sees it, and says it in `Origin` (RFC 6454 section 6.2).
+    origin: String,
+    connection: Connection,
 }
 
 impl Reached {
     /// The base URL of a host, without a trailing slash.
     fn base(&self, host: &str) -> String {
-        match self {
-            Reached::ByName => format!("https://{host}"),
-            Reached::ByPath { api_url } => format!("{api_url}/{host}"),
+        match self.by_name {
+            true => format!("https://{host}"),
+            false => format!("{}/{host}", self.api_url),
+        }
+    }
+
+    /// The path at which this browser finds a page of `accounts.google.com` on the origin at which it is.
+    fn accounts_path(&self, path: &str) -> String {
+        match self.by_name {
+            true => path.to_owned(),
+            false => format!("/accounts.google.com{path}"),
         }
     }
 }
@@ -138,26 +241,39 @@ impl Api {
         Api { hosts: hosts.into(), own: ready(own::router()), services }
     }
 
-    /// Chooses the host, and lets its routes answer.
+    /// Chooses the host, and lets its routes answer. The listener has put the [`Connection`] into the request.
     pub(crate) async fn handle(&self, mut request: Request<axum::body::Body>) -> Response {
         let Some(host) = one_host(&request) else {
             return pages::misdirected();
         };
+        let Some(connection) = request.extensions().get::<Connection>().copied() else {
+            return ApiFailure::not_routed().into_response();
+        };
         let by_name = self.hosts.iter().find(|(name, _)| *name == host.name());
-        let router = if let Some((_, router)) = by_name {
-            request.extensions_mut().insert(Reached::ByName);
-            router
+        let (router, surface) = if let Some((name, router)) = by_name {
+            (router, Some(*name))
         } else if !self.services.api_hosts.contains(&host) {
             return pages::misdirected();
-        } else if let Some((router, uri)) = self.by_path(request.uri()) {
+        } else if let Some((name, router, uri)) = self.by_path(request.uri()) {
             *request.uri_mut() = uri;
-            request.extensions_mut().insert(Reached::ByPath { api_url: self.services.api_url.clone() });
-            router
+            (router, Some(name))
         } else if names_a_google_host(request.uri().path()) {
             return ApiFailure::new(Status::NotFound, "This Google host is not served here yet.").into_response();
         } else {
-            &self.own
+            (&self.own, None)
         };
+        let api_url = match &self.services.api_https_url {
+            Some(https) if connection.tls => https,
+            Some(_) | None => &self.services.api_url,
+        };
+        let scheme = if connection.tls { Scheme::Https } else { Scheme::Http };
+        request.extensions_mut().insert(Reached {
+            surface,
+            by_name: by_name.is_some(),
+            api_url: api_url.clone(),
+            origin: Origin::new(scheme, &host).to_string(),
+            connection,
+        });
         match router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(infallible) => match infallible {},
@@ -165,12 +281,12 @@ impl Api {
     }
 
     /// The host that the first segment names, and the target without that segment.
-    fn by_path(&self, uri: &Uri) -> Option<(&Router, Uri)> {
+    fn by_path(&self, uri: &Uri) -> Option<(&'static str, &Router, Uri)> {
         let target = uri.path_and_query()?.as_str().strip_prefix('/')?;
         let (name, rest) = target.split_at(target.find(['/', '?']).unwrap_or(target.len()));
-        let (_, router) = self.hosts.iter().find(|(host, _)| *host == name)?;
+        let (name, router) = self.hosts.iter().find(|(host, _)| *host == name)?;
         let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
-        Some((router, rest.parse().ok()?))
+        Some((name, router, rest.parse().ok()?))
     }
 }
 

@@ -1,20 +1,27 @@
-//! What is ours: the record of decisions, for people and for programs. Everything here demands an administrator.
+//! What is ours: the record of decisions, for people and for programs, OAuth clients and our keys, all of which demand an
+//! administrator; and what our own origin says of itself as an authorization server.
+
+mod keys;
+mod oauth_clients;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Json};
+use doorward_control::callers::CallerError;
 use doorward_core::audit::StoredEvent;
 use doorward_wire::google_api::Status;
 use http::header::{ACCEPT, CACHE_CONTROL, LOCATION, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 
-use super::{Routes, Services, single_bearer};
-use crate::errors::google_api::ApiFailure;
+use super::browser::Browser;
+use super::{Body, Credential, Reached, Routes, Services, accounts_google_com};
+use crate::errors::browser::BrowserFailure;
+use crate::errors::google_api::{ApiFailure, CallRefusal};
 use crate::pages;
 
 /// Events in one answer, at most.
@@ -23,7 +30,32 @@ const EVENTS_LIMIT: u32 = 1000;
 const LONGEST_WAIT: u64 = 25;
 
 pub(super) fn router() -> Routes {
-    Routes::new().route("/decisions", get(decisions)).fallback(elsewhere).method_not_allowed_fallback(elsewhere)
+    Routes::new()
+        .route("/decisions", get(decisions))
+        .route("/.well-known/oauth-authorization-server", get(authorization_server))
+        .route("/o/oauth2/v2/auth", get(authorize).post(authorize))
+        .merge(oauth_clients::router())
+        .merge(keys::router())
+        .fallback(elsewhere)
+        .method_not_allowed_fallback(elsewhere)
+}
+
+/// `GET /.well-known/oauth-authorization-server` (RFC 8414 section 3): our origin is an issuer of its own, since a client that
+/// finds us by an application's document (RFC 9728) compares the issuer with the address that it asked.
+async fn authorization_server(Extension(reached): Extension<Reached>) -> Response {
+    accounts_google_com::described(&reached.api_url, &reached, &reached.api_url)
+}
+
+/// `/o/oauth2/v2/auth` on our own origin: its redirects name that origin as `iss` (RFC 9207).
+async fn authorize(
+    State(services): State<Arc<Services>>,
+    browser: Browser,
+    method: Method,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, BrowserFailure> {
+    let issuer = browser.reached.api_url.clone();
+    accounts_google_com::authorize_as(&issuer, &services, &browser, (method, uri), body).await
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -50,6 +82,7 @@ async fn decisions(
     State(services): State<Arc<Services>>,
     method: Method,
     headers: HeaderMap,
+    credential: Credential,
     query: Result<Query<DecisionsQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let Ok(Query(query)) = query else {
@@ -72,7 +105,7 @@ async fn decisions(
         };
     }
     let wants_json = query.format.as_deref() == Some("json") || !shows_html(&headers);
-    if let Err(refused) = may_read(&services, &headers, wants_json).await {
+    if let Err(refused) = may_read(&services, &headers, &credential, wants_json).await {
         return refused;
     }
     let limit = query.limit.unwrap_or(100).clamp(1, EVENTS_LIMIT);
@@ -98,8 +131,8 @@ async fn decisions(
 }
 
 /// Anything else of ours: nothing is there, but only an administrator is told so.
-async fn elsewhere(State(services): State<Arc<Services>>, headers: HeaderMap) -> Response {
-    match may_read(&services, &headers, !shows_html(&headers)).await {
+async fn elsewhere(State(services): State<Arc<Services>>, headers: HeaderMap, credential: Credential) -> Response {
+    match may_read(&services, &headers, &credential, !shows_html(&headers)).await {
         Err(refused) => refused,
         Ok(()) => ApiFailure::no_such_method().into_response(),
     }
@@ -110,11 +143,19 @@ fn shows_html(headers: &HeaderMap) -> bool {
     headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().windows(9).any(|range| range == b"text/html"))
 }
 
-async fn may_read(services: &Services, headers: &HeaderMap, wants_json: bool) -> Result<(), Response> {
-    if single_bearer(headers).is_none() && services.console.admits(headers) {
-        return Ok(());
-    }
-    match services.administrator(headers).await {
+async fn may_read(
+    services: &Services,
+    headers: &HeaderMap,
+    credential: &Credential,
+    wants_json: bool,
+) -> Result<(), Response> {
+    let proven = match credential.bearer {
+        Some(_) => services.administrator(credential).await,
+        None if services.console.admits(headers) => return Ok(()),
+        // Not recorded: a browser asks for pictures and icons by itself.
+        None => Err(CallRefusal::Caller(CallerError::Missing).into()),
+    };
+    match proven {
         Ok(_administrator) => Ok(()),
         Err(refused) if wants_json => Err(refused.into_response()),
         Err(_) => Err(pages::console_wants_sign_on()),

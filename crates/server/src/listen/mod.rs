@@ -2,10 +2,11 @@
 
 mod live;
 mod room;
+mod stream;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +19,12 @@ use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
-use live::Live;
 pub(crate) use room::Room;
+use stream::Stream;
 
 /// How long the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,6 +40,33 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) const API_DRAIN: Duration = Duration::from_millis(500);
 /// How long nothing is accepted after accepting failed, for example because too many files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// From where a request came, and whether over TLS. Known of the connection, never told by the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Connection {
+    /// The other end's address.
+    pub(crate) peer: IpAddr,
+    /// The request came over TLS.
+    pub(crate) tls: bool,
+}
+
+/// A socket, and what is spoken on it.
+pub(crate) struct Listener {
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Listener {
+    /// Plain HTTP.
+    pub(crate) fn plain(socket: TcpListener) -> Self {
+        Listener { socket, tls: None }
+    }
+
+    /// HTTP over TLS.
+    pub(crate) fn tls(socket: TcpListener, acceptor: TlsAcceptor) -> Self {
+        Listener { socket, tls: Some(acceptor) }
+    }
+}
 
 /// A sign that the process stops. It comes once and stays.
 #[derive(Clone)]
@@ -95,7 +123,7 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 /// One worker of the data plane: its own thread, runtime, listeners and connections to applications.
 pub(crate) fn start_worker(
     number: usize,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     shared: Arc<Shared>,
     room: Room,
     stop: Stop,
@@ -118,14 +146,16 @@ pub(crate) fn start_worker(
 
 /// Serves requests with a function that always answers, until the sign is given; requests that have begun may then go on for
 /// `patience`.
-pub(crate) async fn serve<F, A>(listener: TcpListener, room: Room, stop: Stop, patience: Duration, answer: F)
+pub(crate) async fn serve<F, A>(listener: Listener, room: Room, stop: Stop, patience: Duration, answer: F)
 where
     F: Fn(Request<Body>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response> + Send + 'static,
 {
-    accept(listener, room, stop, patience, move |stream, _client, stop| {
+    accept(listener, room, stop, patience, move |stream, client, stop| {
         let answer = answer.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
+        let connection = Connection { peer: client.ip().to_canonical(), tls: stream.is_tls() };
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(connection);
             let answering = answer(request.map(Body::new));
             async move {
                 // A body that stops half-way would hold its connection for ever.
@@ -137,8 +167,7 @@ where
         });
         async move {
             // A client that breaks off, or sends what is no HTTP, has been answered as far as it can be.
-            let _ =
-                drain(http_1().serve_connection(TokioIo::new(Live::new(stream)), service).with_upgrades(), stop).await;
+            let _ = drain(http_1().serve_connection(TokioIo::new(stream), service).with_upgrades(), stop).await;
         }
     })
     .await;
@@ -150,12 +179,12 @@ fn too_slow() -> Response {
     response
 }
 
-async fn serve_proxied(stream: TcpStream, client: SocketAddr, proxy: Arc<Proxy>, shared: Arc<Shared>, stop: Stop) {
+async fn serve_proxied(stream: Stream, client: SocketAddr, proxy: Arc<Proxy>, shared: Arc<Shared>, stop: Stop) {
     let service = service_fn(move |request| {
         let proxy = proxy.clone();
         async move { Ok::<_, Infallible>(proxy.handle(request, client).await) }
     });
-    let connection = http_1().serve_connection(TokioIo::new(Live::new(stream)), service).with_upgrades();
+    let connection = http_1().serve_connection(TokioIo::new(stream), service).with_upgrades();
     let ended = drain(connection, stop).await;
     // What the parser refused never became a request: hyper answered 400 or 431 and closed the connection.
     if let Err(error) = ended
@@ -166,7 +195,7 @@ async fn serve_proxied(stream: TcpStream, client: SocketAddr, proxy: Arc<Proxy>,
 }
 
 /// Drives a connection; when the sign is given, to the end of the request that it is in.
-async fn drain<S, B>(connection: http1::UpgradeableConnection<TokioIo<Live>, S>, mut stop: Stop) -> hyper::Result<()>
+async fn drain<S, B>(connection: http1::UpgradeableConnection<TokioIo<Stream>, S>, mut stop: Stop) -> hyper::Result<()>
 where
     S: HttpService<Incoming, ResBody = B, Error = Infallible>,
     B: hyper::body::Body + 'static,
@@ -191,12 +220,13 @@ fn http_1() -> http1::Builder {
 }
 
 /// Accepts until the sign is given, then waits up to `patience` for the connections that are open.
-async fn accept<F, C>(listener: TcpListener, room: Room, mut stop: Stop, patience: Duration, serve: F)
+async fn accept<F, C>(listener: Listener, room: Room, mut stop: Stop, patience: Duration, serve: F)
 where
-    F: Fn(TcpStream, SocketAddr, Stop) -> C,
+    F: Fn(Stream, SocketAddr, Stop) -> C + Clone + Send + 'static,
     C: Future<Output = ()> + Send + 'static,
 {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
+    let Listener { socket, tls } = listener;
+    let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener cannot be used"),
     };
@@ -210,9 +240,12 @@ where
                 Ok((stream, client)) => {
                     // Without it small answers wait for an acknowledgement; a socket that refuses is served all the same.
                     let _ = stream.set_nodelay(true);
-                    let serving = serve(stream, client, stop.clone());
+                    let (serve, stop, tls) = (serve.clone(), stop.clone(), tls.clone());
                     connections.spawn(async move {
-                        serving.await;
+                        // A client that does not finish its handshake has nothing to be told.
+                        if let Ok(stream) = Stream::open(stream, tls, HEAD_TIMEOUT).await {
+                            serve(stream, client, stop).await;
+                        }
                         drop(place);
                     });
                 }

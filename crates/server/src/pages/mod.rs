@@ -1,8 +1,10 @@
 //! Pages: server-rendered, no script, nothing from third parties; by keyboard, on a phone, in dark mode.
 
+pub(crate) mod sign_in;
+
 use askama::Template;
 use axum::response::{IntoResponse, Response};
-use doorward_core::audit::{AuditEvent, Outcome, StoredEvent};
+use doorward_core::audit::{AuditEvent, Outcome, StoredEvent, TokenEvent, TokenMethod};
 use doorward_core::clock::Timestamp;
 use doorward_wire::time::rfc3339;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
@@ -51,19 +53,10 @@ pub(crate) fn decisions(events: &[StoredEvent]) -> Response {
     html(StatusCode::OK, &DecisionsPage { rows: events.iter().rev().map(row).collect() })
 }
 
-/// 501: people cannot sign in yet.
-pub(crate) fn sign_in_is_not_built() -> Response {
-    let page = MessagePage {
-        title: "People cannot sign in yet",
-        paragraphs: &[
-            "This version of Doorward lets programs in and has no sign-in page for people yet. You were sent here because \
-             the request carried no credential.",
-            "A program gets in with an ID token of a service account whose audience is the application's OAuth client id. \
-             On the machine where doorward dev runs:",
-        ],
-        commands: &["curl -H \"Authorization: Bearer $(doorward token --app app)\" URL"],
-    };
-    html(StatusCode::NOT_IMPLEMENTED, &page)
+/// A short page: what happened, and what to do.
+pub(crate) fn message(status: StatusCode, title: &str, paragraphs: &[String], commands: &[&str]) -> Response {
+    let paragraphs: Vec<&str> = paragraphs.iter().map(String::as_str).collect();
+    html(status, &MessagePage { title, paragraphs: &paragraphs, commands })
 }
 
 /// 401: a page of ours, without an administrator.
@@ -100,8 +93,21 @@ pub(crate) fn misdirected() -> Response {
     response
 }
 
-/// A page with the headers that every page of ours has.
+/// A page without a form, with the headers that every page of ours has.
 pub(crate) fn html(status: StatusCode, page: &impl Template) -> Response {
+    // Nobody is told where a person comes from.
+    respond(status, page, "'none'", "no-referrer")
+}
+
+/// A page with a form, which is sent to ourselves. `target` is where the answer to it may lead beside that: one source of a policy
+/// (Content Security Policy Level 3), or nowhere.
+pub(crate) fn form(status: StatusCode, page: &impl Template, target: Option<&str>) -> Response {
+    let targets = target.map_or("'self'".to_owned(), |target| format!("'self' {target}"));
+    // Under `no-referrer` a browser would send `Origin: null` with the form, and it would be refused.
+    respond(status, page, &targets, "same-origin")
+}
+
+fn respond(status: StatusCode, page: &impl Template, form_action: &str, referrer_policy: &'static str) -> Response {
     let body = match page.render() {
         Ok(body) => body,
         Err(error) => {
@@ -109,21 +115,21 @@ pub(crate) fn html(status: StatusCode, page: &impl Template) -> Response {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
     };
-    const HEADERS: [(HeaderName, &str); 5] = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (
-            CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
-        ),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-        (CACHE_CONTROL, "no-store"),
+    let policy = format!(
+        "default-src 'none'; style-src 'unsafe-inline'; form-action {form_action}; base-uri 'none'; frame-ancestors 'none'"
+    );
+    let Ok(policy) = HeaderValue::from_str(&policy) else {
+        tracing::error!("a page's policy cannot be written");
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let headers: [(HeaderName, HeaderValue); 5] = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (CONTENT_SECURITY_POLICY, policy),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (REFERRER_POLICY, HeaderValue::from_static(referrer_policy)),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    let mut response = (status, body).into_response();
-    for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response
+    (status, headers, body).into_response()
 }
 
 /// `2026-11-25 20:51:17`; the page says that times are UTC.
@@ -156,20 +162,57 @@ fn row(stored: &StoredEvent) -> Row {
         }
         AuditEvent::Token(token) => {
             let allowed = token.issued.is_some();
-            let audience = token.audience.as_deref().unwrap_or_default();
+            let told = token.audience.as_ref().map(|audience| format!(" for {audience}")).unwrap_or_default();
+            let reason = token.reason.map(|reason| format!("{}: ", reason.code())).unwrap_or_default();
             Row {
                 time: shown_time(token.time),
                 allowed,
                 verdict: if allowed { "issued" } else { "refused" },
-                caller: token.account.clone().unwrap_or_else(|| "not proven".to_owned()),
-                request: "token request".to_owned(),
+                caller: token_caller(token),
+                request: asked_for(token.method).to_owned(),
                 status: String::new(),
                 explanation: match (&token.issued, &token.refused) {
-                    (Some(kind), _) => format!("{kind} for {audience}"),
-                    (None, cause) => cause.clone().unwrap_or_default(),
+                    (Some(kind), _) => format!("{kind}{told}"),
+                    (None, cause) => format!("{reason}{}", cause.as_deref().unwrap_or_default()),
                 },
                 id: token.id.clone(),
             }
         }
+    }
+}
+
+/// Who asked, through whom, as whom, and by way of which client.
+fn token_caller(token: &TokenEvent) -> String {
+    let account = token.account.as_deref().unwrap_or("not proven");
+    let acting = if token.chain.is_empty() {
+        account.to_owned()
+    } else {
+        format!("{} as {account}", token.chain.join(", through "))
+    };
+    match &token.client {
+        Some(client) => format!("{acting} (client {client})"),
+        None => acting,
+    }
+}
+
+fn asked_for(method: TokenMethod) -> &'static str {
+    match method {
+        TokenMethod::JwtBearer => "token for an assertion",
+        TokenMethod::AuthorizationCode => "token for a code",
+        TokenMethod::RefreshToken => "token for a refresh token",
+        TokenMethod::DeviceCode => "token for a device code",
+        TokenMethod::Token => "token request",
+        TokenMethod::DeviceAuthorization => "device authorization",
+        TokenMethod::Authorize => "authorization for a client",
+        TokenMethod::SignIn => "sign-in",
+        TokenMethod::Revoke => "revocation",
+        TokenMethod::TokenInfo => "tokeninfo",
+        TokenMethod::UserInfo => "userinfo",
+        TokenMethod::GenerateIdToken => "generateIdToken",
+        TokenMethod::GenerateAccessToken => "generateAccessToken",
+        TokenMethod::SignJwt => "signJwt",
+        TokenMethod::SignBlob => "signBlob",
+        TokenMethod::Metadata => "metadata server",
+        TokenMethod::Api => "API call",
     }
 }

@@ -1,39 +1,68 @@
+//! Access tokens and used assertions. The rest of the trait is in files of its own.
+
 use async_trait::async_trait;
 use doorward_core::account::UniqueId;
 use doorward_core::clock::Timestamp;
-use doorward_core::grant::{AccessGrant, TokenHash};
+use doorward_core::grant::{
+    AccessGrant, CodeGrant, DeviceGrant, DevicePoll, GrantId, PersonGrant, RefreshGrant, TakenCode, TokenHash,
+};
+use doorward_core::resource::ClientId;
 use doorward_core::store::{GrantStore, StoreError};
-use doorward_wire::oauth::Scopes;
 
-use super::{SqliteStore, failed};
+use super::{SqliteStore, codes, devices, failed, forget, person_grants, read_scopes, refresh_tokens};
+
+pub(super) const FORGET_ACCESS_TOKENS: &str = "DELETE FROM access_token WHERE hash IN
+    (SELECT hash FROM access_token WHERE expires <= $1 LIMIT 10)";
+pub(super) const FORGET_ASSERTIONS: &str = "DELETE FROM used_assertion WHERE (issuer, jti) IN
+    (SELECT issuer, jti FROM used_assertion WHERE expires <= $1 LIMIT 10)";
 
 #[async_trait]
 impl GrantStore for SqliteStore {
-    async fn add_access_token(&self, token: &TokenHash, grant: &AccessGrant, now: Timestamp) -> Result<(), StoreError> {
+    async fn add_access_token(
+        &self,
+        token: &TokenHash,
+        grant: &AccessGrant,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let mut change = self.begin().await?;
-        sqlx::query("DELETE FROM access_token WHERE expires <= $1")
-            .bind(now.micros())
-            .execute(&mut *change)
-            .await
-            .map_err(failed)?;
-        sqlx::query("INSERT INTO access_token (hash, subject, scopes, expires) VALUES ($1, $2, $3, $4)")
-            .bind(&token.0)
-            .bind(&grant.subject.0)
-            .bind(grant.scopes.as_str())
-            .bind(grant.expires.micros())
-            .execute(&mut *change)
-            .await
-            .map_err(failed)?;
-        change.commit().await.map_err(failed)
+        forget(&mut change, FORGET_ACCESS_TOKENS, now).await?;
+        if let Some((id, _)) = &grant.person_grant
+            && !person_grants::keep_until(&mut change, id, grant.expires).await?
+        {
+            return Ok(false);
+        }
+        sqlx::query(
+            "INSERT INTO access_token (hash, subject, scopes, expires, grant_id, client)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(&token.0)
+        .bind(&grant.subject.0)
+        .bind(grant.scopes.as_str())
+        .bind(grant.expires.micros())
+        .bind(grant.person_grant.as_ref().map(|(id, _)| &id.0))
+        .bind(grant.person_grant.as_ref().map(|(_, client)| &client.0))
+        .execute(&mut *change)
+        .await
+        .map_err(failed)?;
+        change.commit().await.map_err(failed)?;
+        Ok(true)
     }
 
     async fn access_token(&self, token: &TokenHash, now: Timestamp) -> Result<Option<AccessGrant>, StoreError> {
-        let row = sqlx::query_as("SELECT subject, scopes, expires FROM access_token WHERE hash = $1 AND expires > $2")
-            .bind(&token.0)
-            .bind(now.micros())
-            .fetch_optional(&self.readers)
-            .await;
+        let row = sqlx::query_as(
+            "SELECT subject, scopes, expires, grant_id, client FROM access_token WHERE hash = $1 AND expires > $2",
+        )
+        .bind(&token.0)
+        .bind(now.micros())
+        .fetch_optional(&self.readers)
+        .await;
         row.map_err(failed)?.map(read_grant).transpose()
+    }
+
+    async fn remove_access_token(&self, token: &TokenHash) -> Result<bool, StoreError> {
+        let removed =
+            sqlx::query("DELETE FROM access_token WHERE hash = $1").bind(&token.0).execute(&self.writer).await;
+        Ok(removed.map_err(failed)?.rows_affected() == 1)
     }
 
     async fn take_assertion_id(
@@ -44,25 +73,92 @@ impl GrantStore for SqliteStore {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let mut change = self.begin().await?;
-        sqlx::query("DELETE FROM used_assertion WHERE expires <= $1")
-            .bind(now.micros())
-            .execute(&mut *change)
-            .await
-            .map_err(failed)?;
-        let taken =
-            sqlx::query("INSERT INTO used_assertion (issuer, jti, expires) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-                .bind(&issuer.0)
-                .bind(jti)
-                .bind(expires.micros())
-                .execute(&mut *change)
-                .await
-                .map_err(failed)?;
+        forget(&mut change, FORGET_ASSERTIONS, now).await?;
+        // One that ended may still be there.
+        let taken = sqlx::query(
+            "INSERT INTO used_assertion (issuer, jti, expires) VALUES ($1, $2, $3)
+             ON CONFLICT (issuer, jti) DO UPDATE SET expires = excluded.expires WHERE used_assertion.expires <= $4",
+        )
+        .bind(&issuer.0)
+        .bind(jti)
+        .bind(expires.micros())
+        .bind(now.micros())
+        .execute(&mut *change)
+        .await
+        .map_err(failed)?;
         change.commit().await.map_err(failed)?;
         Ok(taken.rows_affected() == 1)
     }
+
+    async fn add_code(&self, code: &TokenHash, grant: &CodeGrant, now: Timestamp) -> Result<(), StoreError> {
+        codes::add(self, code, grant, now).await
+    }
+
+    async fn take_code(&self, code: &TokenHash, client: &ClientId, now: Timestamp) -> Result<TakenCode, StoreError> {
+        codes::take(self, code, client, now).await
+    }
+
+    async fn add_refresh_token(&self, token: &TokenHash, grant: &GrantId) -> Result<bool, StoreError> {
+        refresh_tokens::add(self, token, grant).await
+    }
+
+    async fn refresh_token(&self, token: &TokenHash) -> Result<Option<RefreshGrant>, StoreError> {
+        refresh_tokens::find(self, token).await
+    }
+
+    async fn rotate_refresh_token(&self, old: &TokenHash, new: &TokenHash) -> Result<bool, StoreError> {
+        refresh_tokens::rotate(self, old, new).await
+    }
+
+    async fn revoke_grant(&self, id: &GrantId) -> Result<bool, StoreError> {
+        person_grants::revoke(self, id).await
+    }
+
+    async fn add_device_code(
+        &self,
+        device: &TokenHash,
+        user_code: &TokenHash,
+        grant: &DeviceGrant,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        devices::add(self, device, user_code, grant, now).await
+    }
+
+    async fn device_grant(&self, user_code: &TokenHash, now: Timestamp) -> Result<Option<DeviceGrant>, StoreError> {
+        devices::find(self, user_code, now).await
+    }
+
+    async fn decide_device(
+        &self,
+        user_code: &TokenHash,
+        grant: Option<&PersonGrant>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        devices::decide(self, user_code, grant, now).await
+    }
+
+    async fn poll_device(
+        &self,
+        device: &TokenHash,
+        client: &ClientId,
+        now: Timestamp,
+    ) -> Result<DevicePoll, StoreError> {
+        devices::poll(self, device, client, now).await
+    }
 }
 
-fn read_grant((subject, scopes, expires): (String, String, i64)) -> Result<AccessGrant, StoreError> {
-    let scopes = Scopes::parse(&scopes).map_err(|_| StoreError::Damaged { what: "scopes of an access token" })?;
-    Ok(AccessGrant { subject: UniqueId(subject), scopes, expires: Timestamp::from_micros(expires) })
+type AccessRow = (String, String, i64, Option<String>, Option<String>);
+
+fn read_grant((subject, scopes, expires, grant_id, client): AccessRow) -> Result<AccessGrant, StoreError> {
+    let person_grant = match (grant_id, client) {
+        (None, None) => None,
+        (Some(grant), Some(client)) => Some((GrantId(grant), ClientId(client))),
+        (Some(_), None) | (None, Some(_)) => return Err(StoreError::Damaged { what: "client of an access token" }),
+    };
+    Ok(AccessGrant {
+        subject: UniqueId(subject),
+        scopes: read_scopes(&scopes)?,
+        expires: Timestamp::from_micros(expires),
+        person_grant,
+    })
 }

@@ -10,22 +10,26 @@ impl KeyStore for SqliteStore {
     async fn add_keys(&self, keys: &[StoredKey]) -> Result<(), StoreError> {
         let mut change = self.begin().await?;
         for key in keys {
-            sqlx::query("INSERT INTO signing_key (id, purpose, secret, created) VALUES ($1, $2, $3, $4)")
-                .bind(&key.id)
-                .bind(key.purpose.name())
-                .bind(key.secret.as_slice())
-                .bind(key.created.micros())
-                .execute(&mut *change)
-                .await
-                .map_err(failed)?;
+            sqlx::query(
+                "INSERT INTO signing_key (id, purpose, secret, created, signs_from) VALUES ($1, $2, $3, $4, $5)",
+            )
+            .bind(&key.id)
+            .bind(key.purpose.name())
+            .bind(key.secret.as_slice())
+            .bind(key.created.micros())
+            .bind(key.signs_from.micros())
+            .execute(&mut *change)
+            .await
+            .map_err(failed)?;
         }
         change.commit().await.map_err(failed)
     }
 
     async fn keys(&self) -> Result<Vec<StoredKey>, StoreError> {
-        let rows = sqlx::query_as("SELECT id, purpose, secret, created FROM signing_key ORDER BY created, id")
-            .fetch_all(&self.readers)
-            .await;
+        let rows =
+            sqlx::query_as("SELECT id, purpose, secret, created, signs_from FROM signing_key ORDER BY created, id")
+                .fetch_all(&self.readers)
+                .await;
         rows.map_err(failed)?.into_iter().map(read_key).collect()
     }
 
@@ -42,7 +46,9 @@ impl KeyStore for SqliteStore {
     }
 }
 
-fn read_key((id, purpose, secret, created): (String, String, Vec<u8>, i64)) -> Result<StoredKey, StoreError> {
+fn read_key(row: (String, String, Vec<u8>, i64, i64)) -> Result<StoredKey, StoreError> {
+    let (id, purpose, secret, created, signs_from) = row;
     let purpose = KeyPurpose::from_name(&purpose).ok_or(StoreError::Damaged { what: "purpose of a key" })?;
-    Ok(StoredKey { id, purpose, secret, created: Timestamp::from_micros(created) })
+    let (created, signs_from) = (Timestamp::from_micros(created), Timestamp::from_micros(signs_from));
+    Ok(StoredKey { id, purpose, secret, created, signs_from })
 }

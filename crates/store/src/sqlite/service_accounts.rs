@@ -1,13 +1,18 @@
 use async_trait::async_trait;
-use doorward_core::account::{ServiceAccount, ServiceAccountKey, UniqueId};
+use doorward_core::account::{ManagedKey, ServiceAccount, ServiceAccountKey, UniqueId};
 use doorward_core::clock::Timestamp;
 use doorward_core::member::Email;
 use doorward_core::store::{ServiceAccountStore, StoreError};
+
+use sqlx::SqliteConnection;
 
 use super::{SqliteStore, failed, json, read_email};
 
 /// Spec: <https://cloud.google.com/iam/quotas>
 const MAX_KEYS: i64 = 10;
+
+/// The one that signs, and the one before, whose signatures may still be under way.
+const MAX_MANAGED_KEYS: i64 = 2;
 
 #[async_trait]
 impl ServiceAccountStore for SqliteStore {
@@ -38,6 +43,12 @@ impl ServiceAccountStore for SqliteStore {
             return Ok(false);
         }
         sqlx::query("DELETE FROM access_token WHERE subject = $1")
+            .bind(&id.0)
+            .execute(&mut *change)
+            .await
+            .map_err(failed)?;
+        // The name begins with the project's number, which the store does not know.
+        sqlx::query("DELETE FROM policy WHERE resource LIKE '%/serviceAccounts/' || $1")
             .bind(&id.0)
             .execute(&mut *change)
             .await
@@ -81,29 +92,19 @@ impl ServiceAccountStore for SqliteStore {
 
     async fn add_service_account_key(&self, key: &ServiceAccountKey) -> Result<bool, StoreError> {
         let mut change = self.begin().await?;
-        // Changes nothing but locks the row of the account, where rows are locked: additions to one account wait for each
-        // other, so that the count below is true.
-        let account = sqlx::query("UPDATE service_account SET disabled = disabled WHERE unique_id = $1")
-            .bind(&key.account.0)
-            .execute(&mut *change)
-            .await
-            .map_err(failed)?;
-        let keys: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM service_account_key WHERE account = $1")
-            .bind(&key.account.0)
-            .fetch_one(&mut *change)
-            .await
-            .map_err(failed)?;
-        if account.rows_affected() == 0 || keys >= MAX_KEYS {
+        if !lock_account(&mut change, &key.account).await? {
             return Ok(false);
         }
-        sqlx::query("INSERT INTO service_account_key (id, account, public_jwk, created) VALUES ($1, $2, $3, $4)")
-            .bind(&key.id)
-            .bind(&key.account.0)
-            .bind(json(&key.public)?)
-            .bind(key.created.micros())
-            .execute(&mut *change)
-            .await
-            .map_err(failed)?;
+        let keys: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM service_account_key WHERE account = $1 AND secret IS NULL")
+                .bind(&key.account.0)
+                .fetch_one(&mut *change)
+                .await
+                .map_err(failed)?;
+        if keys >= MAX_KEYS {
+            return Ok(false);
+        }
+        insert_key(&mut change, key, None).await?;
         change.commit().await.map_err(failed)?;
         Ok(true)
     }
@@ -118,22 +119,117 @@ impl ServiceAccountStore for SqliteStore {
     }
 
     async fn service_account_key(&self, key_id: &str) -> Result<Option<ServiceAccountKey>, StoreError> {
-        let row = sqlx::query_as("SELECT id, account, public_jwk, created FROM service_account_key WHERE id = $1")
-            .bind(key_id)
-            .fetch_optional(&self.readers)
-            .await;
+        let row = sqlx::query_as(
+            "SELECT id, account, public_jwk, created, secret IS NOT NULL FROM service_account_key WHERE id = $1",
+        )
+        .bind(key_id)
+        .fetch_optional(&self.readers)
+        .await;
         row.map_err(failed)?.map(read_key).transpose()
     }
 
     async fn service_account_keys(&self, account: &UniqueId) -> Result<Vec<ServiceAccountKey>, StoreError> {
         let rows = sqlx::query_as(
-            "SELECT id, account, public_jwk, created FROM service_account_key WHERE account = $1 ORDER BY created, id",
+            "SELECT id, account, public_jwk, created, secret IS NOT NULL FROM service_account_key
+             WHERE account = $1 ORDER BY created, id",
         )
         .bind(&account.0)
         .fetch_all(&self.readers)
         .await;
         rows.map_err(failed)?.into_iter().map(read_key).collect()
     }
+
+    async fn every_service_account_key(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<ServiceAccountKey>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT id, account, public_jwk, created, secret IS NOT NULL FROM service_account_key
+             WHERE id > $1 ORDER BY id LIMIT $2",
+        )
+        // No id is empty: all come after it.
+        .bind(after.unwrap_or(""))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await;
+        rows.map_err(failed)?.into_iter().map(read_key).collect()
+    }
+
+    async fn add_managed_key(&self, key: &ManagedKey, newest: Option<Timestamp>) -> Result<bool, StoreError> {
+        let mut change = self.begin().await?;
+        if !lock_account(&mut change, &key.key.account).await? {
+            return Ok(false);
+        }
+        let newer: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM service_account_key WHERE account = $1 AND secret IS NOT NULL AND created > $2",
+        )
+        .bind(&key.key.account.0)
+        .bind(newest.map_or(i64::MIN, Timestamp::micros))
+        .fetch_one(&mut *change)
+        .await
+        .map_err(failed)?;
+        if newer > 0 {
+            return Ok(false);
+        }
+        insert_key(&mut change, &key.key, Some(&key.secret)).await?;
+        sqlx::query(
+            "DELETE FROM service_account_key WHERE account = $1 AND secret IS NOT NULL AND id NOT IN
+             (SELECT id FROM service_account_key WHERE account = $1 AND secret IS NOT NULL
+              ORDER BY created DESC, id DESC LIMIT $2)",
+        )
+        .bind(&key.key.account.0)
+        .bind(MAX_MANAGED_KEYS)
+        .execute(&mut *change)
+        .await
+        .map_err(failed)?;
+        change.commit().await.map_err(failed)?;
+        Ok(true)
+    }
+
+    async fn managed_key(&self, account: &UniqueId) -> Result<Option<ManagedKey>, StoreError> {
+        let row: Option<(String, String, String, i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT id, account, public_jwk, created, secret FROM service_account_key
+             WHERE account = $1 AND secret IS NOT NULL ORDER BY created DESC, id DESC LIMIT 1",
+        )
+        .bind(&account.0)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(failed)?;
+        row.map(|(id, account, public, created, secret)| {
+            Ok(ManagedKey { key: read_key((id, account, public, created, true))?, secret })
+        })
+        .transpose()
+    }
+}
+
+/// Changes nothing but locks the row of the account, where rows are locked: additions to one account wait for each other,
+/// so that what each then counts is true. `false` if there is no such account.
+async fn lock_account(change: &mut SqliteConnection, account: &UniqueId) -> Result<bool, StoreError> {
+    let locked = sqlx::query("UPDATE service_account SET disabled = disabled WHERE unique_id = $1")
+        .bind(&account.0)
+        .execute(change)
+        .await;
+    Ok(locked.map_err(failed)?.rows_affected() == 1)
+}
+
+async fn insert_key(
+    change: &mut SqliteConnection,
+    key: &ServiceAccountKey,
+    secret: Option<&[u8]>,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO service_account_key (id, account, public_jwk, created, secret) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(&key.id)
+    .bind(&key.account.0)
+    .bind(json(&key.public)?)
+    .bind(key.created.micros())
+    .bind(secret)
+    .execute(change)
+    .await
+    .map_err(failed)?;
+    Ok(())
 }
 
 type AccountRow = (String, String, String, String, bool);
@@ -144,10 +240,11 @@ fn read_account(row: AccountRow) -> Result<ServiceAccount, StoreError> {
     Ok(ServiceAccount { unique_id: UniqueId(unique_id), email, display_name, description, disabled })
 }
 
-type KeyRow = (String, String, String, i64);
+type KeyRow = (String, String, String, i64, bool);
 
 fn read_key(row: KeyRow) -> Result<ServiceAccountKey, StoreError> {
-    let (id, account, public, created) = row;
+    let (id, account, public, created, managed) = row;
     let public = serde_json::from_str(&public).map_err(|_| StoreError::Damaged { what: "public key" })?;
-    Ok(ServiceAccountKey { id, account: UniqueId(account), public, created: Timestamp::from_micros(created) })
+    let (account, created) = (UniqueId(account), Timestamp::from_micros(created));
+    Ok(ServiceAccountKey { id, account, public, created, managed })
 }

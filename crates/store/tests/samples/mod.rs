@@ -1,13 +1,16 @@
 //! One of everything that a store keeps.
 
-use doorward_core::account::{ServiceAccount, ServiceAccountKey, UniqueId, User};
-use doorward_core::audit::{AuditEvent, Decision, Outcome, Reason, TokenEvent};
+use doorward_core::account::{ManagedKey, PasswordHash, ServiceAccount, ServiceAccountKey, UniqueId, User};
+use doorward_core::audit::{AuditEvent, Decision, Outcome, Reason, TokenEvent, TokenMethod, TokenReason};
+use doorward_core::client::{ClientKind, OAuthClient};
 use doorward_core::clock::Timestamp;
-use doorward_core::grant::{AccessGrant, TokenHash};
+use doorward_core::grant::{AccessGrant, Challenge, CodeGrant, DeviceGrant, GrantId, PersonGrant, TokenHash};
 use doorward_core::keys::{KeyPurpose, StoredKey};
 use doorward_core::member::Member;
 use doorward_core::policy::{Binding, Role};
 use doorward_core::resource::{Application, ClientId};
+use doorward_core::session::{SignInSession, SignedIn};
+use doorward_core::settings::Settings;
 use doorward_wire::jose::Jwk;
 use doorward_wire::oauth::Scopes;
 
@@ -37,11 +40,50 @@ pub(crate) fn account_key(key_id: &str, account: &str, created: i64) -> ServiceA
         public: Jwk::rsa(key_id, "sXchDaQebHnPiGvyDOAT4saGEUetSyo9MKLOoWFsueri23bOdgWp4".into(), "AQAB".into()),
         // Not a whole second.
         created: Timestamp::from_micros(created * 1_000_000 + 1),
+        managed: false,
     }
+}
+
+pub(crate) fn managed_key(key_id: &str, account: &str, created: i64) -> ManagedKey {
+    let key = ServiceAccountKey { managed: true, ..account_key(key_id, account, created) };
+    ManagedKey { key, secret: vec![48, 0, 255, b'\''] }
 }
 
 pub(crate) fn user(unique_id: &str, email: &str) -> User {
     User { unique_id: id(unique_id), email: email.parse().unwrap(), disabled: false }
+}
+
+pub(crate) fn password(text: &str) -> PasswordHash {
+    PasswordHash(format!("$argon2id$v=19$m=19456,t=2,p=1${text}"))
+}
+
+pub(crate) fn client_id(text: &str) -> ClientId {
+    ClientId(text.to_owned())
+}
+
+/// A web client with a secret.
+pub(crate) fn client(client: &str) -> OAuthClient {
+    OAuthClient {
+        id: client_id(client),
+        project: "123".into(),
+        display_name: format!("The \"{client}\" of Zoë'; --"),
+        kind: ClientKind::Web { redirect_uris: vec!["https://app.example.com/'".into()] },
+        secret: Some(hash("secret")),
+        created: Timestamp::from_micros(1_000_001),
+    }
+}
+
+pub(crate) fn session(subjects: &[&str], expires: i64) -> SignInSession {
+    let signed_in = |subject: &&str| SignedIn { subject: id(subject), auth_time: Timestamp::from_micros(5_000_001) };
+    SignInSession {
+        accounts: subjects.iter().map(signed_in).collect(),
+        expires: at(expires),
+        loopback_only: subjects.is_empty(),
+    }
+}
+
+pub(crate) fn settings(clients: &[&str]) -> Settings {
+    Settings { programmatic_clients: Some(clients.iter().map(|client| client_id(client)).collect()) }
 }
 
 pub(crate) fn application(name: &str, service_id: &str, client_id: &str) -> Application {
@@ -54,7 +96,13 @@ pub(crate) fn bindings(members: &[&str]) -> Vec<Binding> {
 }
 
 pub(crate) fn key(key_id: &str, purpose: KeyPurpose, created: i64) -> StoredKey {
-    StoredKey { id: key_id.to_owned(), purpose, secret: vec![0, 255, b'\'', 7], created: at(created) }
+    StoredKey {
+        id: key_id.to_owned(),
+        purpose,
+        secret: vec![0, 255, b'\'', 7],
+        created: at(created),
+        signs_from: at(created + 900),
+    }
 }
 
 pub(crate) fn hash(secret: &str) -> TokenHash {
@@ -62,8 +110,46 @@ pub(crate) fn hash(secret: &str) -> TokenHash {
 }
 
 pub(crate) fn grant(subject: &str, expires: i64) -> AccessGrant {
-    let scopes = Scopes::parse("openid https://www.googleapis.com/auth/cloud-platform").unwrap();
-    AccessGrant { subject: id(subject), scopes, expires: at(expires) }
+    AccessGrant { subject: id(subject), scopes: scopes(), expires: at(expires), person_grant: None }
+}
+
+fn scopes() -> Scopes {
+    Scopes::parse("openid https://www.googleapis.com/auth/cloud-platform").unwrap()
+}
+
+/// What the person `2` allowed to a client.
+pub(crate) fn person_grant(grant: &str, client: &str) -> PersonGrant {
+    PersonGrant {
+        id: GrantId(grant.to_owned()),
+        client: client_id(client),
+        subject: id("2"),
+        scopes: scopes(),
+        audience: Some(client_id("audience")),
+        nonce: Some("n'".into()),
+        offline: true,
+        cred_ref: false,
+        auth_time: Timestamp::from_micros(1_000_001),
+        created: Timestamp::from_micros(2_000_002),
+    }
+}
+
+/// An access token's grant that was issued from [`person_grant`].
+pub(crate) fn access(grant: &PersonGrant, expires: i64) -> AccessGrant {
+    let person_grant = Some((grant.id.clone(), grant.client.clone()));
+    AccessGrant { subject: grant.subject.clone(), scopes: scopes(), expires: at(expires), person_grant }
+}
+
+pub(crate) fn code_grant(grant: &PersonGrant, expires: i64) -> CodeGrant {
+    CodeGrant {
+        grant: grant.clone(),
+        redirect_uri: "http://127.0.0.1:4711/?a='".into(),
+        challenge: Some(Challenge::S256("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".into())),
+        expires: at(expires),
+    }
+}
+
+pub(crate) fn device_grant(client: &str, expires: i64) -> DeviceGrant {
+    DeviceGrant { client: client_id(client), scopes: scopes(), expires: at(expires) }
 }
 
 pub(crate) fn allowed(event_id: &str) -> AuditEvent {
@@ -100,11 +186,11 @@ fn decision(event_id: &str, outcome: Outcome) -> AuditEvent {
 
 pub(crate) fn token_event(event_id: &str) -> AuditEvent {
     AuditEvent::Token(TokenEvent {
-        id: event_id.to_owned(),
-        time: at(1_700_000_000),
         account: Some("robot@dev-project.iam.gserviceaccount.com".into()),
-        issued: None,
-        audience: None,
+        client: Some("123-x.apps.googleusercontent.com".into()),
+        chain: vec!["user:alice@example.com".into()],
         refused: Some("the assertion was used before".into()),
+        reason: Some(TokenReason::ReplayedAssertion),
+        ..TokenEvent::new(event_id.to_owned(), at(1_700_000_000), TokenMethod::JwtBearer, None)
     })
 }

@@ -1,5 +1,7 @@
 //! `{"error":{"code","message","status"}}` (AIP-193).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The canonical codes that Doorward answers with, with their HTTP statuses (google.rpc.Code).
@@ -20,6 +22,8 @@ pub enum Status {
     AlreadyExists,
     /// 409: a concurrent change won.
     Aborted,
+    /// 429: too often, from this address or for this account.
+    ResourceExhausted,
     /// 500: the failure is ours.
     Internal,
     /// 501: a method of Google's that is not built yet.
@@ -35,6 +39,7 @@ impl Status {
             Status::PermissionDenied => 403,
             Status::NotFound => 404,
             Status::AlreadyExists | Status::Aborted => 409,
+            Status::ResourceExhausted => 429,
             Status::Internal => 500,
             Status::Unimplemented => 501,
         }
@@ -57,11 +62,49 @@ pub struct ErrorBody {
     pub message: String,
     /// The canonical code.
     pub status: Status,
+    /// What a program may act on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<ErrorInfo>,
+}
+
+/// `google.rpc.ErrorInfo`: the cause as a constant.
+///
+/// Spec: <https://google.aip.dev/193#errorinfo>
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorInfo {
+    /// `type.googleapis.com/google.rpc.ErrorInfo`.
+    #[serde(rename = "@type")]
+    pub kind: String,
+    /// `IAM_PERMISSION_DENIED` and the like.
+    pub reason: String,
+    /// The service to which the reason belongs.
+    pub domain: String,
+    /// What the reason is about.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl ErrorInfo {
+    /// A cause, and what it is about.
+    pub fn new(reason: &str, domain: &str, metadata: &[(&str, &str)]) -> Self {
+        ErrorInfo {
+            kind: "type.googleapis.com/google.rpc.ErrorInfo".to_owned(),
+            reason: reason.to_owned(),
+            domain: domain.to_owned(),
+            metadata: metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        }
+    }
 }
 
 impl ApiError {
     /// The body for a status and a message.
     pub fn new(status: Status, message: impl Into<String>) -> Self {
-        ApiError { error: ErrorBody { code: status.http(), message: message.into(), status } }
+        ApiError { error: ErrorBody { code: status.http(), message: message.into(), status, details: Vec::new() } }
+    }
+
+    /// The same body with a cause that programs may act on.
+    pub fn with_detail(mut self, detail: ErrorInfo) -> Self {
+        self.error.details.push(detail);
+        self
     }
 }

@@ -1,11 +1,13 @@
-//! Shapes of Google's JSON APIs: the error envelope (AIP-193), IAM policies, service accounts and their keys.
+//! Shapes of Google's JSON APIs: the error envelope (AIP-193), IAM policies, IAP settings, service accounts and their keys.
 
 mod error;
 mod iam_policy;
+mod iap_settings;
 mod service_account;
 
-pub use error::{ApiError, ErrorBody, Status};
+pub use error::{ApiError, ErrorBody, ErrorInfo, Status};
 pub use iam_policy::{Binding, Etag, GetIamPolicyRequest, Policy, SetIamPolicyRequest};
+pub use iap_settings::{AccessSettings, IapSettings, OAuthSettings};
 pub use service_account::{
     CreateKeyRequest, CreateServiceAccountRequest, KeyFile, ListKeysResponse, ListServiceAccountsResponse,
     NewServiceAccount, ServiceAccount, ServiceAccountKey,

@@ -75,19 +75,24 @@ impl SigningKey {
     /// # Errors
     /// [`KeyMaterialError`] if the library cannot sign with this key. Nothing was sent then, and nothing may be.
     pub fn sign(&self, claims: &Map<String, Value>) -> Result<String, KeyMaterialError> {
-        let header = json!({"alg": self.algorithm().name(), "kid": self.kid, "typ": "JWT"});
         // Serialising a map of JSON values to memory cannot fail.
-        let payload = serde_json::to_vec(claims).map_err(|_| KeyMaterialError)?;
+        self.sign_payload(&serde_json::to_vec(claims).map_err(|_| KeyMaterialError)?)
+    }
+
+    /// Signs a payload as it is, under the same header. Whoever calls has made sure that it is a JSON object.
+    pub fn sign_payload(&self, payload: &[u8]) -> Result<String, KeyMaterialError> {
+        let header = json!({"alg": self.algorithm().name(), "kid": self.kid, "typ": "JWT"});
         let mut token = encode_base64url(header.to_string().as_bytes());
         token.push('.');
-        token.push_str(&encode_base64url(&payload));
+        token.push_str(&encode_base64url(payload));
         let signature = self.sign_bytes(token.as_bytes())?;
         token.push('.');
         token.push_str(&encode_base64url(&signature));
         Ok(token)
     }
 
-    fn sign_bytes(&self, message: &[u8]) -> Result<Vec<u8>, KeyMaterialError> {
+    /// The bare signature over a message, in the form of the algorithm.
+    pub fn sign_bytes(&self, message: &[u8]) -> Result<Vec<u8>, KeyMaterialError> {
         // The library asks for a source of randomness in its signature and uses its own (blinding, the ECDSA nonce): it is
         // not a source of anything that we could observe, so it is not injected.
         let random = SystemRandom::new();
@@ -175,8 +180,12 @@ impl VerifyingKey {
 
     /// The key as SubjectPublicKeyInfo in PEM (`-----BEGIN PUBLIC KEY-----`).
     pub fn to_pem(&self) -> Result<PublicKeyPem, KeyMaterialError> {
-        let der = self.key.as_der().map_err(|_| KeyMaterialError)?;
-        Ok(PublicKeyPem::encode(der.as_ref()))
+        Ok(PublicKeyPem::encode(&self.to_spki()?))
+    }
+
+    /// The key as SubjectPublicKeyInfo in DER (RFC 5280 section 4.1.2.7).
+    pub fn to_spki(&self) -> Result<Vec<u8>, KeyMaterialError> {
+        Ok(self.key.as_der().map_err(|_| KeyMaterialError)?.as_ref().to_vec())
     }
 }
 

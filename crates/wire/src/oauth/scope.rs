@@ -43,11 +43,58 @@ impl Scopes {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Each scope, in the order in which they were asked for.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.split(' ')
+    }
+
+    /// Whether this scope is among them, in its short or its long form.
+    pub fn contains(&self, scope: &str) -> bool {
+        self.iter().any(|have| long_form(have) == long_form(scope))
+    }
+
+    /// Whether every one of these scopes is among `others`.
+    pub fn is_subset_of(&self, others: &Scopes) -> bool {
+        self.iter().all(|scope| others.contains(scope))
+    }
+
+    /// Whether an ID token belongs to what was asked for: Google gives one for any scope that tells of the person.
+    pub fn tell_of_the_person(&self) -> bool {
+        ["openid", "email", "profile"].iter().any(|scope| self.contains(scope))
+    }
+
+    /// Whether they open the IAM APIs of Google Cloud.
+    ///
+    /// Spec: <https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateIdToken>
+    pub fn open_cloud_apis(&self) -> bool {
+        ["cloud-platform", "iam"].iter().any(|name| self.contains(&format!("{PREFIX}{name}")))
+    }
+
+    /// The scopes as the redirect names them: the short forms of Google's sign-in before the long ones.
+    ///
+    /// Spec: <https://cloud.google.com/iap/docs/authentication-howto#signing_in_to_the_application>
+    pub fn in_redirect(&self) -> String {
+        let mut all: Vec<&str> = self.iter().flat_map(|scope| [scope, long_form(scope)]).collect();
+        all.sort_unstable_by_key(|scope| (scope.starts_with(PREFIX), *scope));
+        all.dedup();
+        all.join(" ")
+    }
 }
 
+const PREFIX: &str = "https://www.googleapis.com/auth/";
+
 fn is_known(scope: &str) -> bool {
-    SHORT.contains(&scope)
-        || scope.strip_prefix("https://www.googleapis.com/auth/").is_some_and(|name| LONG.contains(&name))
+    SHORT.contains(&scope) || scope.strip_prefix(PREFIX).is_some_and(|name| LONG.contains(&name))
+}
+
+/// `email` and `profile` have a second name each; all others have one.
+fn long_form(scope: &str) -> &str {
+    match scope {
+        "email" => "https://www.googleapis.com/auth/userinfo.email",
+        "profile" => "https://www.googleapis.com/auth/userinfo.profile",
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -62,5 +109,17 @@ mod tests {
         {
             assert_eq!(Scopes::parse(refused), Err(UnknownScope), "{refused:?}");
         }
+    }
+
+    #[test]
+    fn a_scope_of_two_names_is_one_scope() {
+        let scopes = |text: &str| Scopes::parse(text).unwrap();
+        let long = "https://www.googleapis.com/auth/userinfo.email";
+        assert!(scopes("openid email").contains(long) && scopes(long).contains("email"));
+        assert!(scopes(long).is_subset_of(&scopes("email openid")));
+        assert!(!scopes("profile").is_subset_of(&scopes("email openid")));
+        assert_eq!(scopes("openid email").in_redirect(), format!("email openid {long}"));
+        assert!(scopes("https://www.googleapis.com/auth/cloud-platform").open_cloud_apis());
+        assert!(!scopes("openid").open_cloud_apis());
     }
 }

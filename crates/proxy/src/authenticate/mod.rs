@@ -1,17 +1,20 @@
-//! Stage 2: who is calling? Bearer ID tokens of our own issuer.
+//! Stage 2: who is calling? Bearer ID tokens of our own issuer, and JWTs that service accounts sign themselves.
+
+mod id_token;
+mod self_signed;
 
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
 use doorward_core::account::UniqueId;
-use doorward_core::clock::{CLOCK_SKEW, Timestamp};
+use doorward_core::clock::Timestamp;
 use doorward_core::grant::{ACCESS_TOKEN_PREFIX, ADMIN_TOKEN_PREFIX};
-use doorward_core::keys::{ID_TOKEN_TTL, KeyPurpose};
+use doorward_core::keys::KeyPurpose;
 use doorward_core::member::Email;
 use doorward_core::snapshot::{AccountKind, ProtectedResource, Snapshot};
 use doorward_wire::headers::{ASSERTION_ISSUER, Bearer, bearer};
-use doorward_wire::jose::{Algorithm, ClaimError, Claims, JwsError, Unverified};
+use doorward_wire::jose::{Algorithm, ClaimError, JwsError, Unverified};
 use http::header::{AUTHORIZATION, HeaderMap, PROXY_AUTHORIZATION};
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
@@ -19,7 +22,11 @@ use serde_json::Value;
 
 use crate::record::Trace;
 use crate::refusal::Refusal;
+use crate::resolve::Site;
 use crate::sanitize::Sanitized;
+
+pub(crate) use self_signed::SelfSignedError;
+use self_signed::UrlAudience;
 
 /// Tokens of this length and longer are refused before they are decoded.
 const TOKEN_LIMIT: usize = 16 * 1024;
@@ -87,10 +94,12 @@ pub(crate) enum TokenError {
     Algorithm,
     #[error("the signed header that an application receives")]
     Assertion,
-    #[error("a JWT that a service account signed itself")]
-    SelfSigned,
     #[error("the key is unknown or the signature does not verify")]
     Signature,
+    #[error("issued in the name of a service account, and the key is unknown or the signature does not verify")]
+    AccountSignature,
+    #[error("a self-signed JWT: {0}")]
+    SelfSigned(#[from] SelfSignedError),
     #[error("another issuer, no account, or a claim that is missing or has the wrong type")]
     Claims,
     #[error("expired at {0}")]
@@ -110,8 +119,8 @@ pub(crate) struct Authenticator {
     verified: Cache<TokenKey, Verified, BySize>,
 }
 
-/// Everything that the cached answer depends on: the whole token, the resource, and the snapshot with its keys, accounts
-/// and client ids. A hash alone would let a collision pass.
+/// Everything that the cached answer depends on: the whole token, the resource, and the snapshot with its keys, accounts,
+/// client ids and settings. A hash alone would let a collision pass.
 #[derive(PartialEq, Eq, Hash)]
 struct TokenKey {
     snapshot: u64,
@@ -137,14 +146,17 @@ struct Verified {
     caller: Arc<Caller>,
     /// An entry never outlives its token.
     valid_until: Timestamp,
+    /// Of a self-signed JWT: where it is good. An ID token is good for the whole application.
+    good_for: Option<Arc<UrlAudience>>,
 }
 
 #[derive(Clone)]
 struct BySize;
 
 impl Weighter<TokenKey, Verified> for BySize {
-    fn weight(&self, key: &TokenKey, _: &Verified) -> u64 {
-        (key.token.len() + key.resource.len() + 256) as u64
+    fn weight(&self, key: &TokenKey, verified: &Verified) -> u64 {
+        let urls = verified.good_for.as_ref().map_or(0, |urls| urls.as_str().len());
+        (key.token.len() + key.resource.len() + urls + 256) as u64
     }
 }
 
@@ -154,26 +166,35 @@ impl Authenticator {
         Authenticator { issuer, email_claim, verified: Cache::with_weighter(expected_items, CACHE_BYTES, BySize) }
     }
 
-    /// The caller whom this token proves at this resource.
+    /// The caller whom this token proves at this application, for this path.
     fn verify(
         &self,
         token: &str,
-        resource: &ProtectedResource,
+        site: &Site<'_>,
+        path: &str,
         snapshot: &Snapshot,
         now: Timestamp,
     ) -> Result<Arc<Caller>, TokenError> {
         if token.len() >= TOKEN_LIMIT {
             return Err(TokenError::TooLarge);
         }
+        let resource = &*site.resource;
         let key = TokenKeyRef { snapshot: snapshot.version, resource: &resource.name, token };
-        if let Some(hit) = self.verified.get(&key).filter(|hit| now < hit.valid_until) {
-            return Ok(hit.caller);
+        let verified = match self.verified.get(&key).filter(|hit| now < hit.valid_until) {
+            Some(hit) => hit,
+            None => {
+                let verified = self.check(token, resource, snapshot, now)?;
+                let (resource, token) = (resource.name.clone(), token.to_owned());
+                let key = TokenKey { snapshot: snapshot.version, resource, token };
+                self.verified.insert(key, verified.clone());
+                verified
+            }
+        };
+        match verified.good_for {
+            // Not part of the key, so compared on every hit: one token may reach many paths, and must reach no others.
+            Some(urls) if !urls.covers(site.origin, path) => Err(SelfSignedError::wrong_url(urls.as_str()).into()),
+            Some(_) | None => Ok(verified.caller),
         }
-        let (caller, valid_until) = self.check(token, resource, snapshot, now)?;
-        let caller = Arc::new(caller);
-        let key = TokenKey { snapshot: snapshot.version, resource: resource.name.clone(), token: token.to_owned() };
-        self.verified.insert(key, Verified { caller: caller.clone(), valid_until });
-        Ok(caller)
     }
 
     fn check(
@@ -182,64 +203,28 @@ impl Authenticator {
         resource: &ProtectedResource,
         snapshot: &Snapshot,
         now: Timestamp,
-    ) -> Result<(Caller, Timestamp), TokenError> {
+    ) -> Result<Verified, TokenError> {
         let unverified = Unverified::parse(token, TOKEN_LIMIT - 1, &[Algorithm::Rs256, Algorithm::Es256])
             .map_err(|error| from_jws(error, token))?;
-        let unproven = |claim: &str| unverified.unproven_claims().get(claim).and_then(Value::as_str);
+        let unproven_issuer = unverified.unproven_claims().get("iss").and_then(Value::as_str);
         if unverified.algorithm() != Algorithm::Rs256 {
-            let own = unproven("iss") == Some(ASSERTION_ISSUER);
+            let own = unproven_issuer == Some(ASSERTION_ISSUER);
             return Err(if own { TokenError::Assertion } else { TokenError::Algorithm });
         }
-        let key = unverified.kid().and_then(|kid| snapshot.keys.verifying(KeyPurpose::IdToken, kid, now));
-        let Some(key) = key else {
-            let by_account = unproven("iss").is_some_and(|issuer| issuer.ends_with(".gserviceaccount.com"));
-            return Err(if by_account { TokenError::SelfSigned } else { TokenError::Signature });
-        };
-        let claims = unverified.verify(key).map_err(|_| TokenError::Signature)?;
-        self.check_claims(&claims, resource, snapshot, now)
-    }
-
-    fn check_claims(
-        &self,
-        claims: &Claims,
-        resource: &ProtectedResource,
-        snapshot: &Snapshot,
-        now: Timestamp,
-    ) -> Result<(Caller, Timestamp), TokenError> {
-        if claims.string("iss") != Some(&self.issuer) {
-            return Err(TokenError::Claims);
+        // The same for a key that is unknown and for one that did not sign this: whether a key exists is nobody's business.
+        let by_account = unproven_issuer.is_some_and(|issuer| issuer.ends_with(".gserviceaccount.com"));
+        let unsigned = if by_account { TokenError::AccountSignature } else { TokenError::Signature };
+        let kid = unverified.kid().unwrap_or_default().to_owned();
+        if let Some(key) = snapshot.keys.verifying(KeyPurpose::IdToken, &kid, now) {
+            let claims = unverified.verify(key).map_err(|_| unsigned)?;
+            let (caller, valid_until) =
+                id_token::check(&claims, &self.issuer, self.email_claim, resource, snapshot, now)?;
+            return Ok(Verified { caller: Arc::new(caller), valid_until, good_for: None });
         }
-        claims.check_time(now.seconds(), seconds(CLOCK_SKEW)).map_err(|error| match error {
-            ClaimError::Missing(_) => TokenError::Claims,
-            ClaimError::Expired(at) => TokenError::Expired(at),
-            ClaimError::NotYetValid(at) => TokenError::NotYetValid(at),
-        })?;
-        let (issued, expires) = (claims.seconds("iat"), claims.seconds("exp"));
-        let (Ok(issued), Ok(expires)) = (issued, expires) else { return Err(TokenError::Claims) };
-        // We never issue a longer one, so a longer one is not ours, whatever its signature.
-        if expires.saturating_sub(issued) > seconds(ID_TOKEN_TTL) {
-            return Err(TokenError::Claims);
-        }
-        let audience = claims.string("aud").ok_or(TokenError::Claims)?;
-        if audience != resource.application.client_id.0 {
-            return Err(TokenError::Audience(audience.to_owned()));
-        }
-        let unique_id = UniqueId(claims.string("sub").ok_or(TokenError::Claims)?.to_owned());
-        let account = snapshot.account(&unique_id).filter(|account| !account.disabled).ok_or(TokenError::Claims)?;
-        let note = match claims.as_object().get("email") {
-            Some(Value::String(email)) if email.parse::<Email>().is_ok_and(|email| email == account.email) => None,
-            Some(Value::String(_)) => return Err(TokenError::Claims),
-            Some(_) => return Err(TokenError::EmailMissing),
-            None => match self.email_claim {
-                EmailClaim::Required => return Err(TokenError::EmailMissing),
-                EmailClaim::Optional => Some("Google's IAP would refuse this token: it has no email claim"),
-            },
-        };
-        if claims.as_object().get("email_verified").is_some_and(|verified| *verified != Value::Bool(true)) {
-            return Err(TokenError::Claims);
-        }
-        let caller = Caller { kind: account.kind, unique_id, email: account.email.clone(), note };
-        Ok((caller, Timestamp::from_seconds(expires) + CLOCK_SKEW))
+        let Some(key) = snapshot.account_key(&kid) else { return Err(unsigned) };
+        let claims = unverified.verify(&key.key).map_err(|_| unsigned)?;
+        let (caller, valid_until, urls) = self_signed::check(&claims, key, snapshot, now)?;
+        Ok(Verified { caller: Arc::new(caller), valid_until, good_for: Some(Arc::new(urls)) })
     }
 }
 
@@ -252,14 +237,14 @@ impl Authenticator {
 pub(crate) fn authenticate(
     authenticator: &Authenticator,
     request: &Sanitized,
-    resource: &ProtectedResource,
+    site: &Site<'_>,
     snapshot: &Snapshot,
     trace: &mut Trace,
 ) -> Result<Authenticated, Refusal> {
     let now = trace.now();
     let proxy_token = single_bearer(&request.headers, PROXY_AUTHORIZATION)?;
     let token = single_bearer(&request.headers, AUTHORIZATION)?;
-    let verify = |token| authenticator.verify(token, resource, snapshot, now);
+    let verify = |token| authenticator.verify(token, site, request.target.path(), snapshot, now);
     let mut invalid_proxy_authorization = false;
     let proven = match proxy_token {
         Presented::Absent => None,
@@ -276,8 +261,8 @@ pub(crate) fn authenticate(
     let proven = match (proven, token) {
         (Some(caller), _) => Some(caller),
         (None, Presented::Absent) => None,
-        (None, Presented::NotAToken) => return Err(bad_credential(TokenError::NotAJwt, resource)),
-        (None, Presented::Token(token)) => Some(verify(token).map_err(|error| bad_credential(error, resource))?),
+        (None, Presented::NotAToken) => return Err(bad_credential(TokenError::NotAJwt, site)),
+        (None, Presented::Token(token)) => Some(verify(token).map_err(|error| bad_credential(error, site))?),
     };
     let Some(caller) = proven else { return Ok(Authenticated::Nobody { invalid_proxy_authorization }) };
     trace.caller = Some(caller.member());
@@ -285,8 +270,9 @@ pub(crate) fn authenticate(
     Ok(Authenticated::Caller(caller))
 }
 
-fn bad_credential(error: TokenError, resource: &ProtectedResource) -> Refusal {
-    Refusal::BadCredential { error, expected: resource.application.client_id.clone() }
+fn bad_credential(error: TokenError, site: &Site<'_>) -> Refusal {
+    let expected = site.resource.application.client_id.clone();
+    Refusal::BadCredential { error, expected, origin: site.origin.clone() }
 }
 
 enum Presented<'a> {
@@ -322,6 +308,14 @@ fn from_jws(error: JwsError, token: &str) -> TokenError {
     }
 }
 
+fn time_error(error: ClaimError, missing: impl Into<TokenError>) -> TokenError {
+    match error {
+        ClaimError::Missing(_) => missing.into(),
+        ClaimError::Expired(at) => TokenError::Expired(at),
+        ClaimError::NotYetValid(at) => TokenError::NotYetValid(at),
+    }
+}
+
 fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
@@ -329,7 +323,7 @@ fn seconds(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{CLIENT_ID, ISSUER, NOW, TestWorld};
+    use crate::testing::{CLIENT_ID, ISSUER, NOW, PROGRAMMATIC_CLIENT, TestWorld};
     use doorward_wire::jose::{decode_base64url, encode_base64url};
     use serde_json::json;
 
@@ -358,7 +352,7 @@ mod tests {
 
     fn verdict(world: &TestWorld, email_claim: EmailClaim, token: &str) -> Result<String, TokenError> {
         let verified =
-            authenticator(email_claim).verify(token, &world.resource(), &world.snapshot, Timestamp::from_seconds(NOW));
+            authenticator(email_claim).verify(token, &world.site(), "/", &world.snapshot, Timestamp::from_seconds(NOW));
         verified.map(|caller| caller.member())
     }
 
@@ -383,6 +377,13 @@ mod tests {
             (json!({"exp": "1800003590"}),                                Err(E::Claims)),
             (json!({"iss": "https://accounts.google.com.evil.test"}),     Err(E::Claims)),
             (json!({"iss": null}),                                        Err(E::Claims)),
+            (json!({"iss": "robot@p.iam.gserviceaccount.com", "sub": "robot@p.iam.gserviceaccount.com", "aud": "http://app.test/*"}), Err(E::Claims)),
+            (json!({"aud": PROGRAMMATIC_CLIENT}),                         robot()),
+            (json!({"aud": PROGRAMMATIC_CLIENT.to_uppercase()}),          Err(E::Audience(PROGRAMMATIC_CLIENT.to_uppercase()))),
+            (json!({"aud": format!("{CLIENT_ID} {PROGRAMMATIC_CLIENT}")}), Err(E::Audience(format!("{CLIENT_ID} {PROGRAMMATIC_CLIENT}")))),
+            (json!({"aud": [CLIENT_ID, PROGRAMMATIC_CLIENT]}),            Err(E::Claims)),
+            (json!({"aud": ""}),                                          Err(E::Audience(String::new()))),
+            (json!({"aud": "http://app.test/*"}),                         Err(E::Audience("http://app.test/*".into()))),
             (json!({"aud": "other.apps.googleusercontent.com"}),          Err(E::Audience("other.apps.googleusercontent.com".into()))),
             (json!({"aud": [CLIENT_ID]}),                                 Err(E::Claims)),
             (json!({"aud": null}),                                        Err(E::Claims)),
@@ -406,7 +407,7 @@ mod tests {
         let token = world.sign(KeyPurpose::IdToken, &claims(json!({"email": null})));
         assert_eq!(verdict(&world, EmailClaim::Required, &token), Err(TokenError::EmailMissing));
         let caller = authenticator(EmailClaim::Optional)
-            .verify(&token, &world.resource(), &world.snapshot, Timestamp::from_seconds(NOW))
+            .verify(&token, &world.site(), "/", &world.snapshot, Timestamp::from_seconds(NOW))
             .unwrap();
         assert!(caller.note.is_some_and(|note| note.contains("Google's IAP would refuse")));
     }
@@ -476,7 +477,7 @@ mod tests {
             ("other claims",         own_words(claims(json!({"sub": "2001"}))),                    E::Signature),
             ("duplicate claims",     twice_claimed,                                                E::NotAJwt),
             ("duplicate header",     twice_headed,                                                 E::NotAJwt),
-            ("self-signed",          self_signed,                                                  E::SelfSigned),
+            ("account, kid unknown", self_signed,                                                  E::AccountSignature),
             ("padding",              format!("{good}="),                                           E::NotAJwt),
             ("unused bits",          unused_bits,                                                  E::NotAJwt),
             ("five parts",           format!("{good}.a.b"),                                        E::NotAJwt),
@@ -504,7 +505,7 @@ mod tests {
         let token = world.sign(KeyPurpose::IdToken, &good_claims());
         let authenticator = authenticator(EmailClaim::Optional);
         let at = |world: &TestWorld, now: i64| {
-            authenticator.verify(&token, &world.resource(), &world.snapshot, Timestamp::from_seconds(now)).map(drop)
+            authenticator.verify(&token, &world.site(), "/", &world.snapshot, Timestamp::from_seconds(now)).map(drop)
         };
         assert_eq!(at(&world, NOW), Ok(()));
         assert_eq!(at(&world, NOW + 3590 + 29), Ok(()));

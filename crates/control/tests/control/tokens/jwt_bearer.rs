@@ -3,57 +3,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use doorward_control::tokens::{Issued, RedeemError};
-use doorward_core::account::{ServiceAccount, UniqueId};
-use doorward_core::audit::{AuditClosed, AuditEvent, AuditSink, TokenEvent};
+use doorward_core::audit::{AuditClosed, AuditEvent, AuditSink, TokenEvent, TokenMethod, TokenReason};
 use doorward_core::clock::Timestamp;
 use doorward_core::grant::{AccessGrant, TokenHash};
 use doorward_core::keys::KeyPurpose;
-use doorward_wire::google_api::CreateKeyRequest;
 use doorward_wire::jose::{Algorithm, Unverified, VerifyingKey, encode_base64url};
-use doorward_wire::oauth::{Scopes, TokenRequest};
+use doorward_wire::oauth::{JwtBearerRequest, Scopes, TokenRequest};
 use serde_json::{Value, json};
 
-use crate::{OWN_TOKEN_URL, START, Stack, cause};
-
-const ROBOT: &str = "robot1@dev-project.iam.gserviceaccount.com";
-const OTHER: &str = "robot2@dev-project.iam.gserviceaccount.com";
-const DISABLED: &str = "robot3@dev-project.iam.gserviceaccount.com";
-const CLIENT_ID: &str = "123-app.apps.googleusercontent.com";
-const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
-
-/// A key as its owner holds it.
-struct OwnedKey {
-    id: String,
-    pair: RsaKeyPair,
-}
-
-impl OwnedKey {
-    fn sign(&self, bytes: &str) -> Vec<u8> {
-        let mut signature = vec![0; self.pair.public_modulus_len()];
-        self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), bytes.as_bytes(), &mut signature).unwrap();
-        signature
-    }
-
-    /// An assertion with any header and claims, which need not be objects.
-    fn assert(&self, header: &Value, claims: &Value) -> String {
-        let part = |value: &Value| encode_base64url(value.to_string().as_bytes());
-        let input = format!("{}.{}", part(header), part(claims));
-        format!("{input}.{}", encode_base64url(&self.sign(&input)))
-    }
-
-    fn header(&self) -> Value {
-        json!({"typ": "JWT", "alg": "RS256", "kid": self.id})
-    }
-
-    fn assert_claims(&self, claims: &Value) -> String {
-        self.assert(&self.header(), claims)
-    }
-}
+use crate::robots::{CLOUD as SCOPE, DISABLED, OTHER, OwnedKey, ROBOT, with};
+use crate::{APP_CLIENT as CLIENT_ID, OWN_TOKEN_URL, PEER, START, Stack, cause};
 
 /// What google-auth sends.
 fn claims() -> Value {
@@ -66,32 +28,13 @@ fn claims() -> Value {
     })
 }
 
-/// The claims with some replaced, and those that are `null` left out.
 fn claims_with(changes: &Value) -> Value {
-    let mut claims = claims();
-    let object = claims.as_object_mut().unwrap();
-    for (name, value) in changes.as_object().unwrap() {
-        match value {
-            Value::Null => object.remove(name),
-            value => object.insert(name.clone(), value.clone()),
-        };
-    }
-    claims
+    with(claims(), changes)
 }
 
 impl Stack {
-    async fn create_key(&self, email: &str) -> OwnedKey {
-        let made = self.accounts.create_key(&self.admin, "-", email, &CreateKeyRequest::default()).await.unwrap();
-        let der = pem::parse(made.file.private_key).unwrap();
-        OwnedKey { id: made.key.id, pair: RsaKeyPair::from_pkcs8(der.contents()).unwrap() }
-    }
-
-    async fn robot(&self) -> (ServiceAccount, OwnedKey) {
-        (self.create_account("robot1").await, self.create_key(ROBOT).await)
-    }
-
     async fn redeem(&self, assertion: String) -> Result<Issued, RedeemError> {
-        self.tokens.redeem(TokenRequest::JwtBearer { assertion }).await
+        self.tokens.redeem(Ok(TokenRequest::JwtBearer(JwtBearerRequest { assertion })), PEER).await
     }
 
     /// `id`, `access`, or the cause of the refusal.
@@ -99,14 +42,8 @@ impl Stack {
         match self.redeem(assertion).await {
             Ok(Issued::IdToken(_)) => "id".to_owned(),
             Ok(Issued::AccessToken { .. }) => "access".to_owned(),
+            Ok(issued @ Issued::Person { .. }) => panic!("{issued:?}"),
             Err(error) => cause(&error),
-        }
-    }
-
-    fn last_event(&self) -> TokenEvent {
-        match self.audit.events().pop().unwrap() {
-            AuditEvent::Token(event) => event,
-            AuditEvent::Decision(decision) => panic!("{decision:?}"),
         }
     }
 }
@@ -264,14 +201,7 @@ async fn an_assertion_is_good_only_for_the_account_whose_key_signed_it() {
     let second = stack.create_key(ROBOT).await;
     stack.create_account("robot2").await;
     let other = stack.create_key(OTHER).await;
-    let disabled = ServiceAccount {
-        unique_id: UniqueId("133333333333333333333".to_owned()),
-        email: DISABLED.parse().unwrap(),
-        display_name: String::new(),
-        description: String::new(),
-        disabled: true,
-    };
-    assert!(stack.store.add_service_account(&disabled).await.unwrap());
+    stack.create_disabled().await;
     let of_disabled = stack.create_key(DISABLED).await;
     // (signer, kid, iss) => outcome
     #[rustfmt::skip]
@@ -370,6 +300,7 @@ async fn an_access_token_is_stored_as_a_hash_before_it_is_given() {
         subject: account.unique_id,
         scopes: Scopes::parse(&format!("openid {SCOPE}")).unwrap(),
         expires: Timestamp::from_seconds(START + 3600),
+        person_grant: None,
     };
     assert_eq!(stack.store.access_token(&TokenHash::of(&token), now).await.unwrap(), Some(expected));
     assert_eq!(stack.store.access_token(&TokenHash(token), now).await.unwrap(), None);
@@ -439,8 +370,8 @@ async fn every_answer_is_in_the_record_and_no_token_is() {
         (key.assert_claims(&claims()),  Some(ROBOT),              Some("id_token"),     Some(CLIENT_ID), None),
         (key.assert_claims(&scope),     Some(ROBOT),              Some("access_token"), Some(SCOPE),     None),
         (key.assert_claims(&audience),  Some(ROBOT),              Some("id_token"),     Some("a\\nb"),   None),
-        (key.assert_claims(&forged),    Some("x\\n\\x1b[1m"),     None, None, Some("the assertion's iss names no account that may get tokens")),
-        ("junk".to_owned(),             None,                     None, None, Some("the assertion is not a signed JWT")),
+        (key.assert_claims(&forged),    Some("x\\n\\x1b[1m"),     None, None, Some((TokenReason::AccountNotFound, "the assertion's iss names no account that may get tokens"))),
+        ("junk".to_owned(),             None,                     None, None, Some((TokenReason::InvalidAssertion, "the assertion is not a signed JWT"))),
     ];
     for (index, (assertion, account, issued, audience, refused)) in cases.into_iter().enumerate() {
         let answer = stack.redeem(assertion.clone()).await;
@@ -449,12 +380,17 @@ async fn every_answer_is_in_the_record_and_no_token_is() {
         let event = stack.last_event();
         let text = |text: Option<&str>| text.map(str::to_owned);
         let expected = TokenEvent {
-            id: event.id.clone(),
-            time: Timestamp::from_seconds(START),
             account: text(account),
             issued: text(issued),
             audience: text(audience),
-            refused: text(refused),
+            refused: text(refused.map(|(_, refused)| refused)),
+            reason: refused.map(|(reason, _)| reason),
+            ..TokenEvent::new(
+                event.id.clone(),
+                Timestamp::from_seconds(START),
+                TokenMethod::JwtBearer,
+                Some(PEER),
+            )
         };
         assert_eq!(event, expected);
         assert_eq!(event.id.len(), 22);
@@ -462,6 +398,7 @@ async fn every_answer_is_in_the_record_and_no_token_is() {
         let recorded = serde_json::to_string(&events).unwrap();
         let token = match answer {
             Ok(Issued::IdToken(token) | Issued::AccessToken { token, .. }) => token,
+            Ok(issued @ Issued::Person { .. }) => panic!("{issued:?}"),
             Err(_) => assertion,
         };
         assert!(!recorded.contains(&token), "{token}");
@@ -488,7 +425,7 @@ async fn nothing_is_issued_that_cannot_be_recorded() {
     let tokens = stack.tokens_recorded_by(Arc::new(Full));
     for changes in [json!({}), json!({"target_audience": null, "scope": SCOPE})] {
         let assertion = key.assert_claims(&claims_with(&changes));
-        let answer = tokens.redeem(TokenRequest::JwtBearer { assertion }).await;
+        let answer = tokens.redeem(Ok(TokenRequest::JwtBearer(JwtBearerRequest { assertion })), PEER).await;
         assert_eq!(cause(&answer.unwrap_err()), "AuditClosed");
     }
 }

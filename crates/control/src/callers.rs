@@ -1,0 +1,177 @@
+//! Who calls an API: the operator, or an account by an access token or a JWT that it signed itself.
+
+use std::sync::Arc;
+
+use doorward_core::account::UniqueId;
+use doorward_core::clock::{CLOCK_SKEW, Clock};
+use doorward_core::grant::TokenHash;
+use doorward_core::member::Email;
+use doorward_core::policy::Principal;
+use doorward_core::snapshot::{AccountKind, SnapshotCell};
+use doorward_core::store::{GrantStore, StoreError};
+use doorward_wire::jose::{Algorithm, Unverified};
+use doorward_wire::oauth::Scopes;
+use subtle::ConstantTimeEq as _;
+
+/// A bearer of this length and longer is refused before it is decoded.
+const TOKEN_LIMIT: usize = 16 * 1024;
+/// The longest life of a JWT that an account signed itself, in seconds.
+const LONGEST_LIFE: i64 = 3600;
+
+/// Proof that a caller may administer. Methods of administration ask for one, so that none can be reached without.
+#[derive(Debug)]
+pub struct Administrator(());
+
+impl Administrator {
+    /// The person who started this process, for what the process does by itself while it starts. Whoever can start it can
+    /// read and write its database, so there is nothing to prove. Never for a request from the network.
+    pub fn local_operator() -> Self {
+        Administrator(())
+    }
+}
+
+/// An account that calls an API. Made by [`Callers`], so it is proof.
+#[derive(Debug, Clone)]
+pub struct ApiCaller {
+    kind: AccountKind,
+    unique_id: UniqueId,
+    email: Email,
+    opens_cloud_apis: bool,
+}
+
+impl ApiCaller {
+    /// As policies see it.
+    pub fn principal(&self) -> Principal<'_> {
+        match self.kind {
+            AccountKind::User => Principal::User(&self.email),
+            AccountKind::ServiceAccount => Principal::ServiceAccount(&self.email),
+        }
+    }
+
+    /// As policies write it.
+    pub fn member(&self) -> String {
+        match self.kind {
+            AccountKind::User => format!("user:{}", self.email),
+            AccountKind::ServiceAccount => format!("serviceAccount:{}", self.email),
+        }
+    }
+
+    /// Its number.
+    pub fn unique_id(&self) -> &UniqueId {
+        &self.unique_id
+    }
+
+    /// Whether its credential was given for the IAM APIs of Google Cloud.
+    pub fn opens_cloud_apis(&self) -> bool {
+        self.opens_cloud_apis
+    }
+}
+
+/// Why a caller is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum CallerError {
+    /// No credential was sent.
+    #[error("no credential")]
+    Missing,
+    /// The credential is unknown, has ended, or its account is disabled.
+    #[error("the credential is unknown or has ended, or its account is disabled")]
+    Invalid,
+    /// The operator's token, where an account is wanted: the operator is nobody whose tokens could be made.
+    #[error("the administration token is no account")]
+    NotAnAccount,
+    /// A proven account, which holds no permission of administration.
+    #[error("account {} holds no permission of administration", subject.0)]
+    Forbidden {
+        /// Whose credential was sent.
+        subject: UniqueId,
+    },
+    /// The store failed.
+    #[error("could not look up the credential")]
+    Store(#[from] StoreError),
+}
+
+/// Proves callers.
+pub struct Callers {
+    admin_token: TokenHash,
+    grants: Arc<dyn GrantStore>,
+    snapshots: Arc<SnapshotCell>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Callers {
+    /// Admits the bearer of the secret with this hash as administrator, and nobody else.
+    pub fn new(
+        admin_token: TokenHash,
+        grants: Arc<dyn GrantStore>,
+        snapshots: Arc<SnapshotCell>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Callers { admin_token, grants, snapshots, clock }
+    }
+
+    /// Proves the administrator who sent this bearer token to the API at `host`.
+    ///
+    /// # Errors
+    /// [`CallerError`]: nothing may be done or shown.
+    pub async fn administrator(&self, bearer: Option<&str>, host: &str) -> Result<Administrator, CallerError> {
+        match self.account(bearer, host).await {
+            Err(CallerError::NotAnAccount) => Ok(Administrator(())),
+            Err(error) => Err(error),
+            Ok(caller) => Err(CallerError::Forbidden { subject: caller.unique_id }),
+        }
+    }
+
+    /// Proves the account that sent this bearer token to the API at `host`: an access token, or a JWT that a service account
+    /// signed itself, as Google's generated clients send it.
+    ///
+    /// # Errors
+    /// [`CallerError`]: nothing may be done or shown. [`CallerError::NotAnAccount`] is the operator, proven.
+    ///
+    /// Spec: <https://developers.google.com/identity/protocols/oauth2/service-account#jwt-auth>
+    pub async fn account(&self, bearer: Option<&str>, host: &str) -> Result<ApiCaller, CallerError> {
+        let bearer = bearer.ok_or(CallerError::Missing)?;
+        let presented = TokenHash::of(bearer);
+        if bool::from(presented.0.as_bytes().ct_eq(self.admin_token.0.as_bytes())) {
+            return Err(CallerError::NotAnAccount);
+        }
+        let (unique_id, opens_cloud_apis) = match self.grants.access_token(&presented, self.clock.now()).await? {
+            Some(grant) => {
+                let opens = grant.scopes.open_cloud_apis();
+                (grant.subject, opens)
+            }
+            None => self.self_signed(bearer, host).ok_or(CallerError::Invalid)?,
+        };
+        let snapshot = self.snapshots.current();
+        let account = snapshot.account(&unique_id).filter(|account| !account.disabled).ok_or(CallerError::Invalid)?;
+        Ok(ApiCaller { kind: account.kind, email: account.email.clone(), unique_id, opens_cloud_apis })
+    }
+
+    /// The account that signed this JWT, and whether it opens the IAM APIs. It names either the scopes that it is for, or the API
+    /// as its audience, never both and never another audience: one that was signed for an application or for a token endpoint
+    /// is no bearer here.
+    fn self_signed(&self, bearer: &str, host: &str) -> Option<(UniqueId, bool)> {
+        let now = self.clock.now().seconds();
+        let snapshot = self.snapshots.current();
+        let unverified = Unverified::parse(bearer, TOKEN_LIMIT - 1, &[Algorithm::Rs256]).ok()?;
+        let known = snapshot.account_key(unverified.kid()?)?;
+        let claims = unverified.verify(&known.key).ok()?;
+        let issuer: Email = claims.string("iss")?.parse().ok()?;
+        let subject: Email = claims.string("sub")?.parse().ok()?;
+        let account = snapshot.account(&known.account)?;
+        if issuer != account.email || subject != account.email {
+            return None;
+        }
+        claims.check_time(now, i64::try_from(CLOCK_SKEW.as_secs()).ok()?).ok()?;
+        if claims.seconds("exp").ok()?.saturating_sub(claims.seconds("iat").ok()?) > LONGEST_LIFE {
+            return None;
+        }
+        let names = |name| claims.as_object().contains_key(name);
+        let opens = match (names("aud"), names("scope"), names("target_audience")) {
+            (false, true, false) => Scopes::parse(claims.string("scope")?).ok()?.open_cloud_apis(),
+            (true, false, false) => claims.string("aud")? == format!("https://{host}/"),
+            _ => return None,
+        };
+        // With an audience it is for this one API, whatever that is, and with scopes for those APIs.
+        (opens || names("scope")).then(|| (known.account.clone(), opens))
+    }
+}

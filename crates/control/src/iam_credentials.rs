@@ -1,0 +1,407 @@
+//! Acting as a service account: tokens and signatures for those whom the account's policy lets.
+//!
+//! Spec: <https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts>
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use doorward_core::account::{ManagedKey, ServiceAccountKey, UniqueId};
+use doorward_core::audit::{AuditClosed, TokenEvent, TokenMethod, TokenReason, escaped};
+use doorward_core::clock::Timestamp;
+use doorward_core::entropy::{Entropy, EntropyError, generate_private_key, random_hex};
+use doorward_core::grant::ACCESS_TOKEN_TTL;
+use doorward_core::member::Email;
+use doorward_core::policy::{Permission, Principal};
+use doorward_core::resource::Resource;
+use doorward_core::snapshot::{AccountKind, Snapshot};
+use doorward_core::store::{Store, StoreError};
+use doorward_wire::iam_credentials::{
+    GenerateAccessTokenRequest, GenerateIdTokenRequest, SignBlobRequest, SignJwtRequest,
+};
+use doorward_wire::jose::{Algorithm, KeyMaterialError, SigningKey, StrictNumber, parse_object};
+use doorward_wire::oauth::Scopes;
+
+use crate::callers::ApiCaller;
+use crate::record::{Recorder, Refused};
+use crate::snapshots::{RefreshError, SnapshotPublisher};
+use crate::tasks::{Stopping, join};
+use crate::tokens::{AUDIENCE_LIMIT, IdToken, MintError, Minter, Program};
+
+/// Accounts in one chain, at most.
+const CHAIN_LIMIT: usize = 10;
+/// `exp` of a JWT that we sign for others may lie this far ahead, in seconds.
+const LONGEST_JWT_LIFE: i64 = 12 * 3600;
+/// After this long an account's managed key is replaced. The one before it stays published until then, so for longer than
+/// anything that it signed is good.
+const MANAGED_KEY_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Google's keys have ids of 40 hexadecimal digits.
+const KEY_ID_BYTES: usize = 20;
+
+/// Why nothing was made. `Display` is for the record and holds no token.
+#[derive(Debug, thiserror::Error)]
+pub enum ImpersonationError {
+    /// The resource does not start with `projects/-/serviceAccounts/`, or a delegate does not.
+    #[error("the name of an account must begin with projects/-/serviceAccounts/")]
+    Name,
+    /// An account occurs twice in the chain, or the chain is too long.
+    #[error("the chain of delegates is too long, or names an account twice")]
+    Chain,
+    /// No audience, or one that is too long.
+    #[error("no audience is asked for, or one that is too long")]
+    Audience,
+    /// No scope, or one that is unknown.
+    #[error("no scope is asked for, or one that is unknown")]
+    Scope,
+    /// A lifetime that is not a number of seconds, or longer than an hour.
+    #[error("the lifetime is not a number of seconds up to an hour")]
+    Lifetime,
+    /// The payload is no JSON object, no base64, or its `exp` does not hold.
+    #[error("the payload cannot be signed: {0}")]
+    Payload(&'static str),
+    /// The caller's credential was not given for this API.
+    #[error("the caller's credential has not the scope for this")]
+    InsufficientScope,
+    /// A link of the chain does not hold: an account lacks the permission on the next, or one of them is not there.
+    #[error("{holder} lacks {} on {on}, or one of them is not there or disabled", permission.name())]
+    Denied {
+        /// Who lacks it.
+        holder: String,
+        /// What.
+        permission: Permission,
+        /// On whom, as it was named.
+        on: String,
+    },
+    /// The store failed.
+    #[error("could not read or write keys and tokens")]
+    Store(#[from] StoreError),
+    /// A token could not be made.
+    #[error(transparent)]
+    Mint(#[from] MintError),
+    /// A new key is stored, and it is not known whether it is published.
+    #[error(transparent)]
+    Refresh(#[from] RefreshError),
+    /// A managed key could not be used.
+    #[error("could not use a managed key")]
+    Key(#[from] KeyMaterialError),
+    /// No randomness.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// The process is stopping.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+    /// The record cannot be written.
+    #[error(transparent)]
+    AuditClosed(#[from] AuditClosed),
+}
+
+impl Refused for ImpersonationError {
+    fn reason(&self) -> TokenReason {
+        use ImpersonationError as E;
+        match self {
+            E::Name | E::Chain | E::Lifetime | E::Payload(_) => TokenReason::InvalidRequest,
+            E::Audience => TokenReason::InvalidAudience,
+            E::Scope => TokenReason::InvalidScope,
+            E::InsufficientScope => TokenReason::InsufficientScope,
+            E::Denied { .. } => TokenReason::PermissionDenied,
+            E::Store(_)
+            | E::Mint(_)
+            | E::Refresh(_)
+            | E::Key(_)
+            | E::Entropy(_)
+            | E::Stopping(_)
+            | E::AuditClosed(_) => TokenReason::Internal,
+        }
+    }
+}
+
+/// An access token of an account.
+pub struct ImpersonatedAccessToken {
+    /// The token, shown this once and stored as a hash.
+    pub token: String,
+    /// When it ends.
+    pub expires: Timestamp,
+}
+
+/// Something signed by an account's managed key.
+pub struct Signed {
+    /// The key.
+    pub key_id: String,
+    /// A compact JWS, or a signature in base64.
+    pub text: String,
+}
+
+/// An account that the caller may act as, by the whole chain: made by checking it.
+struct Target {
+    unique_id: UniqueId,
+    email: Email,
+}
+
+/// Acts as service accounts.
+pub struct IamCredentials {
+    store: Arc<dyn Store>,
+    publisher: Arc<SnapshotPublisher>,
+    recorder: Recorder,
+    minter: Minter,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl IamCredentials {
+    /// The service, with everything that it uses.
+    pub fn new(
+        store: Arc<dyn Store>,
+        publisher: Arc<SnapshotPublisher>,
+        recorder: Recorder,
+        minter: Minter,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        IamCredentials { store, publisher, recorder, minter, entropy }
+    }
+
+    /// `projects/-/serviceAccounts/ACCOUNT:generateIdToken`
+    pub async fn generate_id_token(
+        &self,
+        caller: &ApiCaller,
+        name: &str,
+        request: GenerateIdTokenRequest,
+        peer: IpAddr,
+    ) -> Result<String, ImpersonationError> {
+        let mut event = self.recorder.begin(TokenMethod::GenerateIdToken, Some(peer))?;
+        let make = async |event: &mut TokenEvent| {
+            let chain = Chain { name, delegates: &request.delegates, permission: Permission::GetOpenIdToken };
+            let target = self.target(caller, &chain, event)?;
+            let audience = &request.audience;
+            if audience.is_empty() || audience.chars().count() > AUDIENCE_LIMIT {
+                return Err(ImpersonationError::Audience);
+            }
+            let account = Program { unique_id: &target.unique_id, email: &target.email };
+            let (include_email, use_email_azp) = (request.include_email, request.use_email_azp);
+            let kind = IdToken::Impersonated { account, include_email, use_email_azp };
+            let token = self.minter.id_token(&kind, audience, event.time)?;
+            event.issued = Some("id_token".to_owned());
+            event.audience = Some(escaped(audience.as_bytes(), AUDIENCE_LIMIT));
+            Ok(token)
+        };
+        let outcome = make(&mut event).await;
+        self.recorder.finish(event, outcome).await
+    }
+
+    /// `projects/-/serviceAccounts/ACCOUNT:generateAccessToken`
+    pub async fn generate_access_token(
+        &self,
+        caller: &ApiCaller,
+        name: &str,
+        request: GenerateAccessTokenRequest,
+        peer: IpAddr,
+    ) -> Result<ImpersonatedAccessToken, ImpersonationError> {
+        let mut event = self.recorder.begin(TokenMethod::GenerateAccessToken, Some(peer))?;
+        let make = async |event: &mut TokenEvent| {
+            let chain = Chain { name, delegates: &request.delegates, permission: Permission::GetAccessToken };
+            let target = self.target(caller, &chain, event)?;
+            let scopes = Scopes::parse(&request.scope.join(" ")).map_err(|_| ImpersonationError::Scope)?;
+            let lifetime = match &request.lifetime {
+                None => ACCESS_TOKEN_TTL,
+                Some(text) => lifetime(text).ok_or(ImpersonationError::Lifetime)?,
+            };
+            let made = self.minter.access_token(&target.unique_id, &scopes, None, lifetime, event.time).await?;
+            event.issued = Some("access_token".to_owned());
+            event.audience = Some(scopes.as_str().to_owned());
+            Ok(ImpersonatedAccessToken { token: made.token, expires: made.expires })
+        };
+        let outcome = make(&mut event).await;
+        self.recorder.finish(event, outcome).await
+    }
+
+    /// `projects/-/serviceAccounts/ACCOUNT:signJwt`: the payload as it is, under a header of ours.
+    pub async fn sign_jwt(
+        &self,
+        caller: &ApiCaller,
+        name: &str,
+        request: SignJwtRequest,
+        peer: IpAddr,
+    ) -> Result<Signed, ImpersonationError> {
+        let mut event = self.recorder.begin(TokenMethod::SignJwt, Some(peer))?;
+        let make = async |event: &mut TokenEvent| {
+            let chain = Chain { name, delegates: &request.delegates, permission: Permission::SignJwt };
+            let target = self.target(caller, &chain, event)?;
+            check_payload(&request.payload, event.time)?;
+            let key = self.managed_key(&target, event.time).await?;
+            let text = key.sign_payload(request.payload.trim().as_bytes())?;
+            event.issued = Some("jwt".to_owned());
+            Ok(Signed { key_id: key.kid().to_owned(), text })
+        };
+        let outcome = make(&mut event).await;
+        self.recorder.finish(event, outcome).await
+    }
+
+    /// `projects/-/serviceAccounts/ACCOUNT:signBlob`: RSASSA-PKCS1-v1_5 with SHA-256 over the decoded bytes.
+    pub async fn sign_blob(
+        &self,
+        caller: &ApiCaller,
+        name: &str,
+        request: SignBlobRequest,
+        peer: IpAddr,
+    ) -> Result<Signed, ImpersonationError> {
+        let mut event = self.recorder.begin(TokenMethod::SignBlob, Some(peer))?;
+        let make = async |event: &mut TokenEvent| {
+            let chain = Chain { name, delegates: &request.delegates, permission: Permission::SignBlob };
+            let target = self.target(caller, &chain, event)?;
+            let blob =
+                STANDARD.decode(&request.payload).map_err(|_| ImpersonationError::Payload("it is not base64"))?;
+            let key = self.managed_key(&target, event.time).await?;
+            let text = STANDARD.encode(key.sign_bytes(&blob)?);
+            event.issued = Some("signature".to_owned());
+            Ok(Signed { key_id: key.kid().to_owned(), text })
+        };
+        let outcome = make(&mut event).await;
+        self.recorder.finish(event, outcome).await
+    }
+
+    /// The account that is to be acted as, if every link of the chain holds. Who asked, and through whom, goes into the event.
+    fn target(
+        &self,
+        caller: &ApiCaller,
+        chain: &Chain<'_>,
+        event: &mut TokenEvent,
+    ) -> Result<Target, ImpersonationError> {
+        event.chain = vec![caller.member()];
+        event.chain.extend(chain.delegates.iter().map(|name| escaped(last_segment(name).as_bytes(), 254)));
+        event.account = Some(escaped(last_segment(chain.name).as_bytes(), 254));
+        if !caller.opens_cloud_apis() {
+            return Err(ImpersonationError::InsufficientScope);
+        }
+        let snapshot = self.publisher.cell().current();
+        chain.check(caller, &snapshot)
+    }
+
+    /// The key with which we sign for an account: made when it is first needed, and replaced when it is old.
+    async fn managed_key(&self, target: &Target, now: Timestamp) -> Result<SigningKey, ImpersonationError> {
+        let newest = self.store.managed_key(&target.unique_id).await?;
+        let key = match newest {
+            Some(key) if now.since(key.key.created) < MANAGED_KEY_AGE => key,
+            old => self.make_managed_key(target, old.map(|key| key.key.created), now).await?,
+        };
+        Ok(SigningKey::from_pkcs8(&key.key.id, Algorithm::Rs256, &key.secret)?)
+    }
+
+    async fn make_managed_key(
+        &self,
+        target: &Target,
+        newest: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<ManagedKey, ImpersonationError> {
+        let id = random_hex(&*self.entropy, KEY_ID_BYTES)?;
+        let secret = join(tokio::task::spawn_blocking(|| generate_private_key(Algorithm::Rs256))).await??;
+        let public = SigningKey::from_pkcs8(&id, Algorithm::Rs256, &secret)?.public_jwk();
+        let account = target.unique_id.clone();
+        let made = ManagedKey { key: ServiceAccountKey { id, account, public, created: now, managed: true }, secret };
+        let (store, unique_id) = (self.store.clone(), target.unique_id.clone());
+        let write = async move {
+            // If somebody else was faster, theirs is the key.
+            store.add_managed_key(&made, newest).await?;
+            Ok::<_, ImpersonationError>(store.managed_key(&unique_id).await?)
+        };
+        let gone = || ImpersonationError::Denied {
+            holder: "the server".to_owned(),
+            permission: Permission::SignJwt,
+            on: target.email.to_string(),
+        };
+        // It is published before anything that it signed is out.
+        self.publisher.change(write).await?.ok_or_else(gone)
+    }
+}
+
+/// A chain that is to be checked: who is to be acted as, through whom, and what for.
+struct Chain<'a> {
+    name: &'a str,
+    delegates: &'a [String],
+    permission: Permission,
+}
+
+impl Chain<'_> {
+    /// Each link: the caller on the first delegate, each delegate on the next, the last on the target. Delegates pass the right
+    /// on, so all links but the last demand that permission.
+    fn check(&self, caller: &ApiCaller, snapshot: &Snapshot) -> Result<Target, ImpersonationError> {
+        let mut links = Vec::with_capacity(self.delegates.len() + 1);
+        for name in self.delegates.iter().map(String::as_str).chain([self.name]) {
+            links.push(account_of(name)?);
+        }
+        if links.len() > CHAIN_LIMIT {
+            return Err(ImpersonationError::Chain);
+        }
+        let mut holder = Holder { member: caller.member(), principal: caller.principal() };
+        let mut seen: Vec<&UniqueId> = vec![];
+        let mut found = None;
+        for (at, account) in links.iter().enumerate() {
+            let last = at + 1 == links.len();
+            let permission = if last { self.permission } else { Permission::ImplicitDelegation };
+            let denied = || ImpersonationError::Denied {
+                holder: holder.member.clone(),
+                permission,
+                on: escaped(account.as_bytes(), 254),
+            };
+            let (unique_id, known) = find(snapshot, account).ok_or_else(denied)?;
+            if seen.contains(&unique_id) {
+                return Err(ImpersonationError::Chain);
+            }
+            seen.push(unique_id);
+            let resource = Resource::ServiceAccount { unique_id: unique_id.clone() };
+            snapshot.admits(&resource, permission, holder.principal).ok_or_else(denied)?;
+            holder = Holder {
+                member: format!("serviceAccount:{}", known.email),
+                principal: Principal::ServiceAccount(&known.email),
+            };
+            found = Some(Target { unique_id: unique_id.clone(), email: known.email.clone() });
+        }
+        found.ok_or(ImpersonationError::Name)
+    }
+}
+
+struct Holder<'a> {
+    member: String,
+    principal: Principal<'a>,
+}
+
+/// An enabled service account, by its address or its number.
+fn find<'a>(
+    snapshot: &'a Snapshot,
+    account: &str,
+) -> Option<(&'a UniqueId, &'a doorward_core::snapshot::KnownAccount)> {
+    let found = match account.parse::<Email>() {
+        Ok(email) => snapshot.service_account(&email),
+        Err(_) => snapshot.account_entry(&UniqueId(account.to_owned())),
+    };
+    found.filter(|(_, known)| known.kind == AccountKind::ServiceAccount && !known.disabled)
+}
+
+fn account_of(name: &str) -> Result<&str, ImpersonationError> {
+    let account = name.strip_prefix("projects/-/serviceAccounts/").filter(|account| !account.is_empty());
+    account.filter(|account| !account.contains('/')).ok_or(ImpersonationError::Name)
+}
+
+fn last_segment(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// `google.protobuf.Duration` in JSON, at most [`ACCESS_TOKEN_TTL`]: whole seconds, since that is what an access token counts in.
+fn lifetime(text: &str) -> Option<Duration> {
+    let digits = text.strip_suffix('s').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let lifetime = Duration::from_secs(digits.parse().ok()?);
+    (!lifetime.is_zero() && lifetime <= ACCESS_TOKEN_TTL).then_some(lifetime)
+}
+
+fn check_payload(payload: &str, now: Timestamp) -> Result<(), ImpersonationError> {
+    use ImpersonationError::Payload;
+    let claims = parse_object(payload.as_bytes()).map_err(|_| Payload("it is not a JSON object"))?;
+    let Some(expires) = claims.get("exp") else { return Ok(()) };
+    let expires = StrictNumber::integer(expires).ok_or(Payload("exp is not a whole number"))?;
+    if expires < now.seconds() {
+        return Err(Payload("exp has passed"));
+    }
+    if expires.saturating_sub(now.seconds()) > LONGEST_JWT_LIFE {
+        return Err(Payload("exp lies more than 12 hours ahead"));
+    }
+    Ok(())
+}

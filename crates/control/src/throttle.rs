@@ -1,0 +1,212 @@
+//! Slows those who guess: failures are counted for each account and for each address.
+//!
+//! In memory, and bounded: what is forgotten under pressure is the least used. A restart forgives, and each of several
+//! instances counts for itself.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use doorward_core::clock::Timestamp;
+use quick_cache::sync::Cache;
+
+/// Failures that cost nothing: people mistype.
+const FREE: u32 = 5;
+/// The wait after the first failure that is not free; it doubles with each further one.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait. An account is never locked for good, or anybody could lock out anybody.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// An address may stand for many people, so more failures are free.
+const FREE_OF_ADDRESS: u32 = 50;
+/// Failures are forgotten after this long without one.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Accounts and addresses of which failures are remembered.
+const REMEMBERED: usize = 100_000;
+
+/// What is guessed at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Guessed {
+    /// The password of the person with this address, in its one spelling; whether there is such a person does not matter.
+    Password(String),
+    /// The secret of this client.
+    ClientSecret(String),
+    /// The code that a device shows.
+    UserCode,
+}
+
+/// Too many failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many failures for this account or from this address; the next try is in {} s", wait.as_secs())]
+pub struct Throttled {
+    /// How long to wait: whole seconds, at least one.
+    pub wait: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    /// What is guessed at, by this address: one stranger does not slow the owner, who comes from elsewhere.
+    AccountFrom(Guessed, IpAddr),
+    /// What is guessed at, by everybody.
+    Account(Guessed),
+    /// Everything, by this address.
+    Address(IpAddr),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    count: u32,
+    last: Timestamp,
+}
+
+/// Counts failures.
+pub struct Throttle {
+    failures: Cache<Key, Failures>,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Throttle { failures: Cache::new(REMEMBERED) }
+    }
+}
+
+impl Throttle {
+    /// Whether a guess may be tried at `now`. To be asked before the secret is looked at, so that guesses made while waiting
+    /// tell nothing.
+    pub fn admit(&self, guessed: &Guessed, peer: IpAddr, now: Timestamp) -> Result<(), Throttled> {
+        let waits = keys(guessed, peer).into_iter().filter_map(|(key, free)| self.wait(&key, free, now));
+        match waits.max() {
+            // Whole seconds, rounded up: whoever waits as long as they are told is admitted.
+            Some(wait) => {
+                Err(Throttled { wait: Duration::from_secs(wait.as_millis().div_ceil(1000).try_into().unwrap_or(60)) })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a failure.
+    pub fn failed(&self, guessed: &Guessed, peer: IpAddr, now: Timestamp) {
+        for (key, _) in keys(guessed, peer) {
+            let count = self.current(&key, now).map_or(0, |failures| failures.count).saturating_add(1);
+            self.failures.insert(key, Failures { count, last: now });
+        }
+    }
+
+    /// Forgets the failures of the one who succeeded. What others failed at, and what this address failed at elsewhere, stays:
+    /// an own account must not be a way to start counting anew.
+    pub fn succeeded(&self, guessed: &Guessed, peer: IpAddr) {
+        self.failures.remove(&Key::AccountFrom(guessed.clone(), network(peer)));
+    }
+
+    fn current(&self, key: &Key, now: Timestamp) -> Option<Failures> {
+        self.failures.get(key).filter(|failures| now.since(failures.last) < FORGOTTEN_AFTER)
+    }
+
+    fn wait(&self, key: &Key, free: u32, now: Timestamp) -> Option<Duration> {
+        let failures = self.current(key, now)?;
+        let doublings = failures.count.checked_sub(free)?;
+        let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_WAIT);
+        wait.checked_sub(now.since(failures.last)).filter(|rest| !rest.is_zero())
+    }
+}
+
+/// The counts that a guess touches, each with the number of failures that are free.
+fn keys(guessed: &Guessed, peer: IpAddr) -> [(Key, u32); 3] {
+    let network = network(peer);
+    [
+        (Key::AccountFrom(guessed.clone(), network), FREE),
+        // A hundred machines that guess at one account are slowed too, and its owner with them, by seconds.
+        (Key::Account(guessed.clone()), FREE_OF_ADDRESS),
+        (Key::Address(network), FREE_OF_ADDRESS),
+    ]
+}
+
+/// Who has one IPv6 address has 2^64 of them.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) & (u128::MAX << 64))),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+    fn alice() -> Guessed {
+        Guessed::Password("alice@example.com".into())
+    }
+
+    fn peer(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    #[test]
+    fn a_guesser_waits_longer_each_time_and_an_owner_elsewhere_does_not() {
+        let throttle = Throttle::default();
+        for _ in 0..4 {
+            throttle.failed(&alice(), peer(1), NOW);
+        }
+        assert_eq!(throttle.admit(&alice(), peer(1), NOW), Ok(()), "people mistype");
+        let mut waits = Vec::new();
+        let mut now = NOW;
+        for _ in 0..8 {
+            throttle.failed(&alice(), peer(1), now);
+            let Err(Throttled { wait }) = throttle.admit(&alice(), peer(1), now) else { panic!("a wait") };
+            waits.push(wait.as_secs());
+            now = now + wait;
+            assert_eq!(throttle.admit(&alice(), peer(1), now), Ok(()), "after {wait:?}");
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        throttle.failed(&alice(), peer(1), now);
+        assert!(throttle.admit(&alice(), peer(1), now).is_err());
+        assert_eq!(throttle.admit(&alice(), peer(2), now), Ok(()), "another address");
+        assert_eq!(
+            throttle.admit(&Guessed::Password("bob@example.com".into()), peer(1), now),
+            Ok(()),
+            "another account"
+        );
+        assert_eq!(throttle.admit(&alice(), peer(1), now + FORGOTTEN_AFTER), Ok(()), "forgotten");
+    }
+
+    #[test]
+    fn one_password_for_many_people_and_many_addresses_for_one_person_are_slowed_too() {
+        let spray = Throttle::default();
+        for number in 0..60 {
+            spray.failed(&Guessed::Password(format!("user{number}@example.com")), peer(1), NOW);
+        }
+        assert!(spray.admit(&Guessed::Password("next@example.com".into()), peer(1), NOW).is_err());
+        assert_eq!(spray.admit(&Guessed::Password("next@example.com".into()), peer(2), NOW), Ok(()));
+
+        let swarm = Throttle::default();
+        for number in 0..60 {
+            swarm.failed(&alice(), peer(number), NOW);
+        }
+        assert!(swarm.admit(&alice(), peer(200), NOW).is_err());
+        assert_eq!(swarm.admit(&Guessed::Password("bob@example.com".into()), peer(200), NOW), Ok(()));
+    }
+
+    #[test]
+    fn a_success_is_no_way_to_go_on_guessing_at_others() {
+        let throttle = Throttle::default();
+        let own = Guessed::Password("mallory@example.com".into());
+        for number in 0..60 {
+            throttle.failed(&Guessed::Password(format!("user{number}@example.com")), peer(1), NOW);
+            throttle.succeeded(&own, peer(1));
+        }
+        assert!(throttle.admit(&alice(), peer(1), NOW).is_err());
+    }
+
+    #[test]
+    fn an_address_has_one_spelling_and_an_ipv6_network_is_one_guesser() {
+        let throttle = Throttle::default();
+        let of = |text: &str| text.parse::<IpAddr>().unwrap();
+        for number in 1..=6 {
+            throttle.failed(&alice(), of(&format!("2001:db8::{number}")), NOW);
+            throttle.failed(&Guessed::ClientSecret("c".into()), of("::ffff:192.0.2.1"), NOW);
+        }
+        assert!(throttle.admit(&alice(), of("2001:db8::ffff"), NOW).is_err());
+        assert_eq!(throttle.admit(&alice(), of("2001:db8:0:1::1"), NOW), Ok(()));
+        assert!(throttle.admit(&Guessed::ClientSecret("c".into()), of("192.0.2.1"), NOW).is_err());
+    }
+}

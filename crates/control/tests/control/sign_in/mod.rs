@@ -1,0 +1,2 @@
+mod authorize;
+mod sessions;

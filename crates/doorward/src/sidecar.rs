@@ -1,0 +1,65 @@
+//! A workload whose tokens come from a key file, by way of the token endpoint that the file names.
+
+use std::net::IpAddr;
+
+use async_trait::async_trait;
+use doorward_core::clock::{Clock as _, SystemClock};
+use doorward_server::metadata::{Facts, Intruder, Workload, WorkloadError};
+use doorward_wire::google_api::KeyFile;
+use doorward_wire::metadata::{IdentityFormat, MetadataToken};
+
+use crate::api::ApiError;
+use crate::key_file;
+use crate::output::say;
+
+/// What tokens are for when the program does not say.
+const DEFAULT_SCOPES: [&str; 2] = [key_file::CLOUD_PLATFORM, "https://www.googleapis.com/auth/userinfo.email"];
+
+/// The workload of a key file.
+pub(crate) struct Sidecar {
+    pub(crate) key_file: KeyFile,
+    /// The number of its project, if it is known: no key file tells it.
+    pub(crate) project_number: Option<String>,
+}
+
+#[async_trait]
+impl Workload for Sidecar {
+    fn facts(&self) -> Facts {
+        Facts {
+            project_id: self.key_file.project_id.clone(),
+            project_number: self.project_number.clone(),
+            instance_id: "1".to_owned(),
+            instance_name: "doorward-metadata".to_owned(),
+            zone: "us-central1-a".to_owned(),
+            scopes: DEFAULT_SCOPES.map(str::to_owned).into(),
+        }
+    }
+
+    fn email(&self) -> Result<String, WorkloadError> {
+        Ok(self.key_file.client_email.clone())
+    }
+
+    /// A token that a key file gets has an e-mail and tells no instance, whatever the format.
+    async fn identity(&self, audience: &str, _: IdentityFormat, _: IpAddr) -> Result<String, WorkloadError> {
+        key_file::id_token(&self.key_file, audience, SystemClock.now()).await.map_err(|error| failed(&error))
+    }
+
+    async fn access_token(&self, scopes: Option<&str>, _: IpAddr) -> Result<MetadataToken, WorkloadError> {
+        let asked = scopes.filter(|scopes| !scopes.is_empty()).map(|scopes| scopes.replace(',', " "));
+        let scopes = asked.unwrap_or_else(|| DEFAULT_SCOPES.join(" "));
+        let token = key_file::access_token_for(&self.key_file, &scopes, SystemClock.now()).await;
+        token.map_err(|error| failed(&error))
+    }
+
+    async fn turned_away(&self, intruder: Intruder, peer: IpAddr) {
+        say(&format!("refused a request from {peer}: {intruder}"));
+    }
+}
+
+/// What the token endpoint refused would be refused again, and clients that read 503 would try again.
+fn failed(error: &anyhow::Error) -> WorkloadError {
+    match error.downcast_ref() {
+        Some(ApiError::OAuth { .. }) => WorkloadError::Refused(format!("{error:#}")),
+        _ => WorkloadError::Unavailable(format!("{error:#}")),
+    }
+}

@@ -1,0 +1,104 @@
+//! What people allowed to clients. All that is issued from a grant goes with it, by the references.
+
+use std::time::Duration;
+
+use doorward_core::account::UniqueId;
+use doorward_core::clock::Timestamp;
+use doorward_core::grant::{GrantId, PersonGrant};
+use doorward_core::resource::ClientId;
+use doorward_core::store::StoreError;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::{SqliteStore, failed, forget, read_scopes};
+
+pub(super) const FORGET: &str = "DELETE FROM person_grant WHERE id IN
+    (SELECT id FROM person_grant WHERE ends <= $1 LIMIT 10)";
+
+/// How long a grant stays after the last thing that was issued from it: a code may be taken in its last moment, and what it
+/// gives is issued after that. For as long a device that comes too late is told so.
+const GRACE: Duration = Duration::from_secs(600);
+
+/// Whatever ended before this is past its grace.
+pub(super) fn grace_before(now: Timestamp) -> Timestamp {
+    let grace = i64::try_from(GRACE.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(now.micros().saturating_sub(grace))
+}
+
+/// Forgets grants of which nothing is left.
+pub(super) async fn forget_unused(change: &mut SqliteConnection, now: Timestamp) -> Result<(), StoreError> {
+    forget(change, FORGET, grace_before(now)).await
+}
+
+/// Keeps a grant of which something was issued that is good until `ends`. Fails if its client is no more.
+pub(super) async fn insert(
+    change: &mut SqliteConnection,
+    grant: &PersonGrant,
+    ends: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO person_grant
+         (id, client, subject, scopes, audience, nonce, offline, cred_ref, auth_time, created, ends)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(&grant.id.0)
+    .bind(&grant.client.0)
+    .bind(&grant.subject.0)
+    .bind(grant.scopes.as_str())
+    .bind(grant.audience.as_ref().map(|audience| &audience.0))
+    .bind(grant.nonce.as_ref())
+    .bind(grant.offline)
+    .bind(grant.cred_ref)
+    .bind(grant.auth_time.micros())
+    .bind(grant.created.micros())
+    .bind(ends.micros())
+    .execute(change)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
+
+/// Keeps a grant at least until `ends`; `false` if it is no more. Its row is locked from here on, where rows are locked.
+pub(super) async fn keep_until(
+    change: &mut SqliteConnection,
+    id: &GrantId,
+    ends: Timestamp,
+) -> Result<bool, StoreError> {
+    let kept = sqlx::query("UPDATE person_grant SET ends = CASE WHEN ends < $2 THEN $2 ELSE ends END WHERE id = $1")
+        .bind(&id.0)
+        .bind(ends.micros())
+        .execute(change)
+        .await;
+    Ok(kept.map_err(failed)?.rows_affected() == 1)
+}
+
+/// Keeps a grant until it is revoked; `false` if it is no more.
+pub(super) async fn keep(change: &mut SqliteConnection, id: &GrantId) -> Result<bool, StoreError> {
+    let kept = sqlx::query("UPDATE person_grant SET ends = NULL WHERE id = $1").bind(&id.0).execute(change).await;
+    Ok(kept.map_err(failed)?.rows_affected() == 1)
+}
+
+pub(super) async fn revoke(store: &SqliteStore, id: &GrantId) -> Result<bool, StoreError> {
+    let revoked = sqlx::query("DELETE FROM person_grant WHERE id = $1").bind(&id.0).execute(&store.writer).await;
+    Ok(revoked.map_err(failed)?.rows_affected() == 1)
+}
+
+/// Reads a grant from a row that has all columns of `person_grant` under their names.
+pub(super) fn read(row: &SqliteRow) -> Result<PersonGrant, StoreError> {
+    let text = |column| row.try_get::<String, _>(column).map_err(failed);
+    let optional_text = |column| row.try_get::<Option<String>, _>(column).map_err(failed);
+    let flag = |column| row.try_get::<bool, _>(column).map_err(failed);
+    let time = |column| row.try_get(column).map(Timestamp::from_micros).map_err(failed);
+    Ok(PersonGrant {
+        id: GrantId(text("id")?),
+        client: ClientId(text("client")?),
+        subject: UniqueId(text("subject")?),
+        scopes: read_scopes(&text("scopes")?)?,
+        audience: optional_text("audience")?.map(ClientId),
+        nonce: optional_text("nonce")?,
+        offline: flag("offline")?,
+        cred_ref: flag("cred_ref")?,
+        auth_time: time("auth_time")?,
+        created: time("created")?,
+    })
+}

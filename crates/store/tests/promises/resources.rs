@@ -1,0 +1,89 @@
+//! Applications, their policies and their settings.
+
+use doorward_core::policy::{Policy, PolicyEtag};
+use doorward_core::settings::Settings;
+
+use super::{AnyStore, at_once};
+use crate::samples::*;
+
+pub(crate) async fn an_application_has_a_name_a_number_and_a_client_id_of_its_own(store: AnyStore) {
+    let (app, other) = (application("app", "777", "c1"), application("an-app", "778", "c2"));
+    assert!(store.add_application(&app).await.unwrap());
+    assert!(store.add_application(&other).await.unwrap());
+    for taken in [application("app", "1", "c"), application("x", "777", "c"), application("x", "1", "c1")] {
+        assert!(!store.add_application(&taken).await.unwrap(), "{taken:?}");
+    }
+    assert_eq!(store.applications().await.unwrap(), [other, app]);
+}
+
+pub(crate) async fn a_policy_is_replaced_only_in_the_state_that_the_writer_saw(store: AnyStore) {
+    let (alice, all) = (bindings(&["user:alice@example.com", "domain:example.com"]), bindings(&["allUsers"]));
+    assert_eq!(store.policy("projects/1").await.unwrap(), Policy::default());
+    assert_eq!(store.replace_policy("projects/1", &alice, Some(PolicyEtag(1))).await.unwrap(), None);
+    assert_eq!(store.policies().await.unwrap(), [], "nothing was written");
+
+    let first = store.replace_policy("projects/1", &alice, Some(PolicyEtag::UNWRITTEN)).await.unwrap().unwrap();
+    assert_ne!(first, PolicyEtag::UNWRITTEN);
+    let written = Policy { bindings: alice.clone(), etag: first };
+    for stale in [PolicyEtag::UNWRITTEN, PolicyEtag(first.0 + 1)] {
+        assert_eq!(store.replace_policy("projects/1", &all, Some(stale)).await.unwrap(), None);
+        assert_eq!(store.policy("projects/1").await.unwrap(), written);
+    }
+    let second = store.replace_policy("projects/1", &all, Some(first)).await.unwrap().unwrap();
+    let third = store.replace_policy("projects/1", &[], None).await.unwrap().unwrap();
+    assert!(first.0 < second.0 && second.0 < third.0);
+    assert_eq!(store.policy("projects/1").await.unwrap(), Policy { bindings: vec![], etag: third });
+
+    let other = store.replace_policy("projects/2", &all, None).await.unwrap().unwrap();
+    let mut policies = store.policies().await.unwrap();
+    policies.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let expected = [
+        ("projects/1".to_owned(), Policy { bindings: vec![], etag: third }),
+        ("projects/2".to_owned(), Policy { bindings: all, etag: other }),
+    ];
+    assert_eq!(policies, expected);
+}
+
+pub(crate) async fn of_writers_who_saw_one_state_of_a_policy_one_wins(store: AnyStore) {
+    let mut state = PolicyEtag::UNWRITTEN;
+    for round in 0..3 {
+        let answers = at_once(20, |n| {
+            let store = store.clone();
+            let member = format!("user:u{n}@example.com");
+            async move {
+                let etag = store.replace_policy("projects/1", &bindings(&[&member]), Some(state)).await.unwrap();
+                etag.map(|etag| Policy { bindings: bindings(&[&member]), etag })
+            }
+        });
+        let winners: Vec<Policy> = answers.await.into_iter().flatten().collect();
+        assert_eq!(winners.len(), 1, "round {round}");
+        assert_eq!(store.policy("projects/1").await.unwrap(), winners[0]);
+        state = winners[0].etag;
+    }
+}
+
+pub(crate) async fn writers_who_expect_nothing_all_win_and_each_gets_a_state_of_its_own(store: AnyStore) {
+    let states = at_once(20, |_| {
+        let store = store.clone();
+        async move { store.replace_policy("projects/1", &bindings(&["allUsers"]), None).await.unwrap().unwrap().0 }
+    });
+    let mut states = states.await;
+    states.sort_unstable();
+    states.dedup();
+    assert_eq!(states.len(), 20);
+    assert_eq!(store.policy("projects/1").await.unwrap().etag.0, states[19]);
+}
+
+pub(crate) async fn settings_are_replaced_as_a_whole(store: AnyStore) {
+    assert_eq!(store.settings("projects/1").await.unwrap(), Settings::default());
+    assert_eq!(store.every_settings().await.unwrap(), []);
+    for written in [settings(&["a", "b"]), settings(&[]), Settings::default(), settings(&["c"])] {
+        store.replace_settings("projects/1", &written).await.unwrap();
+        assert_eq!(store.settings("projects/1").await.unwrap(), written);
+    }
+    store.replace_settings("projects/1/iap_web", &settings(&["d"])).await.unwrap();
+    let mut all = store.every_settings().await.unwrap();
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let expected = [("projects/1", settings(&["c"])), ("projects/1/iap_web", settings(&["d"]))];
+    assert_eq!(all, expected.map(|(resource, settings)| (resource.to_owned(), settings)));
+}
