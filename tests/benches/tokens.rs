@@ -152,7 +152,7 @@ fn impersonation_request(dev: &Dev) -> Vec<u8> {
     let path = format!("iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{target}:generateIdToken");
     // Asked once in the open, so that a refusal is told in full.
     let url = dev.google(&path);
-    Request::post_json(&url, &json!({"audience": "a", "includeEmail": true})).bearer(token).send().expect(200);
+    Request::post(&url, "application/json", br#"{"audience": "a", "includeEmail": true}"#).bearer(token).send().expect(200);
     head(dev, &path, &extra, &body)
 }
 

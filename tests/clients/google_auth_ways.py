@@ -104,7 +104,7 @@ def refused(way):
     try:
         return way()
     except Exception as refusal:  # Every kind of refusal is a result here; the test says which one it wants.
-        return {"refused": type(refusal).__name__, "message": str(refusal)}
+        return {"refused": type(refusal).__name__, "message": " ".join(map(str, refusal.args))}
 
 
 def of_signed_in_user():

@@ -1,14 +1,15 @@
 //! What the documentation shows is what happens.
 //!
 //! A block that is fenced with the word `console` holds commands, each on a line that begins with `$ `. Every one is run, in
-//! the order of its file, in the directory of a running `doorward dev`; a block fenced with `text` is only looked at by people.
+//! the order of its file and in one shell for each file, in the directory of a running `doorward dev --tls`; a block fenced with
+//! `text` is only looked at by people.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use doorward_core::audit::Reason;
-use doorward_tests::{Dev, doorward, run};
+use doorward_core::audit::{Reason, TokenReason};
+use doorward_tests::{Dev, client_script, doorward, run};
 
 /// Commands that are shown and not run here, with the reason.
 const EXCEPTIONS: [(&str, &str); 2] = [
@@ -61,47 +62,127 @@ fn commands_are_found_in_console_blocks_only() {
     assert_eq!(commands(page), ["a b \\\n    c", "d"]);
 }
 
-#[test]
-fn every_reason_has_its_line_in_the_book() {
+/// The heading of the part that explains refusals of tokens. Some codes are in both lists, and mean two things.
+const TOKEN_REASONS: &str = "\n## Token endpoints\n";
+
+/// The page of reasons: the part about applications, and the part about tokens.
+fn reasons() -> (String, String) {
     let page = fs::read_to_string(root().join("docs/reference/reasons.md")).expect("the page of reasons");
-    for reason in Reason::ALL {
-        let code = reason.code();
-        assert!(page.lines().any(|line| line.starts_with(&format!("| `{code}` |"))), "{code} is not explained");
+    let (before, rest) = page.split_once(TOKEN_REASONS).expect("the part about tokens");
+    let (tokens, after) = rest.split_at(rest.find("\n## ").unwrap_or(rest.len()));
+    (format!("{before}{after}"), tokens.to_owned())
+}
+
+/// The codes that the first column of a part's tables explains, each once for each of its rows.
+fn explained(part: &str) -> Vec<&str> {
+    part.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).map(|(code, _)| code).collect()
+}
+
+/// Each code has one row in its part of the page, and what looks like a code is one.
+fn each_has_one_row<'a>(part: &str, codes: impl Iterator<Item = &'a str>) {
+    let is_code = |cell: &&str| cell.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let mut rows: Vec<&str> = explained(part).into_iter().filter(is_code).collect();
+    let mut codes: Vec<&str> = codes.collect();
+    rows.sort_unstable();
+    codes.sort_unstable();
+    assert_eq!(rows, codes);
+}
+
+#[test]
+fn every_reason_of_the_proxy_has_its_row_in_the_book() {
+    each_has_one_row(&reasons().0, Reason::ALL.into_iter().map(Reason::code));
+}
+
+#[test]
+fn every_reason_of_the_token_endpoints_has_its_row_in_a_part_of_its_own() {
+    each_has_one_row(&reasons().1, TokenReason::ALL.into_iter().map(TokenReason::code));
+}
+
+/// Addresses in the book, and where a description has what they are in a test.
+const ADDRESSES: [(&str, &str); 6] = [
+    ("http://127.0.0.1:8080", "/app/url"),
+    ("http://127.0.0.1:8081", "/api_url"),
+    ("http://127.0.0.1:8082", "/other_app/url"),
+    ("https://127.0.0.1:8443", "/app/https_url"),
+    ("https://127.0.0.1:8444", "/api_https_url"),
+    ("127.0.0.1:8099", "/metadata/host"),
+];
+
+/// The pages of the book, and the page at its door.
+fn book() -> Vec<(PathBuf, String)> {
+    let mut paths = pages(&root().join("docs"));
+    paths.insert(0, root().join("README.md"));
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        (path, text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// The exception that a command is, if it is one.
+fn exception(command: &str) -> Option<&'static str> {
+    EXCEPTIONS.iter().map(|(start, _)| *start).find(|start| command.starts_with(start))
+}
+
+/// A command of the book as it is run in a test, where everything is at other addresses.
+fn here<'a>(command: &str, address: impl Fn(&'static str) -> &'a str) -> String {
+    let command =
+        command.replace("cargo run --release -- ", "doorward ").replace("target/release/doorward", "doorward");
+    ADDRESSES.into_iter().fold(command, |command, (shown, pointer)| command.replace(shown, address(pointer)))
+}
+
+#[test]
+fn no_command_that_is_run_reaches_what_serves_at_the_default_ports() {
+    assert_eq!(
+        here("curl http://127.0.0.1:8080/x 127.0.0.1:8099", |pointer| pointer),
+        "curl /app/url/x /metadata/host"
+    );
+    for (page, text) in book() {
+        for command in commands(&text).iter().filter(|command| exception(command).is_none()) {
+            let run = here(command, |pointer| pointer);
+            let reached = ["8080", "8081", "8082", "8099", "8443", "8444", "8445"].map(|port| format!(":{port}"));
+            assert!(!reached.iter().any(|port| run.contains(port)), "{}: {command}", page.display());
+        }
     }
 }
 
-mod needs_curl {
+mod needs_jq_openssl_curl {
     use super::*;
+
+    /// The commands of a page as one script, which says on standard error which of them it comes to.
+    fn script(dev: &Dev, commands: &[String]) -> String {
+        let binary = doorward().get_program().to_string_lossy().into_owned();
+        let mut script = format!("doorward() {{ '{binary}' \"$@\"; }}\n");
+        for (number, command) in commands.iter().enumerate() {
+            let command = here(command, |pointer| dev.text(pointer));
+            script += &format!("echo 'command {number}' >&2\n{command}\n");
+        }
+        script
+    }
 
     #[test]
     fn every_command_of_the_documentation_works() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         // Commands without --dir look here.
-        let dev = Dev::start_in(&dir.path().join(".doorward"), &[]);
-        let binary = doorward().get_program().to_string_lossy().into_owned();
-        let here = |command: &str| {
-            let command =
-                command.replace("cargo run --release -- ", "doorward ").replace("target/release/doorward", "doorward");
-            let addresses = [("8080", "/app/url"), ("8081", "/api_url"), ("8082", "/other_app/url")];
-            addresses.into_iter().fold(command, |command, (port, pointer)| {
-                command.replace(&format!("http://127.0.0.1:{port}"), dev.text(pointer))
-            })
-        };
-        let mut pages = pages(&root().join("docs"));
-        pages.insert(0, root().join("README.md"));
+        let dev = Dev::start_in(&dir.path().join(".doorward"), &["--tls"]);
+        let browser = format!("sh {}", client_script("browser.sh").display());
         let (mut run_here, mut excepted) = (0, Vec::new());
-        for page in pages {
-            let text = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
-            for command in commands(&text) {
-                if let Some((start, _)) = EXCEPTIONS.iter().find(|(start, _)| command.starts_with(start)) {
-                    excepted.push(*start);
-                    continue;
-                }
-                let script = format!("doorward() {{ '{binary}' \"$@\"; }}\n{}", here(&command));
-                let finished = run(Command::new("sh").args(["-ec", &script]).current_dir(&dir));
-                assert_eq!(finished.code, Some(0), "{}: {command}\n{}", page.display(), finished.stderr);
-                run_here += 1;
+        for (page, text) in book() {
+            let (shown, commands): (Vec<_>, Vec<_>) =
+                commands(&text).into_iter().partition(|command| exception(command).is_some());
+            excepted.extend(shown.iter().filter_map(|command| exception(command)));
+            let mut shell = Command::new("sh");
+            shell.args(["-ec", &script(&dev, &commands)]).current_dir(&dir);
+            // Alice's, in which she is signed in.
+            shell.env("BROWSER", &browser).env("BROWSER_COOKIE", dev.person("alice@example.com").cookie());
+            let finished = run(shell.env("DOORWARD_CONFIG", dir.path().join("config")));
+            if finished.code != Some(0) {
+                let reached =
+                    finished.stderr.lines().rev().find_map(|line| line.strip_prefix("command ")?.parse().ok());
+                let command = reached.and_then(|number: usize| commands.get(number));
+                panic!("{}: {command:?}\n{}\n{}", page.display(), finished.stdout, finished.stderr);
             }
+            run_here += commands.len();
         }
         assert!(run_here > 0, "the documentation shows no command that can be run here");
         for (start, _) in EXCEPTIONS {

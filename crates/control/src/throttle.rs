@@ -15,10 +15,13 @@ const FREE: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait. An account is never locked for good, or anybody could lock out anybody.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// An address may stand for many people, so more failures are free.
-const FREE_OF_ADDRESS: u32 = 50;
-/// Failures are forgotten after this long without one.
+/// An address may stand for many people, and an account may be guessed at from many addresses: more failures are free.
+const FREE_OF_MANY: u32 = 50;
+/// The failures of one address at one account are forgotten after this long without one.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Of failures that are counted for many together, one is forgotten each time this long has passed. One guesser alone is slower
+/// than that, once they wait, and so cannot keep everybody else waiting.
+const ONE_FORGOTTEN_EACH: Duration = Duration::from_secs(30);
 /// Accounts and addresses of which failures are remembered.
 const REMEMBERED: usize = 100_000;
 
@@ -55,6 +58,55 @@ enum Key {
 struct Failures {
     count: u32,
     last: Timestamp,
+    /// When the last of them will be forgotten, if they are forgotten one by one.
+    drained: Timestamp,
+}
+
+impl Failures {
+    const NONE: Failures = Failures { count: 0, last: Timestamp::from_micros(0), drained: Timestamp::from_micros(0) };
+
+    /// How many are remembered at `now`.
+    fn remembered(self, count: &Count, now: Timestamp) -> u32 {
+        match count {
+            Count::Alone(_) if now.since(self.last) < FORGOTTEN_AFTER => self.count,
+            Count::Alone(_) => 0,
+            Count::Many(_) => {
+                let left = self.drained.since(now).as_micros().div_ceil(ONE_FORGOTTEN_EACH.as_micros());
+                u32::try_from(left).unwrap_or(u32::MAX)
+            }
+        }
+    }
+
+    fn and_one(self, count: &Count, now: Timestamp) -> Self {
+        Failures {
+            count: self.remembered(count, now).saturating_add(1),
+            last: now,
+            drained: self.drained.max(now) + ONE_FORGOTTEN_EACH,
+        }
+    }
+}
+
+/// A count that a guess touches.
+enum Count {
+    /// Of one guesser at one account.
+    Alone(Key),
+    /// Of many together.
+    Many(Key),
+}
+
+impl Count {
+    fn key(&self) -> &Key {
+        match self {
+            Count::Alone(key) | Count::Many(key) => key,
+        }
+    }
+
+    fn free(&self) -> u32 {
+        match self {
+            Count::Alone(_) => FREE,
+            Count::Many(_) => FREE_OF_MANY,
+        }
+    }
 }
 
 /// Counts failures.
@@ -72,11 +124,12 @@ impl Throttle {
     /// Whether a guess may be tried at `now`. To be asked before the secret is looked at, so that guesses made while waiting
     /// tell nothing.
     pub fn admit(&self, guessed: &Guessed, peer: IpAddr, now: Timestamp) -> Result<(), Throttled> {
-        let waits = keys(guessed, peer).into_iter().filter_map(|(key, free)| self.wait(&key, free, now));
+        let waits = counts(guessed, peer).into_iter().filter_map(|count| self.wait(&count, now));
         match waits.max() {
             // Whole seconds, rounded up: whoever waits as long as they are told is admitted.
             Some(wait) => {
-                Err(Throttled { wait: Duration::from_secs(wait.as_millis().div_ceil(1000).try_into().unwrap_or(60)) })
+                let seconds = u64::try_from(wait.as_micros().div_ceil(1_000_000)).unwrap_or(LONGEST_WAIT.as_secs());
+                Err(Throttled { wait: Duration::from_secs(seconds) })
             }
             None => Ok(()),
         }
@@ -84,9 +137,9 @@ impl Throttle {
 
     /// Counts a failure.
     pub fn failed(&self, guessed: &Guessed, peer: IpAddr, now: Timestamp) {
-        for (key, _) in keys(guessed, peer) {
-            let count = self.current(&key, now).map_or(0, |failures| failures.count).saturating_add(1);
-            self.failures.insert(key, Failures { count, last: now });
+        for count in counts(guessed, peer) {
+            let before = self.failures.get(count.key()).unwrap_or(Failures::NONE);
+            self.failures.insert(count.key().clone(), before.and_one(&count, now));
         }
     }
 
@@ -96,26 +149,22 @@ impl Throttle {
         self.failures.remove(&Key::AccountFrom(guessed.clone(), network(peer)));
     }
 
-    fn current(&self, key: &Key, now: Timestamp) -> Option<Failures> {
-        self.failures.get(key).filter(|failures| now.since(failures.last) < FORGOTTEN_AFTER)
-    }
-
-    fn wait(&self, key: &Key, free: u32, now: Timestamp) -> Option<Duration> {
-        let failures = self.current(key, now)?;
-        let doublings = failures.count.checked_sub(free)?;
+    fn wait(&self, count: &Count, now: Timestamp) -> Option<Duration> {
+        let failures = self.failures.get(count.key())?;
+        let doublings = failures.remembered(count, now).checked_sub(count.free())?;
         let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_WAIT);
         wait.checked_sub(now.since(failures.last)).filter(|rest| !rest.is_zero())
     }
 }
 
-/// The counts that a guess touches, each with the number of failures that are free.
-fn keys(guessed: &Guessed, peer: IpAddr) -> [(Key, u32); 3] {
+/// The counts that a guess touches.
+fn counts(guessed: &Guessed, peer: IpAddr) -> [Count; 3] {
     let network = network(peer);
     [
-        (Key::AccountFrom(guessed.clone(), network), FREE),
+        Count::Alone(Key::AccountFrom(guessed.clone(), network)),
         // A hundred machines that guess at one account are slowed too, and its owner with them, by seconds.
-        (Key::Account(guessed.clone()), FREE_OF_ADDRESS),
-        (Key::Address(network), FREE_OF_ADDRESS),
+        Count::Many(Key::Account(guessed.clone())),
+        Count::Many(Key::Address(network)),
     ]
 }
 
@@ -167,6 +216,21 @@ mod tests {
             "another account"
         );
         assert_eq!(throttle.admit(&alice(), peer(1), now + FORGOTTEN_AFTER), Ok(()), "forgotten");
+    }
+
+    #[test]
+    fn one_who_guesses_without_end_does_not_keep_the_owner_waiting() {
+        let throttle = Throttle::default();
+        let mut now = NOW;
+        let mut owner_waits = 0;
+        for _ in 0..7_200 {
+            if throttle.admit(&alice(), peer(1), now).is_ok() {
+                throttle.failed(&alice(), peer(1), now);
+            }
+            owner_waits += u32::from(throttle.admit(&alice(), peer(2), now).is_err());
+            now = now + Duration::from_secs(1);
+        }
+        assert_eq!(owner_waits, 0);
     }
 
     #[test]

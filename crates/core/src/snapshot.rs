@@ -130,17 +130,7 @@ impl Snapshot {
         for known in account_keys.values() {
             keys_of_accounts.entry(known.account.clone()).or_default().push(known.clone());
         }
-        Snapshot {
-            version,
-            project,
-            keys,
-            resources,
-            accounts,
-            addresses,
-            account_keys,
-            keys_of_accounts,
-            policies,
-        }
+        Snapshot { version, project, keys, resources, accounts, addresses, account_keys, keys_of_accounts, policies }
     }
 
     /// The application served at this host, port included, and the configured origin to which the host belongs.

@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn another_account_is_impersonated_with_an_access_token_and_its_email_is_asked_for() {
         let denied = json!({"error": {"code": 403, "message": "No.", "status": "PERMISSION_DENIED"}});
-        let access = (200, json!({"access_token": "a"}));
+        let access = (200, json!({"access_token": "a", "expires_in": 3599, "token_type": "Bearer"}));
         let (address, asked) = replay(vec![access.clone(), (200, json!({"token": "i"})), access, (403, denied)]);
         let file = Box::new(new_key_file(&format!("http://{address}/token")));
         let target = "target@p.iam.gserviceaccount.com";

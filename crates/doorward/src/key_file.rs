@@ -155,12 +155,17 @@ pub(crate) mod tests {
             assert_eq!(Value::Object(claims.as_object().clone()), expected);
         }
         let broken = KeyFile { private_key: "-----BEGIN PRIVATE KEY-----".into(), ..file };
-        assert!(assertion(&broken, Wanted::AccessToken { scopes: CLOUD_PLATFORM }, Timestamp::from_seconds(1000)).is_err());
+        assert!(
+            assertion(&broken, Wanted::AccessToken { scopes: CLOUD_PLATFORM }, Timestamp::from_seconds(1000)).is_err()
+        );
     }
 
     #[test]
     fn the_token_endpoint_of_the_file_is_asked_whichever_it_is() {
-        let (address, asked) = replay(vec![(200, json!({"id_token": "i"})), (200, json!({"access_token": "a", "expires_in": 3599, "token_type": "Bearer"}))]);
+        let (address, asked) = replay(vec![
+            (200, json!({"id_token": "i"})),
+            (200, json!({"access_token": "a", "expires_in": 3599, "token_type": "Bearer"})),
+        ]);
         let file = new_key_file(&format!("http://{address}/some/token"));
         let now = Timestamp::from_seconds(1000);
         assert_eq!(block_on(id_token(&file, "c", now)).unwrap(), "i");

@@ -70,19 +70,20 @@ impl PasswordDesk {
 }
 
 impl Turn {
-    /// Whether a password is the stored one. Without one it is wrong, and takes the same time.
-    pub(super) async fn verify(self, password: &str, stored: Option<PasswordHash>) -> Result<bool, Stopping> {
+    /// Whether a password is the stored one. Without one it is wrong, and takes the same time. The turn is given back, so that
+    /// whoever counts the failure does it before the next one's turn.
+    pub(super) async fn verify(self, password: &str, stored: Option<PasswordHash>) -> Result<(bool, Self), Stopping> {
         if password.len() > LONGEST {
-            return Ok(false);
+            return Ok((false, self));
         }
         let password = password.to_owned();
-        join(tokio::task::spawn_blocking(move || {
-            let _turn = self;
+        let work = move || {
             let hash = stored.as_ref().map_or(OF_NOBODY, |stored| stored.0.as_str());
-            let Ok(hash) = phc::PasswordHash::new(hash) else { return false };
-            Argon2::default().verify_password(password.as_bytes(), &hash).is_ok() && stored.is_some()
-        }))
-        .await
+            let Ok(hash) = phc::PasswordHash::new(hash) else { return (false, self) };
+            let matches = Argon2::default().verify_password(password.as_bytes(), &hash).is_ok();
+            (matches && stored.is_some(), self)
+        };
+        join(tokio::task::spawn_blocking(work)).await
     }
 }
 
@@ -109,10 +110,11 @@ mod tests {
         ];
         for (password, stored, expected) in cases {
             let turn = desk.turn().await.unwrap();
-            assert_eq!(turn.verify(password, stored.cloned()).await, Ok(expected), "{password:?} {stored:?}");
+            let (matches, _) = turn.verify(password, stored.cloned()).await.unwrap();
+            assert_eq!(matches, expected, "{password:?} {stored:?}");
         }
         let damaged = Some(PasswordHash("$argon2id$".to_owned()));
-        assert_eq!(desk.turn().await.unwrap().verify("", damaged).await, Ok(false));
+        assert!(!desk.turn().await.unwrap().verify("", damaged).await.unwrap().0);
     }
 
     #[test]

@@ -97,7 +97,8 @@ impl SignIn {
         let mut event = self.recorder.begin(TokenMethod::SignIn, Some(visitor.peer))?;
         let Some((hash, session)) = self.session(visitor, event.time).await? else { return Ok(()) };
         let snapshot = self.snapshots.current();
-        event.account = session.accounts.first().and_then(|first| person(&snapshot, first)).map(|it| it.email.to_string());
+        event.account =
+            session.accounts.first().and_then(|first| person(&snapshot, first)).map(|it| it.email.to_string());
         event.issued = Some("sign_out".to_owned());
         let outcome = self.store.remove_session(&hash).await;
         self.recorder.finish(event, outcome.map(|_| ()).map_err(SignInError::from)).await
@@ -127,7 +128,7 @@ impl SignIn {
             None => None,
         };
         let (user, stored) = found.map_or((None, None), |(user, stored)| (Some(user), stored));
-        let is_right = turn.verify(password, stored).await?;
+        let (is_right, _turn) = turn.verify(password, stored).await?;
         match user.filter(|user| is_right && !user.disabled) {
             Some(user) => {
                 self.throttle.succeeded(&guessed, peer);
@@ -140,12 +141,7 @@ impl SignIn {
         }
     }
 
-    async fn begin_session(
-        &self,
-        visitor: Visitor<'_>,
-        user: User,
-        now: Timestamp,
-    ) -> Result<NewSession, SignInError> {
+    async fn begin_session(&self, visitor: Visitor<'_>, user: User, now: Timestamp) -> Result<NewSession, SignInError> {
         let old = self.session(visitor, now).await?;
         let mut accounts = vec![SignedIn { subject: user.unique_id.clone(), auth_time: now }];
         let mut loopback_only = false;

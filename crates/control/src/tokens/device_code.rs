@@ -63,7 +63,12 @@ impl TokenService {
             let (device, user) = (TokenHash::of(&device_code), TokenHash::of(&user_code));
             if self.store.add_device_code(&device, &user, &grant, now).await? {
                 event.issued = Some("device_code".to_owned());
-                return Ok(DeviceCodes { device_code, user_code, expires_in: DEVICE_CODE_TTL, interval: DEVICE_INTERVAL });
+                return Ok(DeviceCodes {
+                    device_code,
+                    user_code,
+                    expires_in: DEVICE_CODE_TTL,
+                    interval: DEVICE_INTERVAL,
+                });
             }
         }
         Err(RedeemError::Entropy(EntropyError))

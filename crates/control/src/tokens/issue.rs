@@ -93,7 +93,11 @@ impl Minter {
         let issued_at = now.seconds();
         let expires = Timestamp::from_seconds(issued_at) + ID_TOKEN_TTL;
         let mut claims = Claims(Map::new());
-        claims.set("iss", self.issuer.as_str()).set("aud", audience).set("iat", issued_at).set("exp", expires.seconds());
+        claims
+            .set("iss", self.issuer.as_str())
+            .set("aud", audience)
+            .set("iat", issued_at)
+            .set("exp", expires.seconds());
         match kind {
             IdToken::Assertion { account } => {
                 claims.set("azp", account.email.as_str()).set("sub", account.unique_id.0.as_str()).email(account.email);
@@ -112,7 +116,10 @@ impl Minter {
                 }
             }
             IdToken::Person { grant, email, access_token, with_nonce } => {
-                claims.set("azp", grant.client.0.as_str()).set("sub", grant.subject.0.as_str()).set("at_hash", at_hash(access_token));
+                claims
+                    .set("azp", grant.client.0.as_str())
+                    .set("sub", grant.subject.0.as_str())
+                    .set("at_hash", at_hash(access_token));
                 if grant.scopes.contains("email") {
                     claims.email(email).set("hd", email.domain());
                 }

@@ -111,7 +111,8 @@ async fn a_key_that_got_out_is_replaced_at_once_and_nothing_that_it_signed_is_go
     let new = stack.signer(KeyPurpose::IdToken);
     assert_ne!(new, old);
     assert_eq!(stack.published(KeyPurpose::IdToken), [new]);
-    let seen = stack.tokens.token_info(Some(doorward_control::tokens::Inspected::IdToken(&id_token)), crate::PEER).await;
+    let seen =
+        stack.tokens.token_info(Some(doorward_control::tokens::Inspected::IdToken(&id_token)), crate::PEER).await;
     assert_eq!(cause(&seen.unwrap_err()), "Invalid");
     assert_eq!(stack.signer(KeyPurpose::Assertion), assertion, "other purposes keep theirs");
 }

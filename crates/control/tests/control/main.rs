@@ -3,6 +3,7 @@
 
 mod callers;
 mod iam_credentials;
+mod instance;
 mod keys;
 mod oauth_clients;
 mod people;

@@ -78,7 +78,9 @@ async fn settings_that_would_not_mean_what_they_say_are_refused_and_change_nothi
         assert_eq!(stack.set(name, value, mask).await, Err(expected.to_owned()), "{name} {shown} {mask:?}");
     }
     assert_eq!(stack.accepted(), ["a"]);
-    for mask in ["*", "accessSettings", "iapSettings.accessSettings.oauthSettings.programmaticClients", "access_settings"] {
+    for mask in
+        ["*", "accessSettings", "iapSettings.accessSettings.oauthSettings.programmaticClients", "access_settings"]
+    {
         stack.set(APP, clients(&[mask]), Some(mask)).await.unwrap();
         assert_eq!(stack.accepted(), [mask]);
     }

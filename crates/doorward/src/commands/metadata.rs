@@ -61,7 +61,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let ready =
         move |address: SocketAddr| say(&format!("metadata of {email} at {address}: GCE_METADATA_HOST={address}"));
     let world = args.world.open().ok();
-    let project_number = world.filter(|world| world.project.id == key_file.project_id).map(|world| world.project.number);
+    let project_number =
+        world.filter(|world| world.project.id == key_file.project_id).map(|world| world.project.number);
     let sidecar = Arc::new(Sidecar { key_file, project_number });
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let told_to_stop = async move {
@@ -71,5 +72,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         }
     };
     let serving = doorward_server::metadata::serve(sidecar, args.listen, ready, told_to_stop);
-    serving.await.with_context(|| format!("cannot serve metadata at {}: choose another address with --listen", args.listen))
+    serving
+        .await
+        .with_context(|| format!("cannot serve metadata at {}: choose another address with --listen", args.listen))
 }

@@ -198,12 +198,12 @@ impl Browser {
     }
 
     /// The answer of the authorization endpoint. Where this browser reached us by a path, Google's own pages that show a code are
-    /// ours at a path too: the browser may not know our address for Google's names.
+    /// ours at a path too, on the origin at which it is: it may not know our address for Google's names.
     pub(super) fn redirect(&self, status: StatusCode, location: &str) -> Response {
         let ours = CODE_PAGES.iter().find_map(|page| {
             let rest = location.strip_prefix("https://sdk.cloud.google.com")?.strip_prefix(page)?;
-            let base = self.reached.base("sdk.cloud.google.com");
-            rest.starts_with('?').then(|| format!("{base}{page}{rest}"))
+            let here = !self.reached.by_name && rest.starts_with('?');
+            here.then(|| format!("{}/sdk.cloud.google.com{page}{rest}", self.reached.origin))
         });
         let Ok(location) = HeaderValue::from_str(ours.as_deref().unwrap_or(location)) else {
             tracing::error!("an answer to a client is no address");

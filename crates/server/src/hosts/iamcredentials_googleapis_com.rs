@@ -8,10 +8,13 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
+use doorward_control::iam_credentials::ImpersonationError;
+use doorward_core::audit::TokenMethod;
 use doorward_wire::iam_credentials::{
     AllowedLocations, GenerateAccessTokenResponse, GenerateIdTokenResponse, SignBlobResponse, SignJwtResponse,
 };
 use doorward_wire::time::rfc3339;
+use serde::de::DeserializeOwned;
 
 use super::{Body, Credential, Routes, Services, StrictJson, secret};
 use crate::errors::google_api::ApiFailure;
@@ -48,7 +51,7 @@ async fn generate_id_token(
     body: Body,
 ) -> Result<Response, ApiFailure> {
     let caller = services.account(credential).await?;
-    let StrictJson(request) = StrictJson::read(&body?)?;
+    let request = read(services, credential, TokenMethod::GenerateIdToken, body).await?;
     let token = services.iam_credentials.generate_id_token(&caller, name, request, credential.peer).await?;
     Ok(secret(Json(GenerateIdTokenResponse { token })))
 }
@@ -61,7 +64,7 @@ async fn generate_access_token(
     body: Body,
 ) -> Result<Response, ApiFailure> {
     let caller = services.account(credential).await?;
-    let StrictJson(request) = StrictJson::read(&body?)?;
+    let request = read(services, credential, TokenMethod::GenerateAccessToken, body).await?;
     let made = services.iam_credentials.generate_access_token(&caller, name, request, credential.peer).await?;
     let expire_time = rfc3339(made.expires.seconds());
     Ok(secret(Json(GenerateAccessTokenResponse { access_token: made.token, expire_time })))
@@ -75,7 +78,7 @@ async fn sign_jwt(
     body: Body,
 ) -> Result<Response, ApiFailure> {
     let caller = services.account(credential).await?;
-    let StrictJson(request) = StrictJson::read(&body?)?;
+    let request = read(services, credential, TokenMethod::SignJwt, body).await?;
     let signed = services.iam_credentials.sign_jwt(&caller, name, request, credential.peer).await?;
     Ok(secret(Json(SignJwtResponse { key_id: signed.key_id, signed_jwt: signed.text })))
 }
@@ -88,9 +91,29 @@ async fn sign_blob(
     body: Body,
 ) -> Result<Response, ApiFailure> {
     let caller = services.account(credential).await?;
-    let StrictJson(request) = StrictJson::read(&body?)?;
+    let request = read(services, credential, TokenMethod::SignBlob, body).await?;
     let signed = services.iam_credentials.sign_blob(&caller, name, request, credential.peer).await?;
     Ok(secret(Json(SignBlobResponse { key_id: signed.key_id, signed_blob: signed.text })))
+}
+
+/// The body of a call. One that cannot be read is a refusal, and recorded as one.
+async fn read<T: DeserializeOwned>(
+    services: &Services,
+    credential: &Credential,
+    method: TokenMethod,
+    body: Body,
+) -> Result<T, ApiFailure> {
+    let read = body.map_err(ApiFailure::from).and_then(|body| StrictJson::read(&body));
+    match read {
+        Ok(StrictJson(request)) => Ok(request),
+        Err(failure) => {
+            let cause = ImpersonationError::Payload("the body is no request of this method");
+            match services.refuse(method, credential.peer, cause).await {
+                ImpersonationError::Payload(_) => Err(failure),
+                not_recorded => Err(not_recorded.into()),
+            }
+        }
+    }
 }
 
 /// `GET …/serviceAccounts/EMAIL/allowedLocations`: everywhere. The same for every account, so it tells nothing of one.

@@ -183,16 +183,18 @@ fn row(stored: &StoredEvent) -> Row {
 
 /// Who asked, through whom, as whom, and by way of which client.
 fn token_caller(token: &TokenEvent) -> String {
-    let account = token.account.as_deref().unwrap_or("not proven");
+    let client = token.client.as_ref().map(|client| format!("client {client}"));
+    let account = match (&token.account, &client) {
+        (Some(account), _) => account,
+        (None, Some(client)) => return client.clone(),
+        (None, None) => "not proven",
+    };
     let acting = if token.chain.is_empty() {
         account.to_owned()
     } else {
         format!("{} as {account}", token.chain.join(", through "))
     };
-    match &token.client {
-        Some(client) => format!("{acting} (client {client})"),
-        None => acting,
-    }
+    client.map_or(acting.clone(), |client| format!("{acting} ({client})"))
 }
 
 fn asked_for(method: TokenMethod) -> &'static str {

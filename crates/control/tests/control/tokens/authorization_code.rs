@@ -109,11 +109,8 @@ async fn a_challenge_and_a_verifier_belong_together() {
     ];
     for (row, (client, challenge, method, verifier, expected)) in cases.into_iter().enumerate() {
         let text = |text: Option<&str>| text.map(str::to_owned);
-        let request = AuthorizeRequest {
-            code_challenge: text(challenge),
-            code_challenge_method: text(method),
-            ..client.asks()
-        };
+        let request =
+            AuthorizeRequest { code_challenge: text(challenge), code_challenge_method: text(method), ..client.asks() };
         let code = stack.code_for(&request, &alice).await;
         let redeem = async |verifier| {
             stack.redeem_code(AuthorizationCodeRequest { code_verifier: text(verifier), ..client.redeems(&code) }).await
@@ -207,10 +204,9 @@ async fn a_person_who_is_disabled_or_no_more_gets_nothing() {
         stack.store.add_code(&TokenHash::of(&code), &code_grant, stack.now()).await.unwrap();
         let refresh = format!("doorward_rt_{number}");
         assert!(stack.store.add_refresh_token(&TokenHash::of(&refresh), &id).await.unwrap());
-        for outcome in [
-            stack.redeem_code(desktop.redeems(&code)).await,
-            stack.refresh(desktop.refreshes(&refresh)).await,
-        ] {
+        for outcome in
+            [stack.redeem_code(desktop.redeems(&code)).await, stack.refresh(desktop.refreshes(&refresh)).await]
+        {
             assert_eq!(cause(&outcome.err().unwrap()), "TokenUnknown", "{subject:?}");
             assert_eq!(stack.last_reason(), "unknown_grant");
             assert!(stack.last_event().account.is_some());

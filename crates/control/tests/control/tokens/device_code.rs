@@ -92,7 +92,10 @@ async fn a_device_waits_for_its_person_and_is_told_yes_once() {
     stack.sign_in.decide_device(&typed, &alice, true, PEER).await.unwrap();
     let event = stack.last_event();
     assert_eq!(event.method, TokenMethod::DeviceAuthorization);
-    assert_eq!((event.account.as_deref(), event.issued.as_deref()), (Some("alice@example.com"), Some("device_permission")));
+    assert_eq!(
+        (event.account.as_deref(), event.issued.as_deref()),
+        (Some("alice@example.com"), Some("device_permission"))
+    );
     assert_eq!(event.client.as_deref(), Some(desktop.id.as_str()));
     for allow in [true, false] {
         let again = stack.sign_in.decide_device(&typed, &alice, allow, PEER).await.unwrap_err();

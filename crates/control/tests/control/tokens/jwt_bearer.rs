@@ -385,12 +385,7 @@ async fn every_answer_is_in_the_record_and_no_token_is() {
             audience: text(audience),
             refused: text(refused.map(|(_, refused)| refused)),
             reason: refused.map(|(reason, _)| reason),
-            ..TokenEvent::new(
-                event.id.clone(),
-                Timestamp::from_seconds(START),
-                TokenMethod::JwtBearer,
-                Some(PEER),
-            )
+            ..TokenEvent::new(event.id.clone(), Timestamp::from_seconds(START), TokenMethod::JwtBearer, Some(PEER))
         };
         assert_eq!(event, expected);
         assert_eq!(event.id.len(), 22);

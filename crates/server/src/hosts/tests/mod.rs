@@ -54,6 +54,9 @@ struct World {
     clock: Arc<ManualClock>,
 }
 
+/// Names and values, in the order in which they are sent.
+type Fields<'a> = Vec<(&'a str, &'a str)>;
+
 /// An answer, whole.
 struct Answer {
     status: StatusCode,
@@ -88,8 +91,7 @@ impl World {
         sqlite.add_application(&application).await.unwrap();
         let password = hash_password(PASSWORD, &*entropy).unwrap();
         for (id, email) in [("1001", "alice@example.com"), ("1002", "bob@example.com")] {
-            let user =
-                User { unique_id: UniqueId(id.into()), email: email.parse().unwrap(), disabled: false };
+            let user = User { unique_id: UniqueId(id.into()), email: email.parse().unwrap(), disabled: false };
             sqlite.add_user(&user).await.unwrap();
             sqlite.set_password(&user.unique_id, &password).await.unwrap();
         }
@@ -241,11 +243,8 @@ impl<'a> Visit<'a> {
 
     async fn send(&mut self, method: Method, path: &str, body: &str) -> Answer {
         let cookies = self.cookie_header();
-        let (host, origin) = if self.tls {
-            ("localhost:8444", "https://localhost:8444")
-        } else {
-            (HOST, "http://localhost:8081")
-        };
+        let (host, origin) =
+            if self.tls { ("localhost:8444", "https://localhost:8444") } else { (HOST, "http://localhost:8081") };
         let mut fields = vec![("host", host)];
         if !cookies.is_empty() {
             fields.push(("cookie", &cookies));

@@ -78,14 +78,12 @@ async fn a_form_of_another_site_or_browser_is_refused_recorded_and_changes_nothi
     let others = format!("{FLOW}={}", attacker.cookies[FLOW]);
     let twice = format!("{cookie}; {others}");
     let own = ("origin", "http://localhost:8081");
-    let body = |flow: &str| {
-        form(&[("flow", flow), ("email", "alice@example.com"), ("password", PASSWORD)])
-    };
+    let body = |flow: &str| form(&[("flow", flow), ("email", "alice@example.com"), ("password", PASSWORD)]);
     let good = body(&form_of_victim.flow);
     let mut tampered = form_of_victim.flow.clone();
     tampered.replace_range(20..21, if &tampered[20..21] == "A" { "B" } else { "A" });
     #[rustfmt::skip]
-    let cases: [(&str, Vec<(&str, &str)>, String, u16); 15] = [
+    let cases: [(&str, Fields<'_>, String, u16); 15] = [
         ("another site",             vec![("cookie", &cookie), ("origin", "https://evil.test")],              good.clone(), 403),
         ("another port",             vec![("cookie", &cookie), ("origin", "http://localhost:8080")],          good.clone(), 403),
         ("another scheme",           vec![("cookie", &cookie), ("origin", "https://localhost:8081")],         good.clone(), 403),
@@ -108,6 +106,8 @@ async fn a_form_of_another_site_or_browser_is_refused_recorded_and_changes_nothi
         assert_eq!((answer.location(), answer.set_cookies()), ("", vec![]), "{name}");
         assert_eq!(world.last_reason().await, Some(TokenReason::InvalidRequest), "{name}");
     }
+    let answer = world.post(&form_of_victim.action, &[("cookie", &cookie), own], &good).await;
+    assert_eq!(answer.status.as_u16(), 303, "the form itself is good");
     world.clock.advance(std::time::Duration::from_secs(3600));
     let answer = world.post(&form_of_victim.action, &[("cookie", &cookie), own], &good).await;
     assert_eq!((answer.status.as_u16(), answer.set_cookies()), (400, vec![]), "after an hour");
@@ -280,7 +280,13 @@ async fn only_our_own_page_signs_a_person_out() {
 #[tokio::test]
 async fn a_person_lets_a_device_in_after_comparing_its_code() {
     let world = World::new().await;
-    let asked = world.post("/oauth2.googleapis.com/device/code", &[], &form(&[("client_id", DESKTOP), ("client_secret", SECRET), ("scope", "openid email")])).await;
+    let asked = world
+        .post(
+            "/oauth2.googleapis.com/device/code",
+            &[],
+            &form(&[("client_id", DESKTOP), ("client_secret", SECRET), ("scope", "openid email")]),
+        )
+        .await;
     let asked = asked.json();
     let user_code = asked["user_code"].as_str().unwrap();
     let device_code = asked["device_code"].as_str().unwrap();
@@ -327,9 +333,9 @@ async fn the_page_for_a_code_is_ours_where_we_were_reached_by_a_path_and_shows_t
     let mut visit = Visit::to(&world);
     let page = visit.get(&authorize_path(&gcloud)).await;
     let answer = visit.sign_in(&page, "alice@example.com").await;
-    let here = "http://127.0.0.1:8081/sdk.cloud.google.com/authcode.html?";
+    let here = "http://localhost:8081/sdk.cloud.google.com/authcode.html?";
     assert!(answer.location().starts_with(here), "{}", answer.location());
-    let shown = world.get(&answer.location()["http://127.0.0.1:8081".len()..]).await;
+    let shown = world.get(&answer.location()["http://localhost:8081".len()..]).await;
     assert!(shown.body.contains(&query(answer.location())["code"]), "{}", shown.body);
     assert!(!shown.body.contains("state") && !shown.body.contains("iss="));
 
