@@ -13,6 +13,7 @@ mod oauth_clients;
 mod open;
 mod person_grants;
 mod policies;
+mod recent_tokens;
 mod refresh_tokens;
 mod service_accounts;
 mod sessions;
@@ -28,6 +29,8 @@ use doorward_wire::oauth::Scopes;
 use sqlx::sqlite::{Sqlite, SqlitePool};
 use sqlx::{SqliteConnection, Transaction};
 
+use recent_tokens::RecentTokens;
+
 /// Everything that Doorward stores, in one SQLite database.
 ///
 /// Dropping it is safe at any time: what was answered with `Ok` is in the database's `-wal` file, and the next
@@ -39,6 +42,7 @@ pub struct SqliteStore {
     auditor: SqlitePool,
     /// Several connections that cannot write.
     readers: SqlitePool,
+    recent_tokens: RecentTokens,
 }
 
 impl SqliteStore {

@@ -49,6 +49,10 @@ impl GrantStore for SqliteStore {
     }
 
     async fn access_token(&self, token: &TokenHash, now: Timestamp) -> Result<Option<AccessGrant>, StoreError> {
+        if let Some(grant) = self.recent_tokens.find(token, now) {
+            return Ok(Some(grant));
+        }
+        let changes = self.recent_tokens.changes();
         let row = sqlx::query_as(
             "SELECT subject, scopes, expires, grant_id, client FROM access_token WHERE hash = $1 AND expires > $2",
         )
@@ -56,10 +60,15 @@ impl GrantStore for SqliteStore {
         .bind(now.micros())
         .fetch_optional(&self.readers)
         .await;
-        row.map_err(failed)?.map(read_grant).transpose()
+        let grant = row.map_err(failed)?.map(read_grant).transpose()?;
+        if let Some(grant) = &grant {
+            self.recent_tokens.keep(token, grant, changes, now);
+        }
+        Ok(grant)
     }
 
     async fn remove_access_token(&self, token: &TokenHash) -> Result<bool, StoreError> {
+        let _forgetting = self.recent_tokens.forgetting();
         let removed =
             sqlx::query("DELETE FROM access_token WHERE hash = $1").bind(&token.0).execute(&self.writer).await;
         Ok(removed.map_err(failed)?.rows_affected() == 1)

@@ -52,6 +52,7 @@ impl OAuthClientStore for SqliteStore {
     }
 
     async fn remove_oauth_client(&self, id: &ClientId) -> Result<bool, StoreError> {
+        let _forgetting = self.recent_tokens.forgetting();
         // Grants and devices' questions go with it, and all that was issued from the grants, by the references.
         let removed = sqlx::query("DELETE FROM oauth_client WHERE id = $1").bind(&id.0).execute(&self.writer).await;
         Ok(removed.map_err(failed)?.rows_affected() == 1)

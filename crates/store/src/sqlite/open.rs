@@ -11,6 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use super::SqliteStore;
+use super::recent_tokens::RecentTokens;
 
 /// The number of a migration is its place, from 1; `PRAGMA user_version` holds that of the last one that was applied.
 const MIGRATIONS: [&str; 2] =
@@ -135,7 +136,12 @@ impl SqliteStore {
         let mut connection = only.acquire().await.map_err(|error| classified(path, error))?;
         migrate(&mut connection).await.map_err(|error| classified(path, error))?;
         drop(connection);
-        Ok(SqliteStore { writer: only.clone(), auditor: only.clone(), readers: only })
+        Ok(SqliteStore {
+            writer: only.clone(),
+            auditor: only.clone(),
+            readers: only,
+            recent_tokens: RecentTokens::default(),
+        })
     }
 }
 
@@ -236,7 +242,7 @@ async fn connect(path: &Path) -> Result<SqliteStore, sqlx::Error> {
     drop(connection);
     let auditor = one_connection().connect_with(writing.synchronous(SqliteSynchronous::Normal)).await?;
     let readers = pool(READERS).connect_lazy_with(options.read_only(true));
-    Ok(SqliteStore { writer, auditor, readers })
+    Ok(SqliteStore { writer, auditor, readers, recent_tokens: RecentTokens::default() })
 }
 
 fn one_connection() -> SqlitePoolOptions {

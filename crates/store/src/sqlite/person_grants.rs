@@ -79,6 +79,7 @@ pub(super) async fn keep(change: &mut SqliteConnection, id: &GrantId) -> Result<
 }
 
 pub(super) async fn revoke(store: &SqliteStore, id: &GrantId) -> Result<bool, StoreError> {
+    let _forgetting = store.recent_tokens.forgetting();
     let revoked = sqlx::query("DELETE FROM person_grant WHERE id = $1").bind(&id.0).execute(&store.writer).await;
     Ok(revoked.map_err(failed)?.rows_affected() == 1)
 }

@@ -32,6 +32,7 @@ impl ServiceAccountStore for SqliteStore {
     }
 
     async fn remove_service_account(&self, id: &UniqueId) -> Result<bool, StoreError> {
+        let _forgetting = self.recent_tokens.forgetting();
         let mut change = self.begin().await?;
         // Its keys go with it, by the reference.
         let removed = sqlx::query("DELETE FROM service_account WHERE unique_id = $1")

@@ -114,6 +114,39 @@ async fn a_form_of_another_site_or_browser_is_refused_recorded_and_changes_nothi
 }
 
 #[tokio::test]
+async fn a_form_takes_no_flow_of_another_form() {
+    let world = World::new().await;
+    let asked = form(&[("client_id", DESKTOP), ("client_secret", SECRET), ("scope", "openid")]);
+    let asked = world.post("/oauth2.googleapis.com/device/code", &[], &asked).await.json();
+    let mut visit = Visit::to(&world);
+    let client = visit.get(&authorize_path(&[])).await;
+    visit.sign_in(&client, "alice@example.com").await;
+    let entry = visit.get("/accounts.google.com/device").await;
+    let decision = visit.submit(&entry, &[("user_code", asked["user_code"].as_str().unwrap())]).await;
+    let sign_out = visit.get("/accounts.google.com/signout").await;
+    let forms = [&client, &entry, &decision, &sign_out].map(Form::on);
+    // action => the form whose flow it takes
+    let actions = [("/signin", 0), ("/signin/account", 0), ("/device", 1), ("/device/decision", 2), ("/signout", 3)];
+    for (action, own) in actions {
+        for (at, Form { flow, .. }) in forms.iter().enumerate().filter(|(at, _)| *at != own) {
+            let fields = [
+                ("flow", flow.as_str()),
+                ("email", "alice@example.com"),
+                ("password", PASSWORD),
+                ("account", "1001"),
+                ("user_code", "BBBB-BBBB"),
+                ("decision", "allow"),
+            ];
+            let answer = visit.send(Method::POST, &format!("/accounts.google.com{action}"), &form(&fields)).await;
+            assert_eq!((answer.status.as_u16(), answer.location()), (400, ""), "{action} {at}");
+            assert!(answer.body.contains("This page cannot be used any more"), "{action} {at}");
+            assert_eq!(answer.set_cookies(), Vec::<&str>::new(), "{action} {at}");
+        }
+    }
+    assert_eq!(visit.get(&authorize_path(&[])).await.status, StatusCode::FOUND, "still signed in");
+}
+
+#[tokio::test]
 async fn a_session_is_new_at_every_sign_in_and_one_that_was_planted_is_worth_nothing() {
     let world = World::new().await;
     let mut visit = Visit::to(&world);

@@ -138,6 +138,7 @@ async fn a_token_is_told_of_if_it_stands_in_one_place() {
     let none: Fields<'_> = vec![];
     let header = vec![("authorization", bearer.as_str())];
     let twice = vec![header[0], header[0]];
+    let basic = vec![("authorization", "Basic x")];
     // (query, form, header) => told
     #[rustfmt::skip]
     let cases = [
@@ -149,6 +150,8 @@ async fn a_token_is_told_of_if_it_stands_in_one_place() {
         (at.as_str(), at.as_str(), none.clone(),    false),
         (at.as_str(), id.as_str(), none.clone(),    false),
         (at.as_str(), "",          header.clone(),  false),
+        (at.as_str(), "",          twice.clone(),   false),
+        (at.as_str(), "",          basic,           false),
         ("",          "",          twice,           false),
         ("",          "",          none.clone(),    false),
         ("access_token=x", "",     none.clone(),    false),
@@ -182,8 +185,20 @@ async fn whose_a_token_is_and_that_it_is_revoked() {
     for path in whose {
         let told = world.call(Method::GET, path, &[("authorization", &bearer)], "").await.json();
         assert_eq!((&told["sub"], &told["email"]), (&json!("1001"), &json!("alice@example.com")));
-        let twice = world.get(&format!("{path}?access_token={access}&access_token={access}")).await;
-        assert_eq!(twice.status, StatusCode::UNAUTHORIZED);
+        let in_query = format!("{path}?access_token={access}");
+        let told = world.get(&in_query).await;
+        assert_eq!(told.status, StatusCode::OK, "{path}");
+        for (path, fields) in [
+            (format!("{in_query}&access_token={access}"), vec![]),
+            (in_query.clone(), vec![("authorization", bearer.as_str())]),
+            (in_query.clone(), vec![("authorization", "Basic x")]),
+            (path.to_owned(), vec![("authorization", bearer.as_str()); 2]),
+            (path.to_owned(), vec![]),
+        ] {
+            let refused = world.call(Method::GET, &path, &fields, "").await;
+            assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{path} {fields:?}");
+            assert!(world.last_reason().await.is_some(), "{path} {fields:?}");
+        }
     }
     for (path, status) in [("", 400), ("?token=x", 400), ("?token=x&token=y", 400)] {
         let refused = world.get(&format!("/oauth2.googleapis.com/revoke{path}")).await;
