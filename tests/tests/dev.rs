@@ -6,7 +6,9 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use doorward_tests::{Connection, Dev, Finished, Process, Request, authority, doorward};
+use doorward_tests::{
+    Connection, Dev, Finished, LISTENERS, PLAIN_LISTENERS, Process, Request, authority, doorward,
+};
 use serde_json::Value;
 
 /// The names of an object's members.
@@ -23,14 +25,15 @@ fn refused(process: Process) -> String {
     line.to_owned()
 }
 
-const FREE_PORTS: [&str; 3] = ["127.0.0.1:0"; 3];
+const FREE_PORTS: [&str; PLAIN_LISTENERS] = ["127.0.0.1:0"; PLAIN_LISTENERS];
 
-/// `doorward dev` as a person starts it, without `--json`: the application, the other one and the API at these addresses.
-fn start_for_a_person(dir: &Path, addresses: &[impl AsRef<str>; 3]) -> Process {
+/// `doorward dev` as a person starts it, without `--json`: the application, the other one, the API and the metadata server at these
+/// addresses.
+fn start_for_a_person(dir: &Path, addresses: &[impl AsRef<str>; PLAIN_LISTENERS]) -> Process {
     let mut command = doorward();
     command.args(["dev", "--dir"]).arg(dir);
-    for (flag, address) in ["--app-listen", "--other-app-listen", "--api-listen"].into_iter().zip(addresses) {
-        command.args([flag, address.as_ref()]);
+    for (flag, address) in LISTENERS.iter().zip(addresses) {
+        command.args([*flag, address.as_ref()]);
     }
     Process::start(&mut command)
 }
@@ -65,11 +68,28 @@ fn the_line_of_json_is_the_documented_interface_and_the_same_as_the_file() {
     let file = fs::read(dev.dir().join("dev.json")).expect("dev.json");
     assert_eq!(&serde_json::from_slice::<Value>(&file).expect("JSON"), description);
 
-    let app = ["audience", "backend_service", "client_id", "client_secret", "host", "resource", "url"];
+    let app = ["audience", "backend_service", "client_id", "client_secret", "host", "https_url", "resource", "url"];
     let account = ["allowed", "email", "key_file", "unique_id"];
+    let user = ["allowed", "authorized_user_file", "gcloud_refresh_token", "password", "sign_in_cookie"];
+    let client = ["client_id", "client_secret"];
+    let all = [
+        "admin_token",
+        "api_https_url",
+        "api_url",
+        "app",
+        "ca_file",
+        "credential_files",
+        "metadata",
+        "oauth_clients",
+        "other_app",
+        "project",
+        "service_accounts",
+        "users",
+        "version",
+    ];
     #[rustfmt::skip]
-    let shapes: [(&str, &[&str]); 12] = [
-        ("", &["admin_token", "api_url", "app", "ca_file", "metadata", "other_app", "project", "service_accounts", "users", "version"]),
+    let shapes: [(&str, &[&str]); 18] = [
+        ("",                            &all),
         ("/project",                    &["id", "number"]),
         ("/app",                        &app),
         ("/other_app",                  &app),
@@ -79,8 +99,14 @@ fn the_line_of_json_is_the_documented_interface_and_the_same_as_the_file() {
         ("/service_accounts/caller",    &account),
         ("/service_accounts/target",    &account),
         ("/users",                      &["alice@example.com", "bob@example.com"]),
-        ("/users/alice@example.com",    &["allowed", "password"]),
-        ("/users/bob@example.com",      &["allowed", "password"]),
+        ("/users/alice@example.com",    &user),
+        ("/users/bob@example.com",      &user),
+        ("/oauth_clients",              &["android", "desktop", "web"]),
+        ("/oauth_clients/android",      &client),
+        ("/oauth_clients/desktop",      &client),
+        ("/oauth_clients/web",          &client),
+        ("/metadata",                   &["host", "service_account"]),
+        ("/credential_files",           &["impersonated_service_account"]),
     ];
     for (pointer, expected) in shapes {
         assert_eq!(members(description.pointer(pointer).expect("a member")), expected, "{pointer}");
@@ -91,9 +117,18 @@ fn the_line_of_json_is_the_documented_interface_and_the_same_as_the_file() {
     let allowed = ["alice@example.com", "bob@example.com"].map(|email| &description["users"][email]["allowed"]);
     assert_eq!(allowed, [true, false]);
     assert_eq!(description["version"], 1);
-    for null in ["/ca_file", "/metadata", "/service_accounts/target/key_file"] {
+    let nulls = [
+        "/ca_file",
+        "/api_https_url",
+        "/app/https_url",
+        "/other_app/https_url",
+        "/service_accounts/target/key_file",
+        "/oauth_clients/android/client_secret",
+    ];
+    for null in nulls {
         assert_eq!(description.pointer(null), Some(&Value::Null), "{null}");
     }
+    assert_eq!(dev.text("/metadata/service_account"), dev.text("/service_accounts/robot/email"));
 
     let number = dev.text("/project/number");
     for name in ["app", "other_app"] {
@@ -263,9 +298,9 @@ fn a_directory_has_one_server_at_a_time() {
 fn a_port_that_is_taken_is_named_and_nothing_is_left_behind() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = taken.local_addr().expect("an address").to_string();
-    for flag in ["--app-listen", "--other-app-listen", "--api-listen"] {
+    for flag in LISTENERS {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let line = refused(Dev::launch(dir.path(), &[flag, &address]));
+        let line = refused(Dev::launch(dir.path(), &["--tls", flag, &address]));
         assert!(line.contains(&address), "{line}");
         assert!(!dir.path().join("dev.json").exists(), "a description of a server that is not there");
     }
@@ -469,8 +504,9 @@ fn starting_again_signs_everybody_off_the_decisions() {
     let cookie = opened.header("set-cookie").and_then(|cookie| cookie.split(';').next()).expect("a cookie").to_owned();
     let description = fs::read(dir.path().join("dev.json")).expect("dev.json");
     let description: Value = serde_json::from_slice(&description).expect("JSON");
-    let addresses = ["/app/url", "/other_app/url", "/api_url"]
-        .map(|pointer| authority(description.pointer(pointer).and_then(Value::as_str).expect("a URL")).to_owned());
+    let text = |pointer: &str| description.pointer(pointer).and_then(Value::as_str).expect("text");
+    let [app, other_app, api] = ["/app/url", "/other_app/url", "/api_url"].map(|url| authority(text(url)).to_owned());
+    let addresses = [app, other_app, api, text("/metadata/host").to_owned()];
     let page = format!("http://{}/decisions", addresses[2]);
     Request::get(&page).header("Cookie", &cookie).send().expect(200);
     server.signal("TERM");

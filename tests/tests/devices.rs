@@ -105,6 +105,8 @@ fn a_device_that_asks_is_told_in_googles_codes_how_things_stand() {
     let codes = ask(&dev, desktop);
     assert_eq!(decide(&dev, ALICE, text(&codes, "user_code"), "deny").response.status, 200);
     refused(poll(desktop, text(&codes, "device_code")), 403, "access_denied", "Forbidden");
+    let denied = dev.token_events().into_iter().rfind(|event| event["method"] == "device_code");
+    assert_eq!(denied.expect("an event")["reason"], "access_denied");
 
     // A yes is told once, and what was decided is not decided again.
     let codes = ask(&dev, desktop);

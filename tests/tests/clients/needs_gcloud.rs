@@ -9,7 +9,7 @@ use doorward_tests::{Dev, Finished, Person, Side, client_script, now_seconds, ru
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Answer, service_account, succeed, wrong_audience};
+use super::{Answer, offline, service_account, succeed, wrong_audience};
 
 /// gcloud's own client; its ID tokens for people are for it.
 const CLIENT: &str = "32555940559.apps.googleusercontent.com";
@@ -34,7 +34,7 @@ impl<'a> Gcloud<'a> {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("gcloud");
-        command
+        offline(&mut command)
             .args(arguments)
             .env("CLOUDSDK_CONFIG", self.folder.path().join("config"))
             .env("CLOUDSDK_CORE_DISABLE_PROMPTS", "1")
@@ -46,8 +46,7 @@ impl<'a> Gcloud<'a> {
                 "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS",
                 self.side.google("iamcredentials.googleapis.com/"),
             )
-            .env("GCE_METADATA_ROOT", self.metadata)
-            .env_remove("GOOGLE_APPLICATION_CREDENTIALS");
+            .env("GCE_METADATA_ROOT", self.metadata);
         match self.side.ca_file {
             Some(ca_file) => {
                 command.env("CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", ca_file).env("REQUESTS_CA_BUNDLE", ca_file)

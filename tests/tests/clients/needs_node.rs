@@ -1,9 +1,9 @@
 //! google-auth-library for Node.
 
 use doorward_tests::{Dev, client_script, node};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Answer, ask, service_account, wrong_audience};
+use super::{Answer, ask, offline, service_account, wrong_audience};
 
 #[test]
 fn every_way_of_the_node_library_whose_addresses_can_be_given_leads_in() {
@@ -14,11 +14,11 @@ fn every_way_of_the_node_library_whose_addresses_can_be_given_leads_in() {
     let (robot, target) = (dev.text("/metadata/service_account"), service_account(&dev, "target"));
     for side in dev.sides() {
         let mut ways = node();
-        ways.arg(client_script("google_auth_library.cjs"))
+        offline(&mut ways)
+            .arg(client_script("google_auth_library.cjs"))
             .env("GCE_METADATA_HOST", dev.text("/metadata/host"))
             .env("CLOUDSDK_CONFIG", nowhere.path())
-            .env("HOME", nowhere.path())
-            .env_remove("GOOGLE_APPLICATION_CREDENTIALS");
+            .env("HOME", nowhere.path());
         if let Some(ca_file) = side.ca_file {
             ways.env("NODE_EXTRA_CA_CERTS", ca_file);
         }
@@ -58,6 +58,5 @@ fn every_way_of_the_node_library_whose_addresses_can_be_given_leads_in() {
         }
         let other = assertion["other"]["refused"].as_str().unwrap_or_else(|| panic!("accepted: {assertion}"));
         assert!(other.starts_with("Wrong recipient"), "{other}");
-        assert!(matches!(assertion["claims"], Value::Object(_)));
     }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use doorward_tests::{Dev, Request, Side, client_script, python, tampered};
 use serde_json::{Value, json};
 
-use super::{Answer, add_binding, ask, service_account, succeed, verified_email, wrong_audience};
+use super::{Answer, add_binding, ask, offline, service_account, succeed, verified_email, wrong_audience};
 
 fn parsed(printed: &str) -> Value {
     serde_json::from_str(printed).unwrap_or_else(|error| panic!("{error} in {printed}"))
@@ -14,7 +14,7 @@ fn parsed(printed: &str) -> Value {
 /// A script that knows of nothing but this side of this server.
 fn script(name: &str, side: Side<'_>, nowhere: &std::path::Path) -> Command {
     let mut command = python();
-    command.arg(client_script(name)).env("CLOUDSDK_CONFIG", nowhere).env_remove("GOOGLE_APPLICATION_CREDENTIALS");
+    offline(&mut command).arg(client_script(name)).env("CLOUDSDK_CONFIG", nowhere);
     if let Some(ca_file) = side.ca_file {
         command.env("REQUESTS_CA_BUNDLE", ca_file);
     }

@@ -11,6 +11,7 @@ use doorward_wire::oauth::{AUTHORIZATION_CODE, with_query};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::logout;
 use crate::api::post_form;
 use crate::config_folder::ConfigFolder;
 use crate::credentials::{self, Credential};
@@ -85,7 +86,17 @@ async fn keep(
     };
     let client_id = client.client_id.clone();
     let credential = Credential { email: email.clone(), client_id, refresh_token, since: SystemClock.now() };
+    let before = credentials::load(folder, &world.api_url)?;
     credentials::save(folder, &world.api_url, &credential)?;
+    // What nobody here knows any more must not stay good.
+    if let Some(before) = before
+        && let Err(error) = logout::revoke(world, &before.refresh_token).await
+    {
+        say(&format!(
+            "the sign-in of {} before this one was not ended at the server: {error}",
+            printable(&before.email)
+        ));
+    }
     Ok(email)
 }
 

@@ -5,7 +5,7 @@ use doorward_server::dev::description::Description;
 use doorward_wire::oauth::OAuthCode;
 use serde_json::Value;
 
-use crate::api::post_form;
+use crate::api::{ApiError, post_form};
 use crate::config_folder::ConfigFolder;
 use crate::credentials;
 use crate::output::{print, printable};
@@ -40,12 +40,18 @@ async fn end(folder: &ConfigFolder, world: &Description) -> anyhow::Result<Strin
     };
     credentials::remove(folder, &world.api_url)?;
     TokenCache::within(Some(folder.clone()), world).forget(None);
-    let revoked: Result<Value, _> = post_form(&oauth2(world, "revoke"), &[("token", &credential.refresh_token)]).await;
-    match revoked {
-        Ok(_) => Ok(credential.email),
-        // It had ended before.
-        Err(error) if error.is_oauth(OAuthCode::InvalidToken) => Ok(credential.email),
+    match revoke(world, &credential.refresh_token).await {
+        Ok(()) => Ok(credential.email),
         Err(error) => Err(anyhow!("{} is signed out here, and the server was not told: {error}", credential.email)),
+    }
+}
+
+/// Ends a sign-in at the server. One that had ended before is ended.
+pub(super) async fn revoke(world: &Description, refresh_token: &str) -> Result<(), ApiError> {
+    let revoked: Result<Value, _> = post_form(&oauth2(world, "revoke"), &[("token", refresh_token)]).await;
+    match revoked {
+        Err(error) if !error.is_oauth(OAuthCode::InvalidToken) => Err(error),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

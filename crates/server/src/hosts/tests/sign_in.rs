@@ -35,6 +35,26 @@ async fn a_person_signs_in_once_and_the_answer_goes_to_the_address_that_the_clie
 }
 
 #[tokio::test]
+async fn a_request_may_come_as_a_form_whose_answer_is_fetched_and_whose_query_is_not_read() {
+    let world = World::new().await;
+    let mut visit = Visit::to(&world);
+    let address = authorize_path(&[]);
+    let (path, parameters) = address.split_once('?').unwrap();
+    let page = visit.send(Method::POST, path, parameters).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+    visit.sign_in(&page, "alice@example.com").await;
+    let answer = visit.send(Method::POST, path, parameters).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "the form is not sent on");
+    assert_eq!(query(answer.location())["state"], "s");
+    let refused = visit.send(Method::POST, &address, "").await;
+    assert_eq!((refused.status, refused.location()), (StatusCode::UNAUTHORIZED, ""));
+    let cookies = visit.cookie_header();
+    let other =
+        world.post(&address.replace("localhost%3A4444", "localhost%3A1"), &[("cookie", &cookies)], parameters).await;
+    assert!(other.location().starts_with("http://localhost:4444?"), "{}", other.location());
+}
+
+#[tokio::test]
 async fn the_answer_names_the_issuer_under_which_the_endpoint_was_reached() {
     let world = World::new().await;
     let own = authorize_path(&[]).replace("/accounts.google.com/", "/");
