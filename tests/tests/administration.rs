@@ -68,7 +68,8 @@ fn a_client_is_created_shown_given_a_new_secret_and_deleted() {
     assert_eq!(error, json!({"error": "invalid_client", "error_description": "The OAuth client was not found."}));
     let info = dev.google("openidconnect.googleapis.com/v1/userinfo");
     Request::get(&info).bearer(text(&tokens, "access_token")).send().expect(401);
-    let gone = dev.person(ALICE).authorize(&[("client_id", &id), ("response_type", "code"), ("redirect_uri", LOOPBACK)]);
+    let gone =
+        dev.person(ALICE).authorize(&[("client_id", &id), ("response_type", "code"), ("redirect_uri", LOOPBACK)]);
     assert_eq!((gone.status, gone.header("location")), (401, None));
     let unknown = failed(&dev, &["oauth-client", "describe", &id]);
     assert!(unknown.contains("doorward oauth-client list"), "{unknown}");
@@ -96,8 +97,12 @@ fn each_type_of_client_has_the_restrictions_of_its_kind_and_no_other() {
     // Each signs in where it may.
     let challenge = ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
     for (client, uri) in [(&web, callback), (&android, "com.example.phone:/x"), (&ios, "com.example.tablet:/x")] {
-        let parameters =
-            [("client_id", text(client, "clientId")), ("response_type", "code"), ("scope", "openid"), ("redirect_uri", uri)];
+        let parameters = [
+            ("client_id", text(client, "clientId")),
+            ("response_type", "code"),
+            ("scope", "openid"),
+            ("redirect_uri", uri),
+        ];
         let answer = dev.person(ALICE).authorize(&[&parameters[..], &[challenge]].concat()).expect(302);
         let told = query_of(answer.header("location").expect("an address"));
         assert!(told.iter().any(|(name, _)| name == "code"), "{told:?}");

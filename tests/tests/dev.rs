@@ -6,9 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use doorward_tests::{
-    Connection, Dev, Finished, LISTENERS, PLAIN_LISTENERS, Process, Request, authority, doorward,
-};
+use doorward_tests::{Client, Connection, Dev, Finished, LISTENERS, Process, Request, authority};
 use serde_json::Value;
 
 /// The names of an object's members.
@@ -23,29 +21,6 @@ fn refused(process: Process) -> String {
     let line = stderr.strip_suffix('\n').unwrap_or_else(|| panic!("{stderr:?} is no line"));
     assert!(!line.contains('\n') && line.starts_with("doorward: "), "{stderr}");
     line.to_owned()
-}
-
-const FREE_PORTS: [&str; PLAIN_LISTENERS] = ["127.0.0.1:0"; PLAIN_LISTENERS];
-
-/// `doorward dev` as a person starts it, without `--json`: the application, the other one, the API and the metadata server at these
-/// addresses.
-fn start_for_a_person(dir: &Path, addresses: &[impl AsRef<str>; PLAIN_LISTENERS]) -> Process {
-    let mut command = doorward();
-    command.args(["dev", "--dir"]).arg(dir);
-    for (flag, address) in LISTENERS.iter().zip(addresses) {
-        command.args([*flag, address.as_ref()]);
-    }
-    Process::start(&mut command)
-}
-
-/// The link to the decisions that it prints.
-fn console_link(server: &Process) -> String {
-    loop {
-        let line = server.next_line().expect("a link before the end");
-        if let Some(at) = line.find("http://").filter(|_| line.contains("/decisions")) {
-            return line[at..].trim_end().to_owned();
-        }
-    }
 }
 
 /// Every file of a directory with its bytes.
@@ -213,6 +188,8 @@ fn started_again_on_its_directory_everything_issued_before_still_works() {
     let mut before = dev.description().clone();
     let jwks = |dev: &Dev| Request::get(&dev.google("www.googleapis.com/oauth2/v3/certs")).send().expect(200).json();
     let keys = jwks(&dev);
+    let client = (dev.client("desktop").id.to_owned(), dev.client("desktop").secret.map(str::to_owned));
+    let code = dev.person("alice@example.com").code(dev.client("desktop"), "http://localhost:1", &[]);
 
     let dev = dev.restart(&[]);
     // The ports are others, and where they are told so is the description.
@@ -223,12 +200,16 @@ fn started_again_on_its_directory_everything_issued_before_still_works() {
     for member in ["url", "host"] {
         after["other_app"][member] = before["other_app"][member].clone();
     }
+    after["metadata"]["host"] = before["metadata"]["host"].clone();
     before["service_accounts"]["stranger"]["allowed"] = true.into();
     assert_eq!(after, before);
     assert_eq!(jwks(&dev), keys);
     for old in [&robot, &stranger, &dev.id_token("robot")] {
         Request::get(&dev.app("/")).bearer(old).send().expect(200);
     }
+    let client = Client { id: &client.0, secret: client.1.as_deref() };
+    let more = [("grant_type", "authorization_code"), ("code", code.as_str()), ("redirect_uri", "http://localhost:1")];
+    dev.token(&client.form(&more)).expect(200);
     // The key file of before names the port of before; it was written anew or is still right.
     assert_eq!(dev.account("robot").token_uri, dev.google("oauth2.googleapis.com/token"));
 }
@@ -348,6 +329,10 @@ fn an_address_that_others_can_reach_needs_a_flag_and_makes_passwords_random() {
         let line = refused(Dev::launch(dir.path(), &[flag, "0.0.0.0:0"]));
         assert!(line.contains("--unsafe-listen") && line.contains("0.0.0.0"), "{line}");
     }
+    // The metadata server gives tokens to whoever asks.
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let line = refused(Dev::launch(dir.path(), &["--unsafe-listen", "--metadata-listen", "0.0.0.0:0"]));
+    assert!(line.contains("--metadata-listen 0.0.0.0:0"), "{line}");
     let password = |dev: &Dev| dev.text("/users/alice@example.com/password").to_owned();
     let safe = [Dev::start(&[]), Dev::start(&[])].map(|dev| password(&dev));
     assert_eq!(safe[0], safe[1]);
@@ -438,83 +423,5 @@ fn the_sign_in_address_answers_a_page_that_says_how_a_program_gets_in() {
         assert!(attributes.contains(attribute), "{cookie}");
     }
     let page = Request::get(location).header("Accept", "text/html").send().expect(501).text();
-    assert!(page.contains("doorward token"), "{page}");
-}
-
-#[test]
-fn what_a_person_reads_holds_no_secret() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let server = start_for_a_person(dir.path(), &FREE_PORTS);
-    let mut output = String::new();
-    while !output.contains("curl -H") {
-        output += &server.next_line().expect("a curl line before the end");
-        output.push('\n');
-    }
-    let file = fs::read(dir.path().join("dev.json")).expect("dev.json");
-    server.signal("TERM");
-    let Finished { code, stdout, stderr } = server.finish();
-    assert_eq!(code, Some(0), "{stderr}");
-    output += &stdout;
-    output += &stderr;
-    let description: Value = serde_json::from_slice(&file).expect("JSON");
-    let secrets = [
-        "/admin_token",
-        "/app/client_secret",
-        "/other_app/client_secret",
-        "/users/alice@example.com/password",
-        "/users/bob@example.com/password",
-    ];
-    for pointer in secrets {
-        let secret = description.pointer(pointer).and_then(Value::as_str).expect("a secret");
-        assert!(!secret.is_empty() && !output.contains(secret), "{pointer} in {output}");
-    }
-    assert!(!output.contains("eyJ") && !output.contains("PRIVATE KEY"), "{output}");
-    // What a person needs next is there.
-    let url = description["app"]["url"].as_str().expect("text");
-    for wanted in [url, "robot", "alice@example.com", "stranger", "bob@example.com", "/decisions"] {
-        assert!(output.contains(wanted), "{wanted} in {output}");
-    }
-}
-
-#[test]
-fn the_printed_link_opens_the_decisions_once() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let server = start_for_a_person(dir.path(), &FREE_PORTS);
-    let link = console_link(&server);
-    // A program that previews links does not spend the key.
-    let previewed = Request::new("HEAD", &link).send().expect(401);
-    assert_eq!(previewed.header("set-cookie"), None);
-    let opened = Request::get(&link).send();
-    let cookie = opened.header("set-cookie").unwrap_or_else(|| panic!("{} {:?}", opened.status, opened.headers));
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite="), "{cookie}");
-    let cookie = cookie.split(';').next().expect("name and value").to_owned();
-    let page = format!("http://{}/decisions", authority(&link));
-    Request::get(&page).header("Cookie", &cookie).send().expect(200);
-    // The key was for one use, and the cookie is no key of another's.
-    let again = Request::get(&link).send();
-    assert!(again.status == 401 && again.header("set-cookie").is_none(), "{} {:?}", again.status, again.headers);
-    Request::get(&page).header("Cookie", &format!("{cookie}x")).send().expect(401);
-}
-
-#[test]
-fn starting_again_signs_everybody_off_the_decisions() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let server = start_for_a_person(dir.path(), &FREE_PORTS);
-    let opened = Request::get(&console_link(&server)).send().expect(303);
-    let cookie = opened.header("set-cookie").and_then(|cookie| cookie.split(';').next()).expect("a cookie").to_owned();
-    let description = fs::read(dir.path().join("dev.json")).expect("dev.json");
-    let description: Value = serde_json::from_slice(&description).expect("JSON");
-    let text = |pointer: &str| description.pointer(pointer).and_then(Value::as_str).expect("text");
-    let [app, other_app, api] = ["/app/url", "/other_app/url", "/api_url"].map(|url| authority(text(url)).to_owned());
-    let addresses = [app, other_app, api, text("/metadata/host").to_owned()];
-    let page = format!("http://{}/decisions", addresses[2]);
-    Request::get(&page).header("Cookie", &cookie).send().expect(200);
-    server.signal("TERM");
-    assert_eq!(server.finish().code, Some(0));
-
-    let server = start_for_a_person(dir.path(), &addresses);
-    let link = console_link(&server);
-    assert_eq!(authority(&link), addresses[2]);
-    Request::get(&page).header("Cookie", &cookie).send().expect(401);
-    Request::get(&link).send().expect(303);
+    assert!(page.contains("doorward curl"), "{page}");
 }

@@ -128,8 +128,7 @@ fn whoever_guesses_codes_is_slowed_and_a_decision_is_the_browsers_own() {
     let mut another = Browser::with_cookies(dev.person(BOB).cookie());
     another.open(&dev.google("accounts.google.com/device"));
     assert_eq!(another.send(&asked, &[("decision", "allow")]).response.status, 400);
-    let statuses: Vec<u16> =
-        (0..8).map(|_| question(&dev, &mut another, "BBBB-BBBB").response.status).collect();
+    let statuses: Vec<u16> = (0..8).map(|_| question(&dev, &mut another, "BBBB-BBBB").response.status).collect();
     assert_eq!(statuses[..5], [400; 5], "people mistype");
     assert!(statuses.contains(&429), "{statuses:?}");
 }

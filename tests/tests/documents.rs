@@ -49,7 +49,8 @@ fn googles_issuer_and_our_own_origin_describe_themselves_each_under_its_name() {
         assert_eq!(fetch(&url), server(&dev, issuer, accounts), "{url}");
     }
     // By Google's name, the endpoints have Google's names.
-    let by_name = Request::get(&format!("{own}/.well-known/openid-configuration")).header("Host", "accounts.google.com");
+    let by_name =
+        Request::get(&format!("{own}/.well-known/openid-configuration")).header("Host", "accounts.google.com");
     let by_name = by_name.send().expect(200).json();
     assert_eq!(by_name["authorization_endpoint"], "https://accounts.google.com/o/oauth2/v2/auth");
     assert_eq!(by_name["token_endpoint"], "https://oauth2.googleapis.com/token");
@@ -75,7 +76,8 @@ fn a_client_that_knows_nothing_finds_its_way_from_the_applications_refusal() {
 
     let (desktop, alice) = (dev.client("desktop"), dev.person("alice@example.com"));
     let endpoint = server["authorization_endpoint"].as_str().expect("an endpoint");
-    let query = format!("client_id={}&response_type=code&scope=openid%20email&redirect_uri=http://[::1]:1/", desktop.id);
+    let query =
+        format!("client_id={}&response_type=code&scope=openid%20email&redirect_uri=http://[::1]:1/", desktop.id);
     let signed_in = Request::get(&format!("{endpoint}?{query}")).header("Cookie", alice.cookie()).send().expect(302);
     let told = query_of(signed_in.header("location").expect("an address"));
     let parameter = |name: &str| told.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str());

@@ -7,7 +7,9 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
-use doorward_tests::{Connection, Dev, PATIENCE, Process, Request, Upstream, doorward, run};
+use doorward_tests::{
+    Connection, Dev, LISTENERS, PATIENCE, PLAIN_LISTENERS, Process, Request, Upstream, doorward, run,
+};
 use serde_json::Value;
 
 /// A listener for `--to` of which the test holds every byte.
@@ -272,7 +274,7 @@ fn an_application_behind_tls_is_reached_if_its_certificate_is_trusted_and_not_ot
         let state = dir.path().join(format!("state-{trusted}"));
         let mut command = doorward();
         command.args(["dev", "--json", "--to", &to, "--dir"]).arg(&state);
-        for listen in ["--app-listen", "--other-app-listen", "--api-listen"] {
+        for listen in &LISTENERS[..PLAIN_LISTENERS] {
             command.args([listen, "127.0.0.1:0"]);
         }
         if trusted {

@@ -62,7 +62,8 @@ fn in_dev_caller_and_alice_act_as_target_and_nobody_else_does() {
     let target = email(&dev, "target");
     for (who, good) in [("caller", true), ("alice", true), ("robot", false), ("stranger", false), ("bob", false)] {
         let bearer = bearer(&dev, who);
-        for (method, permission) in METHODS.into_iter().zip(["getOpenIdToken", "getAccessToken", "signJwt", "signBlob"]) {
+        for (method, permission) in METHODS.into_iter().zip(["getOpenIdToken", "getAccessToken", "signJwt", "signBlob"])
+        {
             // By its address and by its number.
             for account in [target, dev.text("/service_accounts/target/unique_id")] {
                 let answer = dev.iam_credentials(&bearer, account, method, &body(&dev, method));
@@ -78,7 +79,8 @@ fn in_dev_caller_and_alice_act_as_target_and_nobody_else_does() {
     }
     // An account that is not there is not told from one that may not be acted as.
     let nobody = "nobody@doorward-dev.iam.gserviceaccount.com";
-    let answer = dev.iam_credentials(&bearer(&dev, "caller"), nobody, "generateIdToken", &body(&dev, "generateIdToken"));
+    let answer =
+        dev.iam_credentials(&bearer(&dev, "caller"), nobody, "generateIdToken", &body(&dev, "generateIdToken"));
     assert_eq!(answer.expect(403).json(), denied("iam.serviceAccounts.getOpenIdToken"));
 }
 
@@ -131,9 +133,8 @@ fn each_method_gives_what_it_says() {
     let published = Request::get(&url).send().expect(200).text();
     assert!(published.contains(signed["keyId"].as_str().expect("a key")), "{published}");
 
-    let locations = dev.google(&format!(
-        "iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{target}/allowedLocations"
-    ));
+    let locations =
+        dev.google(&format!("iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{target}/allowedLocations"));
     let locations = Request::get(&locations).bearer(&caller).send().expect(200).json();
     assert_eq!(locations["encodedLocations"], "0x0", "{locations}");
 }
@@ -168,7 +169,8 @@ fn each_link_of_a_chain_must_hold() {
     assert_eq!(claims["email"], target);
     assert_eq!(call(&[caller, stranger]).expect(403).json(), delegation, "the order counts");
     // The record names the whole chain.
-    let event = dev.token_events().into_iter().rfind(|event| event["issued"] == "id_token" && event["account"] == target);
+    let event =
+        dev.token_events().into_iter().rfind(|event| event["issued"] == "id_token" && event["account"] == target);
     let chain = event.unwrap_or_else(|| panic!("{:?}", dev.token_events()))["chain"].clone();
     assert_eq!(chain, json!([format!("serviceAccount:{robot}"), stranger, caller]));
     // A right that is taken away ends the chain.
@@ -203,7 +205,8 @@ fn a_role_gives_its_permissions_and_no_others() {
         assert_eq!(allowed(&dev), expected, "{role}");
         policy(&dev, "remove", target, stranger, role);
     }
-    let unknown = ["service-account", "policy", "add", "--account", target, "--member", "user:a@b.c", "--role", "roles/owner"];
+    let unknown =
+        ["service-account", "policy", "add", "--account", target, "--member", "user:a@b.c", "--role", "roles/owner"];
     assert_ne!(run(&mut dev.command(&unknown)).code, Some(0));
 }
 
@@ -277,7 +280,8 @@ fn what_cannot_be_done_as_it_is_asked_is_refused_in_googles_form() {
         assert_eq!((answer.status, status(&answer).as_str()), (400, "INVALID_ARGUMENT"), "{method} {body}");
     }
     // The project is always a hyphen.
-    let url = dev.google(&format!("iamcredentials.googleapis.com/v1/projects/doorward-dev/serviceAccounts/{target}:signBlob"));
+    let url = dev
+        .google(&format!("iamcredentials.googleapis.com/v1/projects/doorward-dev/serviceAccounts/{target}:signBlob"));
     let named = Request::post(&url, "application/json", b"{\"payload\":\"AAEC\"}").bearer(&caller).send();
     assert_eq!((named.status, status(&named).as_str()), (400, "INVALID_ARGUMENT"));
     let unknown = dev.iam_credentials(&caller, target, "generateNothing", &json!({}));

@@ -61,7 +61,9 @@ fn every_path_is_answered_as_text_and_as_json() {
     ] {
         assert_eq!(get(&dev, path).expect(301).header("location"), Some(location), "{path}");
     }
-    for path in ["instance/nothing", "instance/zone/", "instance/service-accounts/other@example.com/token", "../v1/instance/"] {
+    for path in
+        ["instance/nothing", "instance/zone/", "instance/service-accounts/other@example.com/token", "../v1/instance/"]
+    {
         get(&dev, path).expect(404);
     }
     // The ping of every library.

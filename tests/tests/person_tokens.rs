@@ -305,9 +305,10 @@ fn a_token_tells_of_itself_by_query_by_form_and_by_header() {
         assert_eq!(info, expected);
         assert!(text(&info, "expires_in").parse::<u16>().is_ok_and(|seconds| (3500..=3600).contains(&seconds)));
     }
-    for answer in
-        [Request::get(&format!("{url}?id_token={id_token}")).send(), Request::post_form(&url, &[("id_token", id_token)]).send()]
-    {
+    for answer in [
+        Request::get(&format!("{url}?id_token={id_token}")).send(),
+        Request::post_form(&url, &[("id_token", id_token)]).send(),
+    ] {
         let info = answer.expect(200).json();
         let mut expected = claims.clone();
         for (name, value) in [("alg", "RS256"), ("typ", "JWT"), ("kid", text(&info, "kid"))] {

@@ -104,14 +104,10 @@ fn each_refusal_is_recorded_with_its_reason_and_without_any_secret() {
     let codes = [("client_id", desktop.id), ("scope", "openid")];
     let codes = Request::post_form(&dev.google("oauth2.googleapis.com/device/code"), &codes).send().expect(200).json();
     let device_code = codes["device_code"].as_str().expect("a device code").to_owned();
-    let nobody: Vec<(&'static str, String)> = [
-        ("client_id", desktop.id),
-        ("redirect_uri", LOOPBACK),
-        ("prompt", "none"),
-        ("login_hint", "bob@example.com"),
-    ]
-    .map(|(name, value)| (name, value.to_owned()))
-    .into();
+    let nobody: Vec<(&'static str, String)> =
+        [("client_id", desktop.id), ("redirect_uri", LOOPBACK), ("prompt", "none"), ("login_hint", "bob@example.com")]
+            .map(|(name, value)| (name, value.to_owned()))
+            .into();
     let once = with("jti", json!("once"));
     form(dev, assertion(once.clone()))().expect(200);
     let now = now_seconds();
@@ -184,7 +180,9 @@ fn each_refusal_is_recorded_with_its_reason_and_without_any_secret() {
         assert_eq!((&event["issued"], &event["peer"]), (&Value::Null, &json!("127.0.0.1")), "{event}");
     }
     let record = Value::from(events).to_string();
-    for hidden in ["doorward_ac_", "doorward_rt_", "doorward_at_", "doorward_cs_", "eyJ", "garbage", dev.text("/admin_token")] {
+    for hidden in
+        ["doorward_ac_", "doorward_rt_", "doorward_at_", "doorward_cs_", "eyJ", "garbage", dev.text("/admin_token")]
+    {
         assert!(!record.contains(hidden), "{hidden} is in the record");
     }
 }
@@ -210,7 +208,10 @@ fn whoever_guesses_a_secret_is_slowed_and_nobody_else_is() {
     refresh(web).expect(400);
     let events = dev.token_events();
     let throttled = events.iter().filter(|event| event["reason"] == "throttled");
-    assert!(throttled.clone().count() >= 2 && throttled.clone().all(|event| event["client"] == desktop.id), "{events:?}");
+    assert!(
+        throttled.clone().count() >= 2 && throttled.clone().all(|event| event["client"] == desktop.id),
+        "{events:?}"
+    );
 }
 
 #[test]
@@ -226,12 +227,17 @@ fn whoever_guesses_a_password_is_slowed_however_the_address_is_spelled_and_nobod
     let mut browser = Browser::new();
     let page = browser.open(&url);
     let spellings = ["alice@example.com", "ALICE@example.com", "alice@EXAMPLE.COM", "Alice@Example.Com"];
-    let mut guess = |email: &str, password: &str| browser.send(&page, &[("email", email), ("password", password)]).response;
+    let mut guess =
+        |email: &str, password: &str| browser.send(&page, &[("email", email), ("password", password)]).response;
     let answers: Vec<Response> = spellings.iter().cycle().take(8).map(|email| guess(email, "guess")).collect();
     let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
     assert_eq!(statuses[..5], [401; 5], "people mistype");
     let slowed = answers.iter().find(|answer| answer.status == 429).unwrap_or_else(|| panic!("{statuses:?}"));
-    assert!(slowed.header("retry-after").is_some() && slowed.text().contains("Too many attempts."), "{}", slowed.text());
+    assert!(
+        slowed.header("retry-after").is_some() && slowed.text().contains("Too many attempts."),
+        "{}",
+        slowed.text()
+    );
     assert_eq!(guess(ALICE, dev.person(ALICE).text("password")).status, 429);
     // Somebody who is not there is answered in the same way.
     let nobody: Vec<u16> = (0..8).map(|_| guess("nobody@example.com", "guess").status).collect();

@@ -196,7 +196,8 @@ fn what_the_client_asks_for_decides_who_is_asked_and_what_it_is_told() {
                 assert_eq!(page.response.status, 302, "{parameters:?}: {}", page.response.text());
                 let mut told = told(page.location());
                 told.retain(|(name, value)| name != "error_description" || value.is_empty());
-                let expected = [pair("state", "a b&c"), pair("error", code), pair("iss", "https://accounts.google.com")];
+                let expected =
+                    [pair("state", "a b&c"), pair("error", code), pair("iss", "https://accounts.google.com")];
                 assert_eq!(told, expected, "{parameters:?}");
             }
         }
@@ -251,7 +252,8 @@ fn an_answer_goes_to_an_address_of_the_client_or_nowhere() {
     ];
     let alice = dev.person(ALICE);
     for (client, uri, good) in rows {
-        let answer = alice.authorize(&request(client, &[("redirect_uri", uri), challenge, ("code_challenge_method", "S256")]));
+        let answer =
+            alice.authorize(&request(client, &[("redirect_uri", uri), challenge, ("code_challenge_method", "S256")]));
         if good {
             let answer = answer.expect(302);
             let location = answer.header("location").expect("an address").to_owned();

@@ -24,7 +24,8 @@ const REDEEM_REFRESH_TOKEN: &str = "curl --verbose \
       --data audience=IAP_CLIENT_ID \
       https://oauth2.googleapis.com/token";
 const ASK: &str = "curl --verbose --header 'Authorization: Bearer ID_TOKEN' URL";
-const ASK_BY_PROXY_AUTHORIZATION: &str = "curl --verbose --header 'Proxy-Authorization: Bearer ID_TOKEN' --header 'Authorization: Basic b3du' URL";
+const ASK_BY_PROXY_AUTHORIZATION: &str =
+    "curl --verbose --header 'Proxy-Authorization: Bearer ID_TOKEN' --header 'Authorization: Basic b3du' URL";
 /// <https://cloud.google.com/iam/docs/create-short-lived-credentials-direct>
 const IMPERSONATE: &str = r#"curl -X POST \
     -H "Authorization: Bearer ACCESS_TOKEN" \
@@ -221,7 +222,8 @@ fn whoever_may_act_as_an_account_gets_in_as_it_and_others_are_told_which_permiss
     let target = service_account(&dev, "target");
     let cloud = "https://www.googleapis.com/auth/cloud-platform";
     let refresh_token = dev.person("alice@example.com").text("gcloud_refresh_token");
-    let gcloud = [("client_id", "32555940559.apps.googleusercontent.com"), ("client_secret", "ZmssLNjJy2998hD4CTg2ejr2")];
+    let gcloud =
+        [("client_id", "32555940559.apps.googleusercontent.com"), ("client_secret", "ZmssLNjJy2998hD4CTg2ejr2")];
     let more = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
     let alice = dev.token(&[gcloud, more].concat()).expect(200).json();
     let alice = alice["access_token"].as_str().expect("an access_token").to_owned();

@@ -42,10 +42,7 @@ impl<'a> Gcloud<'a> {
             .env("CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK", "1")
             .env("CLOUDSDK_AUTH_AUTH_HOST", self.side.google("accounts.google.com/o/oauth2/auth"))
             .env("CLOUDSDK_AUTH_TOKEN_HOST", self.side.google("oauth2.googleapis.com/token"))
-            .env(
-                "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS",
-                self.side.google("iamcredentials.googleapis.com/"),
-            )
+            .env("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS", self.side.google("iamcredentials.googleapis.com/"))
             .env("GCE_METADATA_ROOT", self.metadata);
         match self.side.ca_file {
             Some(ca_file) => {

@@ -76,8 +76,7 @@ fn a_python_backend_accepts_our_signed_header_and_refuses_every_other() {
     ];
     let documents =
         ["public_key", "public_key-jwk"].map(|name| dev.google(&format!("www.gstatic.com/iap/verify/{name}")));
-    let rows =
-        || documents.iter().enumerate().flat_map(|(index, url)| rows.iter().map(move |row| (index, url, row)));
+    let rows = || documents.iter().enumerate().flat_map(|(index, url)| rows.iter().map(move |row| (index, url, row)));
     let cases: Vec<Value> = rows()
         .map(|(_, url, (token, audience, later, _))| {
             json!({"token": token, "audience": audience, "keys_url": url, "seconds_later": later})

@@ -52,7 +52,9 @@ impl From<InstanceError> for WorkloadError {
         use InstanceError as E;
         match error {
             E::Audience => WorkloadError::Refused("The audience is empty, or longer than 2,048 characters.".to_owned()),
-            E::Scope => WorkloadError::Refused("A scope is unknown: leave scopes out to get the account's own.".to_owned()),
+            E::Scope => {
+                WorkloadError::Refused("A scope is unknown: leave scopes out to get the account's own.".to_owned())
+            }
             E::AccountGone => {
                 WorkloadError::Unavailable("The instance's service account is disabled or deleted.".to_owned())
             }
