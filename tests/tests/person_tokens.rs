@@ -11,6 +11,8 @@ const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 const S256: [(&str, &str); 2] = [("code_challenge", CHALLENGE), ("code_challenge_method", "S256")];
 
+type Parameters<'a> = &'a [(&'a str, &'a str)];
+
 fn redeem(dev: &Dev, client: Client<'_>, code: &str, redirect_uri: &str, more: &[(&str, &str)]) -> Response {
     let grant = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect_uri)];
     dev.token(&client.form(&[&grant, more].concat()))
@@ -111,7 +113,7 @@ fn a_challenge_is_demanded_of_public_clients_and_held_against_everybody_who_sent
     let short = Some("short");
     // client, challenge, verifier => whether the code is redeemed
     #[rustfmt::skip]
-    let rows: [(Client<'_>, &str, &[(&str, &str)], Option<&str>, bool); 15] = [
+    let rows: [(Client<'_>, &str, Parameters<'_>, Option<&str>, bool); 15] = [
         (desktop, LOOPBACK, &[],     None,  true),
         (desktop, LOOPBACK, &S256,   good,  true),
         (desktop, LOOPBACK, &plain,  good,  true),
@@ -247,7 +249,7 @@ fn a_refresh_token_gives_no_more_than_the_person_allowed_and_to_nobody_else() {
     let of_gcloud = dev.person(ALICE).text("gcloud_refresh_token");
     let cloud = ("scope", "openid https://www.googleapis.com/auth/cloud-platform");
     #[rustfmt::skip]
-    let rows: [(Client<'_>, &str, &[(&str, &str)], &str, &str); 6] = [
+    let rows: [(Client<'_>, &str, Parameters<'_>, &str, &str); 6] = [
         (desktop, token,            &[cloud],                  "invalid_scope",    scope),
         (desktop, token,            &[("audience", "x")],      "invalid_audience", "Audience is not a valid client ID."),
         (desktop, token,            &[("audience", "909320924072.apps.googleusercontent.com")], "invalid_audience", foreign),

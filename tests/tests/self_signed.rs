@@ -57,7 +57,7 @@ fn an_audience_is_a_url_of_the_application_or_a_prefix_of_some() {
         (format!("{origin}/"),                        "/path",             false),
         (format!("https://127.0.0.1:{port}/*"),       "/",                 false),
         (format!("HTTP://127.0.0.1:{port}/*"),        "/",                 false),
-        (format!("http://127.0.0.1/*"),               "/",                 false),
+        ("http://127.0.0.1/*".into(),                  "/",                 false),
         (format!("{other}/*"),                        "/",                 false),
         ("*".into(),                                  "/",                 false),
         ("http://*/*".into(),                         "/",                 false),

@@ -141,7 +141,7 @@ fn what_the_client_asks_for_decides_who_is_asked_and_what_it_is_told() {
     let (nobody, alice) = ("", dev.person(ALICE).cookie());
     // cookie, parameters => a code with `prompt`, a page with a field, or an error
     #[rustfmt::skip]
-    let rows: Vec<(&str, Vec<(&str, &str)>, Outcome)> = vec![
+    let rows = [
         (alice,  vec![],                                                        Code("none")),
         (alice,  vec![("prompt", "none")],                                      Code("none")),
         (alice,  vec![("prompt", "none"), ("login_hint", ALICE)],               Code("none")),

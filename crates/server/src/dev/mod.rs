@@ -5,7 +5,7 @@ pub mod description;
 mod directory;
 mod people;
 mod seed;
-mod seen;
+mod surfaces;
 mod tls;
 
 use std::collections::HashMap;
@@ -18,11 +18,11 @@ use axum::body::Body;
 use doorward_control::instance::InstanceConfig;
 use doorward_control::keys::{EnsureKeysError, ensure_keys};
 use doorward_core::account::UniqueId;
-use doorward_core::clock::{Clock, SystemClock};
-use doorward_core::entropy::{Entropy, EntropyError, SystemEntropy, random_base64url};
+use doorward_core::clock::SystemClock;
+use doorward_core::entropy::{EntropyError, SystemEntropy, random_base64url};
 use doorward_core::grant::TokenHash;
 use doorward_core::keys::KeyRing;
-use doorward_core::resource::{Application, Project, Scheme};
+use doorward_core::resource::{Application, Project};
 use doorward_core::store::{Store, StoreError};
 pub use doorward_proxy::EmailClaim;
 use doorward_proxy::{Upstream, UpstreamError};
@@ -31,14 +31,14 @@ use http::Request;
 
 use crate::echo::Echo;
 use crate::hosts::Api;
-use crate::listen::{self, Listener, Room, Stopper};
+use crate::listen::{self, Listener, Room, Stop, Stopper};
 use crate::metadata;
 use crate::wiring::{self, Outside, ServedApplication, StackConfig, WiringError};
 use description::Description;
 use directory::Directory;
 pub use directory::DirectoryError;
 pub use seed::SeedError;
-use seen::Seen;
+use surfaces::{SeenListener, Sockets, failed};
 use tls::Tls;
 pub use tls::TlsError;
 
@@ -210,63 +210,6 @@ pub async fn start(options: Options) -> Result<World, StartError> {
     serve(options, upstream, directory, store, sockets).await
 }
 
-/// One listener for each worker, and one for the API.
-struct Surface {
-    app: Vec<TcpListener>,
-    other_app: Vec<TcpListener>,
-    api: TcpListener,
-}
-
-struct Sockets {
-    plain: Surface,
-    tls: Option<Surface>,
-    metadata: TcpListener,
-}
-
-impl Sockets {
-    fn bind(options: &Options) -> Result<Self, StartError> {
-        let metadata = options.metadata_listen;
-        Ok(Sockets {
-            plain: Surface::bind(options.plain())?,
-            tls: options.over_tls().map(Surface::bind).transpose()?,
-            metadata: listen::bind(metadata).map_err(failed("--metadata-listen", metadata))?,
-        })
-    }
-}
-
-impl Surface {
-    fn bind(addresses: Addresses) -> Result<Self, StartError> {
-        let [(app_option, app), (other_option, other), (api_option, api)] = addresses;
-        let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        Ok(Surface {
-            app: listen::bind_shared(app, workers).map_err(failed(app_option, app))?,
-            other_app: listen::bind_shared(other, workers).map_err(failed(other_option, other))?,
-            api: listen::bind(api).map_err(failed(api_option, api))?,
-        })
-    }
-}
-
-fn failed(option: &'static str, address: SocketAddr) -> impl Fn(io::Error) -> StartError {
-    move |cause| StartError::Listen { option, address, cause }
-}
-
-/// How the listeners of one kind are reached.
-struct SeenSurface {
-    app: Seen,
-    other_app: Seen,
-    api: Seen,
-}
-
-impl SeenSurface {
-    fn of(surface: &Surface, scheme: Scheme) -> Result<Self, StartError> {
-        Ok(SeenSurface {
-            app: Seen::at(&surface.app, scheme)?,
-            other_app: Seen::at(&surface.other_app, scheme)?,
-            api: Seen::at(std::slice::from_ref(&surface.api), scheme)?,
-        })
-    }
-}
-
 async fn serve(
     options: Options,
     upstream: Option<Arc<Upstream>>,
@@ -274,17 +217,16 @@ async fn serve(
     store: Arc<SqliteStore>,
     sockets: Sockets,
 ) -> Result<World, StartError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let shared_store: Arc<dyn Store> = store.clone();
+    let outside = Outside { store: shared_store, clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) };
     let project = Project { id: "doorward-dev".to_owned(), number: "415104041262".to_owned() };
-    let now = clock.now();
-    let keys = ensure_keys(&*shared_store, &entropy, now).await?;
-    let applications = seed::applications(&*shared_store, &*entropy, &project).await?;
-    let oauth_clients = clients::seed(&*shared_store, &*entropy, &keys, &project, now).await?;
+    let now = outside.clock.now();
+    let keys = ensure_keys(&*outside.store, &outside.entropy, now).await?;
+    let applications = seed::applications(&*outside.store, &*outside.entropy, &project).await?;
+    let oauth_clients = clients::seed(&*outside.store, &*outside.entropy, &keys, &project, now).await?;
     let seeding = people::Seeding {
-        store: &*shared_store,
-        entropy: &*entropy,
+        store: &*outside.store,
+        entropy: &*outside.entropy,
         keys: &keys,
         directory: &directory,
         reachable_by_others: options.unsafe_listen,
@@ -293,52 +235,38 @@ async fn serve(
     let users = people::seed(&seeding).await?;
     let secrets = seed::Secrets::derive(&keys)?;
 
-    let seen = SeenSurface::of(&sockets.plain, Scheme::Http)?;
-    let seen_tls = sockets.tls.as_ref().map(|surface| SeenSurface::of(surface, Scheme::Https)).transpose()?;
-    let tls = match &sockets.tls {
-        Some(surface) => {
-            let listeners: Vec<&TcpListener> =
-                surface.app.iter().chain(&surface.other_app).chain([&surface.api]).collect();
-            Some(Tls::new(&keys, &*entropy, &listeners, now)?)
-        }
-        None => None,
-    };
+    let seen = sockets.seen()?;
+    let addresses = sockets.tls_addresses();
+    let tls = addresses.map(|addresses| Tls::new(&keys, &*outside.entropy, &addresses, now)).transpose()?;
     let ca_file = tls.as_ref().map(|tls| directory.write_authority(&tls.authority)).transpose()?;
-
-    let echo_socket = |option| {
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        listen::bind(address).map_err(failed(option, address))
-    };
-    let (app_echo, other_echo) = (echo_socket("--app-listen")?, echo_socket("--other-app-listen")?);
-    let (app_upstream, app_echo) = match upstream {
-        Some(upstream) => (upstream, None),
-        None => (local_upstream(&app_echo)?, Some(app_echo)),
-    };
-    let other_upstream = local_upstream(&other_echo)?;
-
-    let origins = |seen_at: fn(&SeenSurface) -> &Seen| {
-        let both = [Some(&seen), seen_tls.as_ref()].into_iter().flatten();
-        both.flat_map(|surface| seen_at(surface).origins.clone()).collect::<Vec<_>>()
-    };
-    let served = |origins, upstream| ServedApplication { origins, upstream };
+    let built_in = BuiltIn::bind(upstream)?;
+    let (api, api_over_tls) = seen.both(|surface| &surface.api);
     let config = StackConfig {
         project: project.clone(),
         issuer: ISSUER.to_owned(),
-        api_url: seen.api.url.clone(),
-        api_https_url: seen_tls.as_ref().map(|seen| seen.api.url.clone()),
-        api_hosts: seen.api.hosts().chain(seen_tls.iter().flat_map(|seen| seen.api.hosts())).collect(),
+        api_url: api.url.clone(),
+        api_https_url: api_over_tls.map(|api| api.url.clone()),
+        api_hosts: seen.origins(|surface| &surface.api).into_iter().map(|origin| origin.host).collect(),
         applications: HashMap::from([
-            (applications.app.name.clone(), served(origins(|seen| &seen.app), app_upstream)),
-            (applications.other_app.name.clone(), served(origins(|seen| &seen.other_app), other_upstream)),
+            (
+                applications.app.name.clone(),
+                ServedApplication { origins: seen.origins(|surface| &surface.app), upstream: built_in.app.0.clone() },
+            ),
+            (
+                applications.other_app.name.clone(),
+                ServedApplication {
+                    origins: seen.origins(|surface| &surface.other_app),
+                    upstream: built_in.other_app.0.clone(),
+                },
+            ),
         ]),
         email_claim: options.email_claim,
         admin_token: TokenHash::of(&secrets.admin_token),
         keep_events: KEEP_EVENTS,
     };
-    let outside = Outside { store: shared_store.clone(), clock: clock.clone(), entropy: entropy.clone() };
-    let stack = wiring::build(outside, config).await?;
-    let accounts = seed::accounts(&stack, &*shared_store, &directory, &applications.app, users).await?;
-    let impersonated = seed::impersonated_credentials(&directory, &accounts, &seen.api.url)?;
+    let stack = wiring::build(outside.clone(), config).await?;
+    let accounts = seed::accounts(&stack, &*outside.store, &directory, &applications.app, users).await?;
+    let impersonated = seed::impersonated_credentials(&directory, &accounts, &api.url)?;
     let robot = accounts.service_accounts.get("robot").ok_or(SeedError::Missing)?;
     let instance = stack.instance(InstanceConfig {
         account: UniqueId(robot.unique_id.clone()),
@@ -350,77 +278,45 @@ async fn serve(
 
     let (stopper, stop) = listen::stop();
     let mut control = tokio::task::JoinSet::new();
-    let echoes = [(app_echo, &applications.app), (Some(other_echo), &applications.other_app)];
-    for (socket, application) in echoes.into_iter().filter_map(|(socket, app)| Some((socket?, app))) {
-        let echo = Echo::new(stack.snapshots.clone(), clock.clone(), application.audience(&project));
-        let echo = Arc::new(echo);
-        control.spawn(listen::serve(
-            Listener::plain(socket),
-            Room::unlimited(),
-            stop.clone(),
-            listen::DRAIN,
-            move |request: Request<Body>| {
-                let echo = echo.clone();
-                async move { echo.answer(request).await }
-            },
-        ));
-    }
-    let metadata_address = sockets.metadata.local_addr().map_err(StartError::Worker)?;
-    control.spawn(metadata::listen_at(sockets.metadata, metadata_address, Arc::new(instance), stop.clone()));
-
-    let acceptor = tls.map(|tls| tls.acceptor);
-    let over_tls = |socket| acceptor.clone().map(|acceptor| Listener::tls(socket, acceptor));
-    let Surface { app, other_app, api } = sockets.plain;
-    let mut apis = vec![Listener::plain(api)];
-    let pairs = app.into_iter().zip(other_app);
-    let mut workers: Vec<Vec<Listener>> =
-        pairs.map(|(app, other)| vec![Listener::plain(app), Listener::plain(other)]).collect();
-    if let Some(Surface { app, other_app, api }) = sockets.tls {
-        apis.extend(over_tls(api));
-        for (worker, (app, other)) in workers.iter_mut().zip(app.into_iter().zip(other_app)) {
-            worker.extend([over_tls(app), over_tls(other)].into_iter().flatten());
+    for (socket, application) in [(built_in.app.1, &applications.app), (built_in.other_app.1, &applications.other_app)]
+    {
+        if let Some(socket) = socket {
+            let audience = application.audience(&project);
+            let echo = Arc::new(Echo::new(stack.snapshots.clone(), outside.clock.clone(), audience));
+            control.spawn(serve_echo(socket, echo, stop.clone()));
         }
     }
-    let api = Arc::new(Api::new(stack.services.clone()));
+    let listeners = sockets.listen(tls.as_ref().map(|tls| &tls.acceptor));
+    control.spawn(metadata::listen_at(listeners.metadata, seen.metadata, Arc::new(instance), stop.clone()));
     let room = Room::for_api();
-    for listener in apis {
-        let api = api.clone();
-        control.spawn(listen::serve(listener, room.clone(), stop.clone(), listen::API_DRAIN, move |request| {
-            let api = api.clone();
-            async move { api.handle(request).await }
-        }));
+    let answering = Arc::new(Api::new(stack.services.clone()));
+    for listener in listeners.api {
+        control.spawn(serve_api(listener, room.clone(), answering.clone(), stop.clone()));
     }
     let room = Room::for_applications();
-    let workers = workers.into_iter().enumerate().map(|(number, listeners)| {
+    let workers = listeners.workers.into_iter().enumerate().map(|(number, listeners)| {
         listen::start_worker(number, listeners, stack.proxy.clone(), room.clone(), stop.clone())
     });
     let workers = workers.collect::<io::Result<Vec<_>>>().map_err(StartError::Worker)?;
 
-    let one_time_key = random_base64url(&*entropy, 16)?;
+    let one_time_key = random_base64url(&*outside.entropy, 16)?;
     stack.services.console().offer(&one_time_key);
-    let console_link = format!("{}/decisions?key={one_time_key}", seen.api.url);
-    let described =
-        |seen: &Seen, over_tls: Option<&Seen>, application: &Application, secret: &str| description::AppDescription {
-            url: seen.url.clone(),
-            https_url: over_tls.map(|seen| seen.url.clone()),
-            host: seen.host.clone(),
-            client_id: application.client_id.0.clone(),
-            client_secret: secret.to_owned(),
-            backend_service: application.name.clone(),
-            resource: application.resource().name(&project),
-            audience: application.audience(&project),
-        };
-    let (app_tls, other_tls) = (seen_tls.as_ref().map(|seen| &seen.app), seen_tls.as_ref().map(|seen| &seen.other_app));
+    let console_link = format!("{}/decisions?key={one_time_key}", api.url);
     let description = Description {
         version: 1,
         project: description::ProjectDescription { id: project.id.clone(), number: project.number.clone() },
-        api_url: seen.api.url.clone(),
-        api_https_url: seen_tls.as_ref().map(|seen| seen.api.url.clone()),
+        api_url: api.url.clone(),
+        api_https_url: api_over_tls.map(|api| api.url.clone()),
         ca_file,
-        app: described(&seen.app, app_tls, &applications.app, &secrets.app_client_secret),
-        other_app: described(&seen.other_app, other_tls, &applications.other_app, &secrets.other_app_client_secret),
+        app: describe(seen.both(|it| &it.app), &applications.app, &project, secrets.app_client_secret),
+        other_app: describe(
+            seen.both(|it| &it.other_app),
+            &applications.other_app,
+            &project,
+            secrets.other_app_client_secret,
+        ),
         metadata: Some(description::MetadataDescription {
-            host: metadata_address.to_string(),
+            host: seen.metadata.to_string(),
             service_account: robot.email.clone(),
         }),
         users: accounts.users,
@@ -442,6 +338,62 @@ async fn serve(
     })
 }
 
+/// The applications' addresses, and the sockets of those that are built in.
+struct BuiltIn {
+    app: (Arc<Upstream>, Option<TcpListener>),
+    other_app: (Arc<Upstream>, Option<TcpListener>),
+}
+
+impl BuiltIn {
+    fn bind(app: Option<Arc<Upstream>>) -> Result<Self, StartError> {
+        let built_in = |option| {
+            let address = SocketAddr::from(([127, 0, 0, 1], 0));
+            let socket = listen::bind(address).map_err(failed(option, address))?;
+            let address = socket.local_addr().map_err(StartError::Worker)?;
+            Ok::<_, StartError>((upstream(&format!("http://{address}"))?, Some(socket)))
+        };
+        let app = match app {
+            Some(upstream) => (upstream, None),
+            None => built_in("--app-listen")?,
+        };
+        Ok(BuiltIn { app, other_app: built_in("--other-app-listen")? })
+    }
+}
+
+async fn serve_echo(socket: TcpListener, echo: Arc<Echo>, stop: Stop) {
+    let answer = move |request: Request<Body>| {
+        let echo = echo.clone();
+        async move { echo.answer(request).await }
+    };
+    listen::serve(Listener::plain(socket), Room::unlimited(), stop, listen::DRAIN, answer).await;
+}
+
+async fn serve_api(listener: Listener, room: Room, api: Arc<Api>, stop: Stop) {
+    let answer = move |request: Request<Body>| {
+        let api = api.clone();
+        async move { api.handle(request).await }
+    };
+    listen::serve(listener, room, stop, listen::API_DRAIN, answer).await;
+}
+
+fn describe(
+    (seen, over_tls): (&SeenListener, Option<&SeenListener>),
+    application: &Application,
+    project: &Project,
+    client_secret: String,
+) -> description::AppDescription {
+    description::AppDescription {
+        url: seen.url.clone(),
+        https_url: over_tls.map(|seen| seen.url.clone()),
+        host: seen.host.clone(),
+        client_id: application.client_id.0.clone(),
+        client_secret,
+        backend_service: application.name.clone(),
+        resource: application.resource().name(project),
+        audience: application.audience(project),
+    }
+}
+
 /// A number of 19 digits, the same for as long as the directory is.
 fn number_of(keys: &KeyRing, what: &str) -> Result<String, StartError> {
     let derived = keys.derive(&format!("number of {what}")).map_err(SeedError::from)?;
@@ -449,34 +401,7 @@ fn number_of(keys: &KeyRing, what: &str) -> Result<String, StartError> {
     Ok(format!("1{digits}"))
 }
 
-/// An option and its address, for the application, the second application, and the API.
-type Addresses = [(&'static str, SocketAddr); 3];
-
-impl Options {
-    fn plain(&self) -> Addresses {
-        [
-            ("--app-listen", self.app_listen),
-            ("--other-app-listen", self.other_app_listen),
-            ("--api-listen", self.api_listen),
-        ]
-    }
-
-    fn over_tls(&self) -> Option<Addresses> {
-        self.tls.map(|tls| {
-            [("--app-tls-listen", tls.app), ("--other-app-tls-listen", tls.other_app), ("--api-tls-listen", tls.api)]
-        })
-    }
-
-    fn listeners(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
-        self.plain().into_iter().chain(self.over_tls().into_iter().flatten())
-    }
-}
-
 fn upstream(address: &str) -> Result<Arc<Upstream>, StartError> {
     let parsed = Upstream::parse(address);
     parsed.map(Arc::new).map_err(|cause| StartError::To { address: address.to_owned(), cause })
-}
-
-fn local_upstream(listener: &TcpListener) -> Result<Arc<Upstream>, StartError> {
-    upstream(&format!("http://{}", listener.local_addr().map_err(StartError::Worker)?))
 }

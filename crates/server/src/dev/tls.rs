@@ -1,6 +1,6 @@
 //! TLS for `dev`: an authority that lives as long as the directory, and a certificate for each start.
 
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use doorward_control::certificates::validity;
@@ -39,18 +39,18 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// For these listeners, under every name of this machine.
+    /// For these addresses, and for every name of this machine.
     pub(super) fn new(
         keys: &KeyRing,
         entropy: &dyn Entropy,
-        listeners: &[&TcpListener],
+        addresses: &[IpAddr],
         now: Timestamp,
     ) -> Result<Self, TlsError> {
         let authority = Authority::new(AUTHORITY, keys.certifying(KeyPurpose::TlsAuthority, now)?, validity(now))?;
-        let mut addresses = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
-        for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
-            if !address.ip().is_unspecified() && !addresses.contains(&address.ip()) {
-                addresses.push(address.ip());
+        let mut certified = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
+        for address in addresses {
+            if !address.is_unspecified() && !certified.contains(address) {
+                certified.push(*address);
             }
         }
         let private_key = generate_private_key(Algorithm::Es256)?;
@@ -58,7 +58,7 @@ impl Tls {
         entropy.fill(&mut serial)?;
         // A serial number is positive, and its first byte is not zero.
         serial[0] = serial[0] & 0x3f | 0x40;
-        let server = authority.certify_server(&addresses, &["localhost"], &private_key, &serial, validity(now))?;
+        let server = authority.certify_server(&certified, &["localhost"], &private_key, &serial, validity(now))?;
         let key = PrivateKeyDer::Pkcs8(server.private_key.into());
         let mut config = rustls::ServerConfig::builder()
             .with_no_client_auth()
