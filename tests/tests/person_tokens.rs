@@ -212,6 +212,33 @@ fn a_code_that_is_used_twice_ends_what_it_gave() {
 }
 
 #[test]
+fn of_many_who_come_at_once_with_one_code_or_one_refresh_token_at_most_one_gets_something_and_it_ends() {
+    let dev = Dev::start(&[]);
+    let (desktop, android) = (dev.client("desktop"), dev.client("android"));
+    let code = dev.person(ALICE).code(desktop, LOOPBACK, &[]);
+    let phone = on_a_phone(&dev);
+    let by_code = [("grant_type", "authorization_code"), ("code", code.as_str()), ("redirect_uri", LOOPBACK)];
+    let by_refresh_token = [("grant_type", "refresh_token"), ("refresh_token", text(&phone, "refresh_token"))];
+    for form in [desktop.form(&by_code), android.form(&by_refresh_token)] {
+        let request = Request::post_form(&dev.google("oauth2.googleapis.com/token"), &form);
+        let all: Vec<_> = (0..16)
+            .map(|_| {
+                let request = request.clone();
+                std::thread::spawn(move || request.send())
+            })
+            .collect();
+        let answers: Vec<Response> = all.into_iter().map(|one| one.join().expect("an answer")).collect();
+        let given: Vec<Value> = answers.iter().filter(|answer| answer.status == 200).map(Response::json).collect();
+        // None, if a second one came before the first had its answer.
+        assert!(given.len() <= 1, "{given:?}");
+        assert!(answers.iter().all(|answer| [200, 400].contains(&answer.status)), "{answers:?}");
+        for tokens in given {
+            assert!(!lives(&dev, text(&tokens, "access_token")));
+        }
+    }
+}
+
+#[test]
 fn a_client_with_a_secret_keeps_its_refresh_token_and_a_public_one_gets_a_new_one_each_time() {
     let dev = Dev::start(&[]);
     let (desktop, android) = (dev.client("desktop"), dev.client("android"));

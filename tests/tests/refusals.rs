@@ -1,6 +1,8 @@
 //! Every refusal of an endpoint that gives, takes or shows tokens is recorded with its reason and without what was sent; and
 //! whoever guesses is slowed.
 
+use std::cell::RefCell;
+
 use doorward_core::audit::TokenReason;
 use doorward_tests::{Browser, Client, Dev, Request, Response, authorize_url, now_seconds};
 use serde_json::{Value, json};
@@ -187,6 +189,12 @@ fn each_refusal_is_recorded_with_its_reason_and_without_any_secret() {
     }
 }
 
+/// Whether the right secret is turned away while wrong ones are. The wait is a second at first, which a machine that stalls may
+/// spend between the two, so it is tried again.
+fn is_refused_while_waiting(wrong: impl Fn() -> u16, right: impl Fn() -> u16) -> bool {
+    (0..5).any(|_| (0..20).any(|_| wrong() == 429) && right() == 429)
+}
+
 #[test]
 fn whoever_guesses_a_secret_is_slowed_and_nobody_else_is() {
     let dev = Dev::start(&[]);
@@ -203,7 +211,7 @@ fn whoever_guesses_a_secret_is_slowed_and_nobody_else_is() {
     let wait = slowed.header("retry-after").and_then(|wait| wait.parse::<u64>().ok());
     assert!(wait.is_some_and(|wait| (1..=60).contains(&wait)), "{:?}", slowed.headers);
     // The right secret is not looked at while a guesser waits, so that guesses made meanwhile tell nothing.
-    assert_eq!(refresh(desktop).status, 429);
+    assert!(is_refused_while_waiting(|| refresh(wrong).status, || refresh(desktop).status));
     // Another client of the same machine is served.
     refresh(web).expect(400);
     let events = dev.token_events();
@@ -238,13 +246,16 @@ fn whoever_guesses_a_password_is_slowed_however_the_address_is_spelled_and_nobod
         "{}",
         slowed.text()
     );
-    assert_eq!(guess(ALICE, dev.person(ALICE).text("password")).status, 429);
+    let guess = RefCell::new(guess);
+    let status = |email: &str, password: &str| guess.borrow_mut()(email, password).status;
+    let password = dev.person(ALICE).text("password");
+    assert!(is_refused_while_waiting(|| status(ALICE, "guess"), || status(ALICE, password)));
     // Somebody who is not there is answered in the same way.
-    let nobody: Vec<u16> = (0..8).map(|_| guess("nobody@example.com", "guess").status).collect();
+    let nobody: Vec<u16> = (0..8).map(|_| status("nobody@example.com", "guess")).collect();
     assert!(nobody[..5] == [401; 5] && nobody.contains(&429), "{nobody:?}");
     // Another person of the same machine signs in.
     let bob = "bob@example.com";
-    assert_eq!(guess(bob, dev.person(bob).text("password")).status, 303);
+    assert_eq!(status(bob, dev.person(bob).text("password")), 303);
     let events = dev.token_events();
     let reasons = |wanted: &str| events.iter().filter(|event| event["reason"] == wanted).count();
     assert!(reasons("wrong_password") >= 10 && reasons("throttled") >= 3, "{events:?}");

@@ -1,6 +1,7 @@
 //! People at our sign-in pages, as their browsers and the clients that sent them there see it.
 
-use doorward_tests::{Browser, Client, Dev, Page, Person, Request, Response, authorize_url, query_of};
+use doorward_core::grant::CODE_PREFIX;
+use doorward_tests::{Browser, Client, Dev, Page, Person, Request, Response, Upstream, authorize_url, query_of};
 use serde_json::json;
 
 const LOOPBACK: &str = "http://localhost:4444";
@@ -126,6 +127,23 @@ fn a_form_of_another_site_or_of_another_browser_does_nothing() {
     let policy = page.response.header("content-security-policy").expect("a policy");
     assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("script-src *"), "{policy}");
     assert_eq!(page.response.header("cache-control"), Some("no-store"));
+}
+
+#[test]
+fn our_cookies_do_not_reach_the_application() {
+    // A cookie is for every port of its host, and an application must not learn who is signed in at our pages.
+    let application = Upstream::start();
+    let dev = Dev::start(&["--to", application.url()]);
+    let alice = dev.person(ALICE).cookie();
+    for (sent, forwarded) in [(format!("mine=1; {alice}; x=2"), vec!["mine=1; x=2"]), (alice.to_owned(), vec![])] {
+        let request = Request::get(&dev.app("/")).bearer(&dev.id_token("robot"));
+        request.header("Cookie", &sent).send().expect(200);
+        let [seen] = &application.take()[..] else { panic!("one request") };
+        assert_eq!(seen.values("cookie"), forwarded, "{}", seen.text());
+    }
+    // And signing in there is no credential for the application.
+    let answer = Request::get(&dev.app("/")).header("Cookie", alice).header("Accept", "application/json").send();
+    assert_eq!((answer.status, answer.reason()), (401, Some("no_credential")));
 }
 
 #[test]
@@ -287,9 +305,8 @@ fn shown_code(dev: &Dev, person: Person<'_>, client: Client<'_>, page: &str) -> 
     let shown = Request::get(&location).send().expect(200);
     assert_eq!(shown.header("referrer-policy"), Some("no-referrer"), "the address holds the code");
     let text = shown.text();
-    let (_, rest) = text.split_once("id=\"code\"").expect("a code");
-    let (_, rest) = rest.split_once("value=\"").expect("a value");
-    rest.split('"').next().expect("an end").to_owned()
+    let start = text.find(CODE_PREFIX).unwrap_or_else(|| panic!("no code in {text}"));
+    text[start..].chars().take_while(|letter| letter.is_ascii_alphanumeric() || "-_".contains(*letter)).collect()
 }
 
 #[test]

@@ -65,10 +65,28 @@ impl<'a> Gcloud<'a> {
         stderr
     }
 
+    /// Runs a command that prints an address and waits for the code that this person's browser shows there.
+    fn sign_in_elsewhere(&self, person: Person<'_>, arguments: &[&str]) {
+        let plain = self.command(arguments);
+        let mut command = Command::new("sh");
+        command.arg(client_script("paste-code.sh")).arg(plain.get_program()).args(plain.get_args());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.run_with_browser(person, command.env("CLOUDSDK_CORE_DISABLE_PROMPTS", "0"));
+    }
+
     /// Runs a command that opens a browser, which is this person's.
     fn sign_in(&self, person: Person<'_>, arguments: &[&str]) {
         let mut command = self.command(arguments);
-        command.env("BROWSER", self.folder.path().join("browser.sh")).env("DISPLAY", ":0");
+        let browser = self.folder.path().join("browser.sh");
+        self.run_with_browser(person, command.env("BROWSER", browser).env("DISPLAY", ":0"));
+    }
+
+    fn run_with_browser(&self, person: Person<'_>, command: &mut Command) {
         if let Some(ca_file) = self.side.ca_file {
             command.env("CURL_CA_BUNDLE", ca_file);
         }
@@ -148,6 +166,11 @@ fn people_sign_in_in_a_browser_and_act_as_accounts() {
         let as_target =
             ["auth", "print-identity-token", "--include-email", &impersonate, &format!("--audiences={client_id}")];
         gcloud.ask(&gcloud.run(&as_target)).is_of(target);
+        // An application may take gcloud's own tokens.
+        let settings = ["settings", "set", "--app", "app"];
+        succeed(&mut dev.command(&[&settings[..], &["--programmatic-client", CLIENT]].concat()));
+        gcloud.ask(&own).is_of(alice.email);
+        succeed(&mut dev.command(&[&settings[..], &["--no-programmatic-clients"]].concat()));
 
         gcloud.run(&["auth", "activate-refresh-token", bob.email, bob.text("gcloud_refresh_token")]);
         let claims = dev.claims(&gcloud.run(&["auth", "print-identity-token"]));
@@ -162,6 +185,17 @@ fn people_sign_in_in_a_browser_and_act_as_accounts() {
         let made = dev.iam_credentials(&access_token, target, "generateIdToken", &body).expect(200).json();
         gcloud.ask(made["token"].as_str().expect("a token")).is_of(target);
     }
+}
+
+#[test]
+fn a_code_is_pasted_where_there_is_no_display() {
+    let dev = Dev::start(&[]);
+    let [side] = dev.sides()[..] else { panic!("one side without --tls") };
+    let gcloud = Gcloud::new(side, NOWHERE);
+    let bob = dev.person("bob@example.com");
+    gcloud.sign_in_elsewhere(bob, &["auth", "login", "--no-launch-browser"]);
+    let claims = dev.claims(&gcloud.run(&["auth", "print-identity-token"]));
+    assert_eq!([&claims["aud"], &claims["email"]], [CLIENT, bob.email], "{claims}");
 }
 
 #[test]

@@ -56,7 +56,7 @@ struct ClientsArgs {
     /// A client id, or the name of a client in dev.json, such as desktop; may be given several times
     #[arg(long = "programmatic-client", value_name = "CLIENT")]
     programmatic_clients: Vec<String>,
-    /// Accept the application's own client only
+    /// Set no list here: one that is set above it, on the project, then holds
     #[arg(long)]
     no_programmatic_clients: bool,
 }
