@@ -33,7 +33,9 @@ fn main() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     drop(Dev::start_in(dir.path(), &[]).stop("TERM"));
     println!("{CONNECTIONS} keep-alive connections, every answer checked to be 200 with a token");
-    println!("CPU microseconds per token, user + system, median of {ROUNDS} rounds [min-max]; ratio of medians to raw\n");
+    println!(
+        "CPU microseconds per token, user + system, median of {ROUNDS} rounds [min-max]; ratio of medians to raw\n"
+    );
     let few = measure(dir.path());
     few.print("fixtures only");
     fill(dir.path());
@@ -60,7 +62,11 @@ impl Figures {
         println!("  raw sign + verify     {}", shown(self.raw));
         for (name, figure) in [("jwt-bearer      ", self.grant), ("generateIdToken ", self.impersonation)] {
             let rate = 1_000_000.0 / figure.0;
-            println!("  {name}      {}  {rate:.0} per CPU second, {:.0} % of raw", shown(figure), 100.0 * self.raw.0 / figure.0);
+            println!(
+                "  {name}      {}  {rate:.0} per CPU second, {:.0} % of raw",
+                shown(figure),
+                100.0 * self.raw.0 / figure.0
+            );
         }
     }
 }
@@ -152,7 +158,10 @@ fn impersonation_request(dev: &Dev) -> Vec<u8> {
     let path = format!("iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{target}:generateIdToken");
     // Asked once in the open, so that a refusal is told in full.
     let url = dev.google(&path);
-    Request::post(&url, "application/json", br#"{"audience": "a", "includeEmail": true}"#).bearer(token).send().expect(200);
+    Request::post(&url, "application/json", br#"{"audience": "a", "includeEmail": true}"#)
+        .bearer(token)
+        .send()
+        .expect(200);
     head(dev, &path, &extra, &body)
 }
 
@@ -194,7 +203,8 @@ fn read_answer(stream: &mut TcpStream) {
         answer.extend_from_slice(&buffer[..length]);
         let text = String::from_utf8_lossy(&answer);
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let announced = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let announced =
+            head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
         if announced.is_some_and(|announced: usize| body.len() >= announced) {
             assert!(head.starts_with("HTTP/1.1 200 ") && body.contains("token\":\"ey"), "{text}");
             return;
@@ -222,9 +232,9 @@ copies('person_grant', tokens, lambda i: {'id': f'many-{i}'})
 copies('refresh_token', tokens, lambda i: {'hash': f'many-{i}', 'grant_id': f'many-{i}'})
 db.commit()
 ";
-    let finished = run(Command::new("python3").args(["-c", SCRIPT]).arg(dir.join("doorward.db")).args([
-        MANY_ACCOUNTS.to_string(),
-        MANY_REFRESH_TOKENS.to_string(),
-    ]));
+    let finished = run(Command::new("python3")
+        .args(["-c", SCRIPT])
+        .arg(dir.join("doorward.db"))
+        .args([MANY_ACCOUNTS.to_string(), MANY_REFRESH_TOKENS.to_string()]));
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
 }

@@ -14,10 +14,11 @@ Developer tasks.
   cargo xtask test [--install] [--require-all]
       Formatting, clippy, all tests and the real-client scenarios; ends with counts.
       --install       install missing system packages (as root, with apt-get)
-      --require-all   fail if a client is missing, instead of saying what did not run
+      --require-all   fail if a client is missing, instead of saying what did not run; gcloud, which no
+                      package registry has, is said and not counted
 
   cargo xtask bench
-      What one request costs: CPU time, instructions, system calls.
+      What one token and one request cost: CPU time, instructions, system calls.
 ";
 
 fn main() -> ExitCode {

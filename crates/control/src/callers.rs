@@ -3,20 +3,16 @@
 use std::sync::Arc;
 
 use doorward_core::account::UniqueId;
-use doorward_core::clock::{CLOCK_SKEW, Clock};
+use doorward_core::clock::Clock;
 use doorward_core::grant::TokenHash;
 use doorward_core::member::Email;
 use doorward_core::policy::Principal;
+use doorward_core::self_signed::prove;
 use doorward_core::snapshot::{AccountKind, SnapshotCell};
 use doorward_core::store::{GrantStore, StoreError};
-use doorward_wire::jose::{Algorithm, Unverified};
+use doorward_wire::jose::{Algorithm, TOKEN_LIMIT, Unverified};
 use doorward_wire::oauth::Scopes;
 use subtle::ConstantTimeEq as _;
-
-/// A bearer of this length and longer is refused before it is decoded.
-const TOKEN_LIMIT: usize = 16 * 1024;
-/// The longest life of a JWT that an account signed itself, in seconds.
-const LONGEST_LIFE: i64 = 3600;
 
 /// Proof that a caller may administer. Methods of administration ask for one, so that none can be reached without.
 #[derive(Debug)]
@@ -150,21 +146,10 @@ impl Callers {
     /// as its audience, never both and never another audience: one that was signed for an application or for a token endpoint
     /// is no bearer here.
     fn self_signed(&self, bearer: &str, host: &str) -> Option<(UniqueId, bool)> {
-        let now = self.clock.now().seconds();
         let snapshot = self.snapshots.current();
-        let unverified = Unverified::parse(bearer, TOKEN_LIMIT - 1, &[Algorithm::Rs256]).ok()?;
-        let known = snapshot.account_key(unverified.kid()?)?;
-        let claims = unverified.verify(&known.key).ok()?;
-        let issuer: Email = claims.string("iss")?.parse().ok()?;
-        let subject: Email = claims.string("sub")?.parse().ok()?;
-        let account = snapshot.account(&known.account)?;
-        if issuer != account.email || subject != account.email {
-            return None;
-        }
-        claims.check_time(now, i64::try_from(CLOCK_SKEW.as_secs()).ok()?).ok()?;
-        if claims.seconds("exp").ok()?.saturating_sub(claims.seconds("iat").ok()?) > LONGEST_LIFE {
-            return None;
-        }
+        let unverified = Unverified::parse(bearer, TOKEN_LIMIT, &[Algorithm::Rs256]).ok()?;
+        let proven = prove(unverified, &snapshot, self.clock.now()).ok()?;
+        let claims = proven.claims();
         let names = |name| claims.as_object().contains_key(name);
         let opens = match (names("aud"), names("scope"), names("target_audience")) {
             (false, true, false) => Scopes::parse(claims.string("scope")?).ok()?.open_cloud_apis(),
@@ -172,6 +157,6 @@ impl Callers {
             _ => return None,
         };
         // With an audience it is for this one API, whatever that is, and with scopes for those APIs.
-        (opens || names("scope")).then(|| (known.account.clone(), opens))
+        (opens || names("scope")).then(|| (proven.unique_id().clone(), opens))
     }
 }

@@ -296,7 +296,10 @@ impl IamCredentials {
         let secret = join(tokio::task::spawn_blocking(|| generate_private_key(Algorithm::Rs256))).await??;
         let public = SigningKey::from_pkcs8(&id, Algorithm::Rs256, &secret)?.public_jwk();
         let account = target.unique_id.clone();
-        let made = ManagedKey { key: ServiceAccountKey { id, account, public, created: now, managed: true }, secret };
+        let made = ManagedKey {
+            key: ServiceAccountKey { id, account, public, created: now, managed: true, disabled: false },
+            secret,
+        };
         let (store, unique_id) = (self.store.clone(), target.unique_id.clone());
         let write = async move {
             // If somebody else was faster, theirs is the key.

@@ -49,12 +49,15 @@ pub enum InstanceError {
     /// No audience, or one that is too long.
     #[error("no audience is asked for, or one that is too long")]
     Audience,
+    /// `format` or `licenses` has another value than it may.
+    #[error("format is neither standard nor full, or licenses neither TRUE nor FALSE")]
+    Format,
     /// A scope is unknown.
     #[error("a scope is unknown")]
     Scope,
-    /// A request that a metadata server must not answer: see [`Intruder`].
+    /// A request that a metadata server must not answer: see [`TurnedAway`].
     #[error(transparent)]
-    Intruder(#[from] Intruder),
+    TurnedAway(#[from] TurnedAway),
     /// A token could not be made.
     #[error(transparent)]
     Mint(#[from] MintError),
@@ -66,9 +69,24 @@ pub enum InstanceError {
     AuditClosed(#[from] AuditClosed),
 }
 
-/// A request that did not come from a program on this machine which knows whom it asks.
+/// An identity token, as it is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IdentityRequest<'a> {
+    /// For whom the token is.
+    pub audience: Option<&'a str>,
+    /// `standard`, which is what no value means, or `full`.
+    pub format: Option<&'a str>,
+    /// `TRUE` or `FALSE`.
+    pub licenses: Option<&'a str>,
+}
+
+/// Why a request is turned away before it is known what it asks for: it did not come from a program on this machine which knows
+/// whom it asks, or it cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Intruder {
+pub enum TurnedAway {
+    /// A parameter occurs twice, or is not what it can be.
+    #[error("the query cannot be read")]
+    Unreadable,
     /// A web page, or a program that was made to fetch a URL, cannot set the field.
     #[error("no Metadata-Flavor: Google")]
     NoFlavor,
@@ -88,8 +106,11 @@ impl Refused for InstanceError {
         match self {
             InstanceError::AccountGone => TokenReason::AccountNotFound,
             InstanceError::Audience => TokenReason::InvalidAudience,
+            InstanceError::Format | InstanceError::TurnedAway(TurnedAway::Unreadable) => TokenReason::InvalidRequest,
             InstanceError::Scope => TokenReason::InvalidScope,
-            InstanceError::Intruder(_) => TokenReason::MetadataRefused,
+            InstanceError::TurnedAway(
+                TurnedAway::NoFlavor | TurnedAway::Forwarded | TurnedAway::ForeignHost | TurnedAway::ForeignPeer,
+            ) => TokenReason::MetadataRefused,
             InstanceError::Mint(_) | InstanceError::Entropy(_) | InstanceError::AuditClosed(_) => TokenReason::Internal,
         }
     }
@@ -137,18 +158,15 @@ impl Instance {
     }
 
     /// An ID token for an audience.
-    pub async fn identity(
-        &self,
-        audience: &str,
-        format: IdentityFormat,
-        peer: IpAddr,
-    ) -> Result<String, InstanceError> {
+    pub async fn identity(&self, request: IdentityRequest<'_>, peer: IpAddr) -> Result<String, InstanceError> {
+        let audience = request.audience.unwrap_or_default();
         let mut event = self.recorder.begin(TokenMethod::Metadata, Some(peer))?;
         let make = || {
             let email = self.email()?;
             if audience.is_empty() || audience.chars().count() > AUDIENCE_LIMIT {
                 return Err(InstanceError::Audience);
             }
+            let format = IdentityFormat::parse(request.format, request.licenses).ok_or(InstanceError::Format)?;
             let account = Program { unique_id: &self.config.account, email: &email };
             let instance = match format {
                 IdentityFormat::Standard => None,
@@ -186,14 +204,14 @@ impl Instance {
     }
 
     /// Records a request that was turned away.
-    pub async fn turn_away(&self, intruder: Intruder, peer: IpAddr) -> InstanceError {
+    pub async fn turn_away(&self, cause: TurnedAway, peer: IpAddr) -> InstanceError {
         let record = async {
             let event = self.recorder.begin(TokenMethod::Metadata, Some(peer))?;
-            self.recorder.finish::<(), _>(event, Err(intruder.into())).await
+            self.recorder.finish::<(), _>(event, Err(cause.into())).await
         };
         match record.await {
             Err(error) => error,
-            Ok(()) => intruder.into(),
+            Ok(()) => cause.into(),
         }
     }
 

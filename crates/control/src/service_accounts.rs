@@ -202,6 +202,28 @@ impl ServiceAccounts {
         Ok(Page { next_page_token: last.map(|last| encode_base64url(last.email.as_str().as_bytes())), accounts })
     }
 
+    /// Disables or enables an account. One that is disabled gets no tokens, uses none that it has, and acts as nobody.
+    ///
+    /// Spec: <https://cloud.google.com/iam/docs/service-accounts-disable-enable>
+    pub async fn disable(
+        &self,
+        _: &Administrator,
+        project: &str,
+        account: &str,
+        disabled: bool,
+    ) -> Result<(), ServiceAccountError> {
+        self.enter(project).await?;
+        let account = self.find(account).await?;
+        let store = self.store.clone();
+        let write = async move {
+            match store.disable_service_account(&account.unique_id, disabled).await? {
+                true => Ok(()),
+                false => Err(ServiceAccountError::NotFound),
+            }
+        };
+        self.publisher.change(write).await
+    }
+
     /// Removes an account, its keys, its access tokens and the policy on it. Bindings that name it stay, as with Google; a new account of the
     /// same address has another number and is let in by them.
     pub async fn delete(&self, _: &Administrator, project: &str, account: &str) -> Result<(), ServiceAccountError> {
@@ -238,7 +260,14 @@ impl ServiceAccounts {
         let der = join(tokio::task::spawn_blocking(|| generate_private_key(Algorithm::Rs256))).await??;
         let public = SigningKey::from_pkcs8(&id, Algorithm::Rs256, &der)?.public_jwk();
         let created = self.clock.now();
-        let key = ServiceAccountKey { id, account: account.unique_id.clone(), public, created, managed: false };
+        let key = ServiceAccountKey {
+            id,
+            account: account.unique_id.clone(),
+            public,
+            created,
+            managed: false,
+            disabled: false,
+        };
         let (store, new) = (self.store.clone(), key.clone());
         let write = async move {
             if store.add_service_account_key(&new).await? {
@@ -272,7 +301,7 @@ impl ServiceAccounts {
     pub async fn published_keys(&self, account: &str) -> Result<JwkSet, ServiceAccountError> {
         let account = self.find(account).await?;
         let keys = self.store.service_account_keys(&account.unique_id).await?;
-        Ok(JwkSet { keys: keys.into_iter().map(|key| key.public).collect() })
+        Ok(JwkSet { keys: keys.into_iter().filter(|key| !key.disabled).map(|key| key.public).collect() })
     }
 
     /// Removes a key: nothing that it signed is accepted from now on.
@@ -288,6 +317,28 @@ impl ServiceAccounts {
         let (store, key_id) = (self.store.clone(), key_id.to_owned());
         let write = async move {
             match store.remove_service_account_key(&account.unique_id, &key_id).await? {
+                true => Ok(()),
+                false => Err(ServiceAccountError::KeyNotFound),
+            }
+        };
+        self.publisher.change(write).await
+    }
+
+    /// Disables or enables a user's key. Nothing that a disabled one signed is accepted, and it is not published.
+    ///
+    /// Spec: <https://cloud.google.com/iam/docs/keys-disable-enable>
+    pub async fn disable_key(
+        &self,
+        _: &Administrator,
+        project: &str,
+        (account, key_id): (&str, &str),
+        disabled: bool,
+    ) -> Result<(), ServiceAccountError> {
+        self.enter(project).await?;
+        let account = self.find(account).await?;
+        let (store, key_id) = (self.store.clone(), key_id.to_owned());
+        let write = async move {
+            match store.disable_service_account_key(&account.unique_id, &key_id, disabled).await? {
                 true => Ok(()),
                 false => Err(ServiceAccountError::KeyNotFound),
             }

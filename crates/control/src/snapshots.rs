@@ -162,7 +162,7 @@ async fn every_account_key(
         let page = store.every_service_account_key(after.as_deref(), PAGE).await?;
         let Some(last) = page.last() else { return Ok(all) };
         after = Some(last.id.clone());
-        for stored in page {
+        for stored in page.into_iter().filter(|key| !key.disabled) {
             let known = known.get(&stored.id).filter(|known| known.account == stored.account).cloned();
             let key = match known {
                 Some(key) => key,

@@ -40,6 +40,8 @@ pub struct ServiceAccountKey {
     pub created: Timestamp,
     /// We keep the private half and sign with it for those who may ask.
     pub managed: bool,
+    /// Nothing that it signed is accepted, and it is not published.
+    pub disabled: bool,
 }
 
 /// A key with which we sign on behalf of a service account. `Debug` does not show the secret.

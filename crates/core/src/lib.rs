@@ -10,6 +10,7 @@ pub mod keys;
 pub mod member;
 pub mod policy;
 pub mod resource;
+pub mod self_signed;
 pub mod session;
 pub mod settings;
 pub mod snapshot;

@@ -42,6 +42,9 @@ pub trait ServiceAccountStore: Send + Sync {
     /// Removes an account with all its keys, its access tokens and the policy on it; `false` if there was none.
     async fn remove_service_account(&self, id: &UniqueId) -> Result<bool, StoreError>;
 
+    /// Disables or enables an account; `false`, and no change, if there is none.
+    async fn disable_service_account(&self, id: &UniqueId, disabled: bool) -> Result<bool, StoreError>;
+
     /// The account of this address.
     async fn service_account_by_email(&self, email: &Email) -> Result<Option<ServiceAccount>, StoreError>;
 
@@ -57,6 +60,14 @@ pub trait ServiceAccountStore: Send + Sync {
 
     /// Removes a key of an account; `false` if there was none.
     async fn remove_service_account_key(&self, account: &UniqueId, key_id: &str) -> Result<bool, StoreError>;
+
+    /// Disables or enables a user's key of an account; `false`, and no change, if there is none.
+    async fn disable_service_account_key(
+        &self,
+        account: &UniqueId,
+        key_id: &str,
+        disabled: bool,
+    ) -> Result<bool, StoreError>;
 
     /// The key of this id, whosever it is.
     async fn service_account_key(&self, key_id: &str) -> Result<Option<ServiceAccountKey>, StoreError>;

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::{anyhow, bail};
 use doorward_core::clock::Timestamp;
+use doorward_core::member::Email;
 use doorward_server::dev::description::Description;
 use doorward_wire::google_api::{KeyFile, Status};
 use doorward_wire::iam_credentials::GenerateIdTokenResponse;
 use doorward_wire::jose::{Algorithm, StrictNumber, Unverified};
 use serde_json::json;
 
+use crate::account::Account;
 use crate::api::{Api, path_segment};
 use crate::config_folder::ConfigFolder;
 use crate::key_file;
@@ -34,9 +36,9 @@ pub(crate) struct SourceArgs {
     /// Sign with this key file, and ask the token endpoint that it names
     #[arg(long, value_name = "FILE", conflicts_with = "account")]
     key_file: Option<PathBuf>,
-    /// Make a token of this service account, as the account of --as or --key-file
+    /// Make a token of this service account, by name or address, as the account of --as or --key-file
     #[arg(long, value_name = "ACCOUNT")]
-    impersonate: Option<String>,
+    impersonate: Option<Account>,
     /// Get a new token, and keep none
     #[arg(long)]
     no_cache: bool,
@@ -53,8 +55,8 @@ enum Proof {
 #[derive(Debug)]
 struct Source {
     proof: Proof,
-    /// The address of the account to be impersonated.
-    impersonate: Option<String>,
+    /// The account to be impersonated.
+    impersonate: Option<Email>,
 }
 
 impl SourceArgs {
@@ -84,9 +86,8 @@ impl SourceArgs {
             (Some(path), _) => Proof::KeyFile(Box::new(key_file::read(path)?)),
             (None, account) => proof(world, folder, account)?,
         };
-        let accounts = &world.service_accounts;
-        let address = |name: &String| accounts.get(name).map_or_else(|| name.clone(), |account| account.email.clone());
-        Ok(Source { proof, impersonate: self.impersonate.as_ref().map(address) })
+        let impersonate = self.impersonate.as_ref().map(|account| account.address(world)).transpose()?;
+        Ok(Source { proof, impersonate })
     }
 }
 
@@ -122,7 +123,7 @@ impl Source {
 
     async fn id_token(&self, world: &Description, audience: &str, now: Timestamp) -> anyhow::Result<String> {
         match (&self.impersonate, &self.proof) {
-            (None, Proof::KeyFile(file)) => key_file::id_token(file, audience, now).await,
+            (None, Proof::KeyFile(file)) => Ok(key_file::id_token(file, audience, now).await?),
             (None, Proof::Person(person)) => person.id_token(world, audience).await,
             (Some(target), Proof::KeyFile(file)) => {
                 let access_token = key_file::access_token(file, now).await?;
@@ -142,12 +143,12 @@ impl Source {
 async fn impersonate(
     world: &Description,
     access_token: &str,
-    (target, asking): (&str, &str),
+    (target, asking): (&Email, &str),
     audience: &str,
 ) -> anyhow::Result<String> {
     let path = format!(
         "/iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{}:generateIdToken",
-        path_segment(target)
+        path_segment(target.as_str())
     );
     let body = json!({"audience": audience, "includeEmail": true});
     let answer: Result<GenerateIdTokenResponse, _> =
@@ -191,8 +192,8 @@ mod tests {
     }
 
     fn asks(account: Option<&str>, impersonate: Option<&str>) -> SourceArgs {
-        let text = |text: Option<&str>| text.map(str::to_owned);
-        SourceArgs { account: text(account), impersonate: text(impersonate), ..SourceArgs::default() }
+        let impersonate = impersonate.map(|account| account.parse().unwrap());
+        SourceArgs { account: account.map(str::to_owned), impersonate, ..SourceArgs::default() }
     }
 
     #[test]
@@ -241,7 +242,7 @@ mod tests {
         let (address, asked) = replay(vec![access.clone(), (200, json!({"token": "i"})), access, (403, denied)]);
         let file = Box::new(new_key_file(&format!("http://{address}/token")));
         let target = "target@p.iam.gserviceaccount.com";
-        let source = Source { proof: Proof::KeyFile(file), impersonate: Some(target.to_owned()) };
+        let source = Source { proof: Proof::KeyFile(file), impersonate: Some(target.parse().unwrap()) };
         let world = world(&format!("http://{address}"));
         let now = Timestamp::from_seconds(1000);
         assert_eq!(block_on(source.id_token(&world, "c", now)).unwrap(), "i");

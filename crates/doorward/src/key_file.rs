@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::api::post_form;
+use crate::api::{ApiError, post_form};
 
 /// The `aud` of every assertion, whatever the address of the token endpoint, as Google's clients write it.
 ///
@@ -32,6 +32,17 @@ pub(crate) const CLOUD_PLATFORM: &str = "https://www.googleapis.com/auth/cloud-p
 enum Wanted<'a> {
     IdToken { audience: &'a str },
     AccessToken { scopes: &'a str },
+}
+
+/// Why a key file gave no token.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExchangeError {
+    /// Its private key is none. The cause stands within the sentence, before the next step, and is no `source`.
+    #[error("{cause}: make another key for {email}")]
+    Key { cause: KeyMaterialError, email: String },
+    /// The token endpoint gave none.
+    #[error(transparent)]
+    Endpoint(#[from] ApiError),
 }
 
 /// The key file at `path`.
@@ -63,7 +74,7 @@ pub(crate) fn of_account(world: &Description, wanted: &str) -> anyhow::Result<Ke
 }
 
 /// An ID token for `audience`, from the token endpoint that the file names.
-pub(crate) async fn id_token(file: &KeyFile, audience: &str, now: Timestamp) -> anyhow::Result<String> {
+pub(crate) async fn id_token(file: &KeyFile, audience: &str, now: Timestamp) -> Result<String, ExchangeError> {
     #[derive(Deserialize)]
     struct Answer {
         id_token: String,
@@ -73,18 +84,22 @@ pub(crate) async fn id_token(file: &KeyFile, audience: &str, now: Timestamp) -> 
 }
 
 /// An access token for the APIs of Google Cloud, from the token endpoint that the file names.
-pub(crate) async fn access_token(file: &KeyFile, now: Timestamp) -> anyhow::Result<String> {
+pub(crate) async fn access_token(file: &KeyFile, now: Timestamp) -> Result<String, ExchangeError> {
     Ok(access_token_for(file, CLOUD_PLATFORM, now).await?.access_token)
 }
 
 /// An access token for scopes that are separated by spaces, from the token endpoint that the file names.
-pub(crate) async fn access_token_for(file: &KeyFile, scopes: &str, now: Timestamp) -> anyhow::Result<MetadataToken> {
+pub(crate) async fn access_token_for(
+    file: &KeyFile,
+    scopes: &str,
+    now: Timestamp,
+) -> Result<MetadataToken, ExchangeError> {
     exchange(file, Wanted::AccessToken { scopes }, now).await
 }
 
-async fn exchange<T: DeserializeOwned>(file: &KeyFile, wanted: Wanted<'_>, now: Timestamp) -> anyhow::Result<T> {
-    let assertion =
-        assertion(file, wanted, now).map_err(|error| anyhow!("{error}: make another key for {}", file.client_email))?;
+async fn exchange<T: DeserializeOwned>(file: &KeyFile, wanted: Wanted<'_>, now: Timestamp) -> Result<T, ExchangeError> {
+    let assertion = assertion(file, wanted, now)
+        .map_err(|cause| ExchangeError::Key { cause, email: file.client_email.clone() })?;
     Ok(post_form(&file.token_uri, &[("grant_type", JWT_BEARER), ("assertion", &assertion)]).await?)
 }
 
@@ -155,9 +170,10 @@ pub(crate) mod tests {
             assert_eq!(Value::Object(claims.as_object().clone()), expected);
         }
         let broken = KeyFile { private_key: "-----BEGIN PRIVATE KEY-----".into(), ..file };
-        assert!(
-            assertion(&broken, Wanted::AccessToken { scopes: CLOUD_PLATFORM }, Timestamp::from_seconds(1000)).is_err()
-        );
+        // No endpoint is asked: it would be another error.
+        let refused = block_on(access_token(&broken, Timestamp::from_seconds(1000))).unwrap_err();
+        assert!(matches!(refused, ExchangeError::Key { .. }), "{refused}");
+        assert!(refused.to_string().ends_with(": make another key for robot@p.iam.gserviceaccount.com"), "{refused}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The `doorward` command line.
 
+mod account;
 mod api;
 mod commands;
 mod config_folder;

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 use doorward_core::clock::{Clock as _, SystemClock};
-use doorward_server::metadata::{Facts, Intruder, Workload, WorkloadError};
+use doorward_server::metadata::{Facts, IdentityRequest, TurnedAway, Workload, WorkloadError};
 use doorward_wire::google_api::KeyFile;
 use doorward_wire::metadata::{IdentityFormat, MetadataToken};
 
 use crate::api::ApiError;
-use crate::key_file;
+use crate::key_file::{self, ExchangeError};
 use crate::output::say;
 
 /// What tokens are for when the program does not say.
@@ -40,26 +40,48 @@ impl Workload for Sidecar {
     }
 
     /// A token that a key file gets has an e-mail and tells no instance, whatever the format.
-    async fn identity(&self, audience: &str, _: IdentityFormat, _: IpAddr) -> Result<String, WorkloadError> {
-        key_file::id_token(&self.key_file, audience, SystemClock.now()).await.map_err(|error| failed(&error))
+    async fn identity(&self, request: IdentityRequest<'_>, _: IpAddr) -> Result<String, WorkloadError> {
+        let audience = request.audience.unwrap_or_default();
+        if audience.is_empty() {
+            return Err(WorkloadError::Refused("non-empty audience parameter required".to_owned()));
+        }
+        if IdentityFormat::parse(request.format, request.licenses).is_none() {
+            let text = "format is standard or full, and licenses is TRUE or FALSE";
+            return Err(WorkloadError::Refused(text.to_owned()));
+        }
+        key_file::id_token(&self.key_file, audience, SystemClock.now()).await.map_err(failed)
     }
 
     async fn access_token(&self, scopes: Option<&str>, _: IpAddr) -> Result<MetadataToken, WorkloadError> {
         let asked = scopes.filter(|scopes| !scopes.is_empty()).map(|scopes| scopes.replace(',', " "));
         let scopes = asked.unwrap_or_else(|| DEFAULT_SCOPES.join(" "));
         let token = key_file::access_token_for(&self.key_file, &scopes, SystemClock.now()).await;
-        token.map_err(|error| failed(&error))
+        token.map_err(failed)
     }
 
-    async fn turned_away(&self, intruder: Intruder, peer: IpAddr) {
-        say(&format!("refused a request from {peer}: {intruder}"));
+    async fn turned_away(&self, cause: TurnedAway, peer: IpAddr) {
+        say(&format!("refused a request from {peer}: {cause}"));
     }
 }
 
-/// What the token endpoint refused would be refused again, and clients that read 503 would try again.
-fn failed(error: &anyhow::Error) -> WorkloadError {
-    match error.downcast_ref() {
-        Some(ApiError::OAuth { .. }) => WorkloadError::Refused(format!("{error:#}")),
-        _ => WorkloadError::Unavailable(format!("{error:#}")),
+/// What the token endpoint refused would be refused again, and clients that read 503 would try again. So would a key that is none.
+fn failed(error: ExchangeError) -> WorkloadError {
+    use ApiError as E;
+    let text = error.to_string();
+    match error {
+        ExchangeError::Key { .. } | ExchangeError::Endpoint(E::OAuth { .. }) => WorkloadError::Refused(text),
+        ExchangeError::Endpoint(
+            E::Address(_)
+            | E::Https(_)
+            | E::AdminToken
+            | E::AccessToken
+            | E::Connect { .. }
+            | E::Timeout { .. }
+            | E::Broken { .. }
+            | E::Google { .. }
+            | E::Unauthenticated
+            | E::Unexpected(_)
+            | E::Shape(_),
+        ) => WorkloadError::Unavailable(text),
     }
 }

@@ -56,6 +56,8 @@ counting! {
     ServiceAccountStore {
         fn add_service_account(account: &ServiceAccount) -> Result<bool, StoreError>;
         fn remove_service_account(id: &UniqueId) -> Result<bool, StoreError>;
+        fn disable_service_account(id: &UniqueId, disabled: bool) -> Result<bool, StoreError>;
+        fn disable_service_account_key(account: &UniqueId, key_id: &str, disabled: bool) -> Result<bool, StoreError>;
         fn service_account_by_email(email: &Email) -> Result<Option<ServiceAccount>, StoreError>;
         fn service_account_by_id(id: &UniqueId) -> Result<Option<ServiceAccount>, StoreError>;
         fn service_accounts(after: Option<&Email>, limit: u32) -> Result<Vec<ServiceAccount>, StoreError>;
@@ -201,6 +203,7 @@ async fn requests_of_known_and_of_new_tokens_reach_the_application_without_a_sto
         public: own.public_jwk(),
         created: clock.now(),
         managed: false,
+        disabled: false,
     };
     assert!(store.add_service_account_key(&key).await.unwrap());
     let binding = Binding {

@@ -5,6 +5,7 @@ UPDATE signing_key SET signs_from = created;
 
 -- PKCS#8 of a managed key. A user's key has none.
 ALTER TABLE service_account_key ADD COLUMN secret BYTEA;
+ALTER TABLE service_account_key ADD COLUMN disabled BOOLEAN NOT NULL DEFAULT FALSE;
 
 ALTER TABLE person ADD COLUMN password TEXT;
 

@@ -10,15 +10,12 @@ use doorward_core::grant::{ACCESS_TOKEN_PREFIX, AccessGrant, TokenHash};
 use doorward_core::keys::KeyPurpose;
 use doorward_core::snapshot::{AccountKind, KnownAccount};
 use doorward_core::store::StoreError;
-use doorward_wire::jose::{Algorithm, Unverified};
+use doorward_wire::jose::{Algorithm, TOKEN_LIMIT, Unverified};
 use doorward_wire::oauth::{AccessTokenInfo, UserInfo, id_token_info};
 use serde_json::{Map, Value};
 
 use super::TokenService;
 use crate::record::Refused;
-
-/// The longest token, in bytes: 16 KiB and more are refused.
-const TOKEN_LIMIT: usize = 16 * 1024 - 1;
 
 /// A token to look at.
 #[derive(Debug, Clone, Copy)]

@@ -3,23 +3,22 @@
 //! The order of the checks is Google's, as it was measured: structure, signature, `iss`, presence of `iat` and `exp`, time
 //! window, scope, `aud`; then `sub` and `jti`.
 
+use std::time::Duration;
+
 use doorward_core::account::UniqueId;
 use doorward_core::audit::{TokenEvent, escaped};
 use doorward_core::clock::{CLOCK_SKEW, Timestamp};
 use doorward_core::grant::ACCESS_TOKEN_TTL;
 use doorward_core::member::Email;
+use doorward_core::self_signed::LONGEST_LIFE;
 use doorward_core::snapshot::Snapshot;
 use doorward_wire::jose::tolerant::{AssertionError, UnverifiedAssertion};
-use doorward_wire::jose::{Claims, StrictNumber};
+use doorward_wire::jose::{Claims, StrictNumber, TOKEN_LIMIT};
 use doorward_wire::oauth::{JwtBearerRequest, Scopes};
 use serde_json::Value;
 
 use super::{ACCESS_TOKEN_EXPIRES_IN, AUDIENCE_LIMIT, IdToken, Issued, Program, RedeemError, TokenService};
 
-/// The longest assertion, in bytes: 16 KiB and more are refused.
-const ASSERTION_LIMIT: usize = 16 * 1024 - 1;
-/// The longest life of an assertion, in seconds.
-const LONGEST_LIFE: i64 = 3600;
 /// How far ahead `iat` may lie, in seconds: what Google accepts.
 const AHEAD: i64 = 300;
 
@@ -77,7 +76,7 @@ impl TokenService {
     /// Checks an assertion, and takes its `jti` if it has one.
     async fn check_assertion(&self, assertion: &str, event: &mut TokenEvent) -> Result<Authorization, RedeemError> {
         let now = event.time;
-        let assertion = UnverifiedAssertion::parse(assertion, ASSERTION_LIMIT).map_err(|error| match error {
+        let assertion = UnverifiedAssertion::parse(assertion, TOKEN_LIMIT).map_err(|error| match error {
             AssertionError::Structure => RedeemError::Structure,
             AssertionError::Header(_) => RedeemError::Signature,
         })?;
@@ -143,9 +142,9 @@ fn check_window(claims: &Claims, now: Timestamp) -> Result<i64, RedeemError> {
         Some(not_before) => not_before.ok_or(RedeemError::TimeWindow)?.max(issued),
     };
     let now = now.seconds();
-    let skew = i64::try_from(CLOCK_SKEW.as_secs()).unwrap_or(0);
-    let short_lived = issued < expires && expires.saturating_sub(issued) <= LONGEST_LIFE;
-    if !short_lived || starts > now + AHEAD || expires.saturating_add(skew) <= now {
+    let whole = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(0);
+    let short_lived = issued < expires && expires.saturating_sub(issued) <= whole(LONGEST_LIFE);
+    if !short_lived || starts > now + AHEAD || expires.saturating_add(whole(CLOCK_SKEW)) <= now {
         return Err(RedeemError::TimeWindow);
     }
     Ok(expires)

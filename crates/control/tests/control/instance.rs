@@ -1,9 +1,8 @@
 use std::time::Duration;
 
-use doorward_control::instance::Intruder;
+use doorward_control::instance::{IdentityRequest, TurnedAway};
 use doorward_core::audit::TokenMethod;
 use doorward_core::grant::TokenHash;
-use doorward_wire::metadata::IdentityFormat;
 
 use crate::robots::{CLOUD, ROBOT};
 use crate::{APP_CLIENT, PEER, Stack, cause};
@@ -41,9 +40,19 @@ async fn a_workload_gets_tokens_of_its_account_for_known_scopes() {
         }
         assert_eq!(stack.last_event().method, TokenMethod::Metadata);
     }
-    for audience in ["", &"a".repeat(2049)] {
-        let error = instance.identity(audience, IdentityFormat::Standard, PEER).await.unwrap_err();
-        assert_eq!((cause(&error).as_str(), stack.last_reason()), ("Audience", "invalid_audience"));
+    let long = "a".repeat(2049);
+    #[rustfmt::skip]
+    let cases = [
+        (None,        None,          None,          "Audience", "invalid_audience"),
+        (Some(""),    Some("full"),  None,          "Audience", "invalid_audience"),
+        (Some(&long), None,          None,          "Audience", "invalid_audience"),
+        (Some("a"),   Some("other"), None,          "Format",   "invalid_request"),
+        (Some("a"),   Some("full"),  Some("maybe"), "Format",   "invalid_request"),
+    ];
+    for (audience, format, licenses, expected, reason) in cases {
+        let request = IdentityRequest { audience: audience, format, licenses };
+        let error = instance.identity(request, PEER).await.unwrap_err();
+        assert_eq!((cause(&error).as_str(), stack.last_reason()), (expected, reason), "{request:?}");
     }
 }
 
@@ -56,7 +65,8 @@ async fn a_disabled_or_deleted_account_serves_no_workload() {
     for account in [robot, disabled] {
         let instance = stack.instance(&account);
         assert_eq!(cause(&instance.email().unwrap_err()), "AccountGone");
-        let identity = instance.identity(APP_CLIENT, IdentityFormat::Standard, PEER).await;
+        let identity =
+            instance.identity(IdentityRequest { audience: Some(APP_CLIENT), ..Default::default() }, PEER).await;
         assert_eq!((cause(&identity.unwrap_err()).as_str(), stack.last_reason()), ("AccountGone", "account_not_found"));
         let access = instance.access_token(None, PEER).await;
         assert_eq!(access.err().as_ref().map(cause).as_deref(), Some("AccountGone"));
@@ -68,10 +78,18 @@ async fn whoever_is_turned_away_is_in_the_record() {
     let stack = Stack::new().await;
     let robot = stack.create_account("robot1").await.unique_id;
     let instance = stack.instance(&robot);
-    for intruder in [Intruder::NoFlavor, Intruder::Forwarded, Intruder::ForeignHost, Intruder::ForeignPeer] {
-        let error = instance.turn_away(intruder, PEER).await;
+    #[rustfmt::skip]
+    let cases = [
+        (TurnedAway::NoFlavor,    "metadata_refused"),
+        (TurnedAway::Forwarded,   "metadata_refused"),
+        (TurnedAway::ForeignHost, "metadata_refused"),
+        (TurnedAway::ForeignPeer, "metadata_refused"),
+        (TurnedAway::Unreadable,  "invalid_request"),
+    ];
+    for (why, reason) in cases {
+        let error = instance.turn_away(why, PEER).await;
         let event = stack.last_event();
-        assert_eq!((cause(&error).as_str(), stack.last_reason()), ("Intruder", "metadata_refused"));
-        assert_eq!((event.refused, event.peer), (Some(intruder.to_string()), Some(PEER.to_string())));
+        assert_eq!((cause(&error).as_str(), stack.last_reason()), ("TurnedAway", reason));
+        assert_eq!((event.refused, event.peer), (Some(why.to_string()), Some(PEER.to_string())));
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn router() -> Routes {
         .route("/v1/projects/{project}/serviceAccounts", get(list).post(create))
         .route("/v1/projects/{project}/serviceAccounts/{account}", get(show).delete(remove).post(call))
         .route("/v1/projects/{project}/serviceAccounts/{account}/keys", get(list_keys).post(create_key))
-        .route("/v1/projects/{project}/serviceAccounts/{account}/keys/{key}", delete(remove_key))
+        .route("/v1/projects/{project}/serviceAccounts/{account}/keys/{key}", delete(remove_key).post(call_key))
 }
 
 type Answer<T> = Result<Json<T>, ApiFailure>;
@@ -103,8 +103,23 @@ async fn call(
         Some((account, "setIamPolicy")) => {
             set_iam_policy(&services, &name(account), &credential, body).await.into_response()
         }
+        Some((account, "disable")) => disable(&services, &project, account, &credential, true).await.into_response(),
+        Some((account, "enable")) => disable(&services, &project, account, &credential, false).await.into_response(),
         _ => ApiFailure::no_such_method().into_response(),
     }
+}
+
+/// `POST …/serviceAccounts/EMAIL:disable`, `:enable`
+async fn disable(
+    services: &Services,
+    project: &str,
+    account: &str,
+    credential: &Credential,
+    disabled: bool,
+) -> Answer<serde_json::Value> {
+    let administrator = services.administrator(credential).await?;
+    services.service_accounts.disable(&administrator, project, account, disabled).await?;
+    Ok(Json(serde_json::json!({})))
 }
 
 /// `POST …/serviceAccounts/EMAIL:getIamPolicy?options.requestedPolicyVersion=`: who may act as the account. The version that is
@@ -163,6 +178,22 @@ async fn remove_key(
     Ok(Json(serde_json::json!({})))
 }
 
+/// `POST …/serviceAccounts/EMAIL/keys/KEY_ID:disable`, `:enable`
+async fn call_key(
+    State(services): State<Arc<Services>>,
+    Path((project, account, call)): Path<(String, String, String)>,
+    credential: Credential,
+) -> Answer<serde_json::Value> {
+    let (key, disabled) = match call.rsplit_once(':') {
+        Some((key, "disable")) => (key, true),
+        Some((key, "enable")) => (key, false),
+        _ => return Err(ApiFailure::no_such_method()),
+    };
+    let administrator = services.administrator(&credential).await?;
+    services.service_accounts.disable_key(&administrator, &project, (&account, key), disabled).await?;
+    Ok(Json(serde_json::json!({})))
+}
+
 fn shown(services: &Services, account: &account::ServiceAccount) -> ServiceAccount {
     let project_id = services.snapshots.current().project.id.clone();
     ServiceAccount {
@@ -196,5 +227,6 @@ fn shown_key(
         valid_before_time: "9999-12-31T23:59:59Z".to_owned(),
         key_origin: "GOOGLE_PROVIDED".to_owned(),
         key_type: if key.managed { "SYSTEM_MANAGED" } else { "USER_MANAGED" }.to_owned(),
+        disabled: key.disabled,
     }
 }

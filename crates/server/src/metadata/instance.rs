@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use async_trait::async_trait;
-use doorward_control::instance::{Instance, InstanceError, Intruder};
-use doorward_wire::metadata::{IdentityFormat, MetadataToken};
+use doorward_control::instance::{IdentityRequest, Instance, InstanceError, TurnedAway};
+use doorward_wire::metadata::MetadataToken;
 
 use super::{Facts, Workload, WorkloadError};
 use crate::errors::Chain;
@@ -28,8 +28,8 @@ impl Workload for Instance {
         Ok(Instance::email(self)?.to_string())
     }
 
-    async fn identity(&self, audience: &str, format: IdentityFormat, peer: IpAddr) -> Result<String, WorkloadError> {
-        Ok(Instance::identity(self, audience, format, peer).await?)
+    async fn identity(&self, request: IdentityRequest<'_>, peer: IpAddr) -> Result<String, WorkloadError> {
+        Ok(Instance::identity(self, request, peer).await?)
     }
 
     async fn access_token(&self, scopes: Option<&str>, peer: IpAddr) -> Result<MetadataToken, WorkloadError> {
@@ -41,9 +41,9 @@ impl Workload for Instance {
         })
     }
 
-    async fn turned_away(&self, intruder: Intruder, peer: IpAddr) {
+    async fn turned_away(&self, cause: TurnedAway, peer: IpAddr) {
         // The answer is a refusal either way; that it could not be recorded is said by the record's own alarm.
-        let _ = self.turn_away(intruder, peer).await;
+        let _ = self.turn_away(cause, peer).await;
     }
 }
 
@@ -51,14 +51,16 @@ impl From<InstanceError> for WorkloadError {
     fn from(error: InstanceError) -> Self {
         use InstanceError as E;
         match error {
-            E::Audience => WorkloadError::Refused("The audience is empty, or longer than 2,048 characters.".to_owned()),
+            // What many emulators say, and clients look for.
+            E::Audience => WorkloadError::Refused("non-empty audience parameter required".to_owned()),
+            E::Format => WorkloadError::Refused("format is standard or full, and licenses is TRUE or FALSE".to_owned()),
             E::Scope => {
                 WorkloadError::Refused("A scope is unknown: leave scopes out to get the account's own.".to_owned())
             }
             E::AccountGone => {
                 WorkloadError::Unavailable("The instance's service account is disabled or deleted.".to_owned())
             }
-            E::Intruder(_) | E::Mint(_) | E::Entropy(_) | E::AuditClosed(_) => {
+            E::TurnedAway(_) | E::Mint(_) | E::Entropy(_) | E::AuditClosed(_) => {
                 tracing::error!(error = %Chain(&error), "the metadata server could give no token");
                 WorkloadError::Unavailable("No token could be made; try again later.".to_owned())
             }

@@ -16,10 +16,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-pub use doorward_control::instance::Intruder;
+pub use doorward_control::instance::{IdentityRequest, TurnedAway};
 use doorward_core::resource::Host;
 use doorward_wire::headers::{folds_to, folds_to_prefix};
-use doorward_wire::metadata::{FLAVOR, IdentityFormat, METADATA_FLAVOR, MetadataToken};
+use doorward_wire::metadata::{FLAVOR, METADATA_FLAVOR, MetadataToken};
 use doorward_wire::oauth::Parameters;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, LOCATION, SERVER};
 use http::request::Parts;
@@ -45,14 +45,14 @@ pub trait Workload: Send + Sync {
     /// [`WorkloadError::Unavailable`] if it has none any more.
     fn email(&self) -> Result<String, WorkloadError>;
 
-    /// An ID token for an audience that is not empty.
-    async fn identity(&self, audience: &str, format: IdentityFormat, peer: IpAddr) -> Result<String, WorkloadError>;
+    /// An ID token.
+    async fn identity(&self, request: IdentityRequest<'_>, peer: IpAddr) -> Result<String, WorkloadError>;
 
     /// An access token, for scopes separated by commas or for the usual ones.
     async fn access_token(&self, scopes: Option<&str>, peer: IpAddr) -> Result<MetadataToken, WorkloadError>;
 
     /// Notes a request that was turned away.
-    async fn turned_away(&self, intruder: Intruder, peer: IpAddr);
+    async fn turned_away(&self, cause: TurnedAway, peer: IpAddr);
 }
 
 /// What does not change of a workload.
@@ -151,9 +151,9 @@ impl Metadata {
             // The listener says of every request whose it is.
             None => text(StatusCode::INTERNAL_SERVER_ERROR, "The peer is not known.\n"),
             Some(peer) => match self.check(&request, peer) {
-                Err(intruder) => {
-                    self.workload.turned_away(intruder, peer).await;
-                    refused(intruder)
+                Err(cause) => {
+                    self.workload.turned_away(cause, peer).await;
+                    refused(cause)
                 }
                 Ok(()) => self.find(&request, peer).await,
             },
@@ -166,9 +166,9 @@ impl Metadata {
     }
 
     /// Whether the request came from a program on this machine that knows whom it asks.
-    fn check(&self, request: &Parts, peer: IpAddr) -> Result<(), Intruder> {
+    fn check(&self, request: &Parts, peer: IpAddr) -> Result<(), TurnedAway> {
         if !peer.to_canonical().is_loopback() {
-            return Err(Intruder::ForeignPeer);
+            return Err(TurnedAway::ForeignPeer);
         }
         let headers = &request.headers;
         let forwarded = |name: &HeaderName| {
@@ -177,16 +177,16 @@ impl Metadata {
         };
         // A target in absolute form is what a proxy is sent.
         if headers.keys().any(forwarded) || request.uri.authority().is_some() {
-            return Err(Intruder::Forwarded);
+            return Err(TurnedAway::Forwarded);
         }
         let mut hosts = headers.get_all(HOST).iter();
         let host = hosts.next().and_then(|host| Host::parse(host.to_str().ok()?).ok());
         if hosts.next().is_some() || !host.is_some_and(|host| self.hosts.contains(&host)) {
-            return Err(Intruder::ForeignHost);
+            return Err(TurnedAway::ForeignHost);
         }
         // Go asks for the root without the field, to see whether anybody is there; it tells nothing.
         if request.uri.path() != "/" && !has_flavor(headers) {
-            return Err(Intruder::NoFlavor);
+            return Err(TurnedAway::NoFlavor);
         }
         Ok(())
     }
@@ -200,7 +200,8 @@ impl Metadata {
         let path = request.uri.path();
         let query = request.uri.query().unwrap_or_default();
         let Ok(query) = Query::parse(query) else {
-            return text(StatusCode::BAD_REQUEST, "The query cannot be read, or a parameter of it occurs twice.\n");
+            self.workload.turned_away(TurnedAway::Unreadable, peer).await;
+            return refused(TurnedAway::Unreadable);
         };
         match path {
             "/" => return text(StatusCode::OK, "computeMetadata/\n"),
@@ -245,13 +246,12 @@ impl Metadata {
     }
 
     async fn identity(&self, query: &Query, peer: IpAddr) -> Response {
-        let Some(audience) = &query.audience else {
-            return text(StatusCode::BAD_REQUEST, "non-empty audience parameter required");
+        let request = IdentityRequest {
+            audience: query.audience.as_deref(),
+            format: query.format.as_deref(),
+            licenses: query.licenses.as_deref(),
         };
-        let Some(format) = IdentityFormat::parse(query.format.as_deref(), query.licenses.as_deref()) else {
-            return text(StatusCode::BAD_REQUEST, "format is standard or full, and licenses is TRUE or FALSE\n");
-        };
-        match self.workload.identity(audience, format, peer).await {
+        match self.workload.identity(request, peer).await {
             Ok(token) => {
                 let mut response = (StatusCode::OK, token).into_response();
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
@@ -314,16 +314,23 @@ fn etag(body: &str) -> String {
     hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn refused(intruder: Intruder) -> Response {
-    let sentence = match intruder {
-        Intruder::NoFlavor => "Missing Metadata-Flavor:Google header.\n",
-        Intruder::Forwarded => "Requests through a proxy are refused: send it directly, without X-Forwarded-For.\n",
-        Intruder::ForeignHost => {
-            "This Host is not the metadata server. Use the host of dev.json, or metadata.google.internal.\n"
+fn refused(cause: TurnedAway) -> Response {
+    let forbidden = StatusCode::FORBIDDEN;
+    let (status, sentence) = match cause {
+        TurnedAway::Unreadable => {
+            (StatusCode::BAD_REQUEST, "The query cannot be read, or a parameter of it occurs twice.\n")
         }
-        Intruder::ForeignPeer => "The metadata server answers programs on its own machine only.\n",
+        TurnedAway::NoFlavor => (forbidden, "Missing Metadata-Flavor:Google header.\n"),
+        TurnedAway::Forwarded => {
+            (forbidden, "Requests through a proxy are refused: send it directly, without X-Forwarded-For.\n")
+        }
+        TurnedAway::ForeignHost => (
+            forbidden,
+            "This Host is not the metadata server. Use the host of dev.json, or metadata.google.internal.\n",
+        ),
+        TurnedAway::ForeignPeer => (forbidden, "The metadata server answers programs on its own machine only.\n"),
     };
-    text(StatusCode::FORBIDDEN, sentence)
+    text(status, sentence)
 }
 
 fn failed(error: &WorkloadError) -> Response {
@@ -331,7 +338,7 @@ fn failed(error: &WorkloadError) -> Response {
         WorkloadError::Refused(_) => StatusCode::BAD_REQUEST,
         WorkloadError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    text(status, &format!("{error}\n"))
+    text(status, &error.to_string())
 }
 
 fn not_found() -> Response {

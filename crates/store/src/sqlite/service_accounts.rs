@@ -58,6 +58,15 @@ impl ServiceAccountStore for SqliteStore {
         Ok(true)
     }
 
+    async fn disable_service_account(&self, id: &UniqueId, disabled: bool) -> Result<bool, StoreError> {
+        let changed = sqlx::query("UPDATE service_account SET disabled = $2 WHERE unique_id = $1")
+            .bind(&id.0)
+            .bind(disabled)
+            .execute(&self.writer)
+            .await;
+        Ok(changed.map_err(failed)?.rows_affected() == 1)
+    }
+
     async fn service_account_by_email(&self, email: &Email) -> Result<Option<ServiceAccount>, StoreError> {
         let row = sqlx::query_as(
             "SELECT unique_id, email, display_name, description, disabled FROM service_account WHERE email = $1",
@@ -119,9 +128,26 @@ impl ServiceAccountStore for SqliteStore {
         Ok(removed.map_err(failed)?.rows_affected() == 1)
     }
 
+    async fn disable_service_account_key(
+        &self,
+        account: &UniqueId,
+        key_id: &str,
+        disabled: bool,
+    ) -> Result<bool, StoreError> {
+        let changed = sqlx::query(
+            "UPDATE service_account_key SET disabled = $3 WHERE id = $1 AND account = $2 AND secret IS NULL",
+        )
+        .bind(key_id)
+        .bind(&account.0)
+        .bind(disabled)
+        .execute(&self.writer)
+        .await;
+        Ok(changed.map_err(failed)?.rows_affected() == 1)
+    }
+
     async fn service_account_key(&self, key_id: &str) -> Result<Option<ServiceAccountKey>, StoreError> {
         let row = sqlx::query_as(
-            "SELECT id, account, public_jwk, created, secret IS NOT NULL FROM service_account_key WHERE id = $1",
+            "SELECT id, account, public_jwk, created, secret IS NOT NULL, disabled FROM service_account_key WHERE id = $1",
         )
         .bind(key_id)
         .fetch_optional(&self.readers)
@@ -131,7 +157,7 @@ impl ServiceAccountStore for SqliteStore {
 
     async fn service_account_keys(&self, account: &UniqueId) -> Result<Vec<ServiceAccountKey>, StoreError> {
         let rows = sqlx::query_as(
-            "SELECT id, account, public_jwk, created, secret IS NOT NULL FROM service_account_key
+            "SELECT id, account, public_jwk, created, secret IS NOT NULL, disabled FROM service_account_key
              WHERE account = $1 ORDER BY created, id",
         )
         .bind(&account.0)
@@ -146,7 +172,7 @@ impl ServiceAccountStore for SqliteStore {
         limit: u32,
     ) -> Result<Vec<ServiceAccountKey>, StoreError> {
         let rows = sqlx::query_as(
-            "SELECT id, account, public_jwk, created, secret IS NOT NULL FROM service_account_key
+            "SELECT id, account, public_jwk, created, secret IS NOT NULL, disabled FROM service_account_key
              WHERE id > $1 ORDER BY id LIMIT $2",
         )
         // No id is empty: all come after it.
@@ -189,16 +215,16 @@ impl ServiceAccountStore for SqliteStore {
     }
 
     async fn managed_key(&self, account: &UniqueId) -> Result<Option<ManagedKey>, StoreError> {
-        let row: Option<(String, String, String, i64, Vec<u8>)> = sqlx::query_as(
-            "SELECT id, account, public_jwk, created, secret FROM service_account_key
+        let row: Option<(String, String, String, i64, bool, Vec<u8>)> = sqlx::query_as(
+            "SELECT id, account, public_jwk, created, disabled, secret FROM service_account_key
              WHERE account = $1 AND secret IS NOT NULL ORDER BY created DESC, id DESC LIMIT 1",
         )
         .bind(&account.0)
         .fetch_optional(&self.readers)
         .await
         .map_err(failed)?;
-        row.map(|(id, account, public, created, secret)| {
-            Ok(ManagedKey { key: read_key((id, account, public, created, true))?, secret })
+        row.map(|(id, account, public, created, disabled, secret)| {
+            Ok(ManagedKey { key: read_key((id, account, public, created, true, disabled))?, secret })
         })
         .transpose()
     }
@@ -241,11 +267,11 @@ fn read_account(row: AccountRow) -> Result<ServiceAccount, StoreError> {
     Ok(ServiceAccount { unique_id: UniqueId(unique_id), email, display_name, description, disabled })
 }
 
-type KeyRow = (String, String, String, i64, bool);
+type KeyRow = (String, String, String, i64, bool, bool);
 
 fn read_key(row: KeyRow) -> Result<ServiceAccountKey, StoreError> {
-    let (id, account, public, created, managed) = row;
+    let (id, account, public, created, managed, disabled) = row;
     let public = serde_json::from_str(&public).map_err(|_| StoreError::Damaged { what: "public key" })?;
     let (account, created) = (UniqueId(account), Timestamp::from_micros(created));
-    Ok(ServiceAccountKey { id, account, public, created, managed })
+    Ok(ServiceAccountKey { id, account, public, created, managed, disabled })
 }

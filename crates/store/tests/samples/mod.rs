@@ -41,6 +41,7 @@ pub(crate) fn account_key(key_id: &str, account: &str, created: i64) -> ServiceA
         // Not a whole second.
         created: Timestamp::from_micros(created * 1_000_000 + 1),
         managed: false,
+        disabled: false,
     }
 }
 

@@ -90,8 +90,11 @@ pub struct ServiceAccountKey {
     pub valid_before_time: String,
     /// `GOOGLE_PROVIDED`: the pair was made by the service.
     pub key_origin: String,
-    /// `USER_MANAGED`.
+    /// `USER_MANAGED`, or `SYSTEM_MANAGED` of those that we sign with.
     pub key_type: String,
+    /// `true` if nothing that it signed is accepted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
 }
 
 /// Answer of `GET …/keys`.

@@ -1,7 +1,7 @@
+use doorward_control::instance::IdentityRequest;
 use doorward_core::policy::{Binding, Role};
 use doorward_wire::iam_credentials::GenerateIdTokenRequest;
 use doorward_wire::jose::encode_base64url;
-use doorward_wire::metadata::IdentityFormat;
 use doorward_wire::oauth::{AuthorizeRequest, JwtBearerRequest, TokenRequest};
 use serde_json::{Value, json};
 
@@ -70,11 +70,14 @@ async fn an_id_token_for_an_account_has_the_claims_of_its_kind_and_no_others() {
         with(with(common(id, id), &email), &json!({"google": {"compute_engine": compute_engine}}))
     };
     for (format, expected) in [
-        (IdentityFormat::Standard, common(id, id)),
-        (IdentityFormat::Full { licenses: false }, machine(json!({}))),
-        (IdentityFormat::Full { licenses: true }, machine(json!({"license_id": []}))),
+        ((None, None), common(id, id)),
+        ((Some("standard"), Some("TRUE")), common(id, id)),
+        ((Some("full"), None), machine(json!({}))),
+        ((Some("full"), Some("TRUE")), machine(json!({"license_id": []}))),
     ] {
-        let token = instance.identity(APP_CLIENT, format, PEER).await.unwrap();
+        let (format, licenses) = format;
+        let request = IdentityRequest { audience: Some(APP_CLIENT), format, licenses };
+        let token = instance.identity(request, PEER).await.unwrap();
         assert_eq!(stack.id_token_claims(&token), expected);
     }
 }
