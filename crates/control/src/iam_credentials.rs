@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use doorward_core::account::{ManagedKey, ServiceAccountKey, UniqueId};
 use doorward_core::audit::{AuditClosed, TokenEvent, TokenMethod, TokenReason, escaped};
 use doorward_core::clock::Timestamp;
@@ -23,6 +23,8 @@ use doorward_wire::iam_credentials::{
 };
 use doorward_wire::jose::{Algorithm, KeyMaterialError, SigningKey, StrictNumber, parse_object};
 use doorward_wire::oauth::Scopes;
+
+use tokio::sync::Mutex;
 
 use crate::callers::ApiCaller;
 use crate::record::{Recorder, Refused};
@@ -60,7 +62,10 @@ pub enum ImpersonationError {
     Lifetime,
     /// The payload is no JSON object, no base64, or its `exp` does not hold.
     #[error("the payload cannot be signed: {0}")]
-    Payload(&'static str),
+    Payload(#[from] BadPayload),
+    /// The body is no request of the method.
+    #[error("the body is no request of this method")]
+    Body,
     /// The caller's credential was not given for this API.
     #[error("the caller's credential has not the scope for this")]
     InsufficientScope,
@@ -97,11 +102,31 @@ pub enum ImpersonationError {
     AuditClosed(#[from] AuditClosed),
 }
 
+/// Why a payload is not signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadPayload {
+    /// No base64, or nothing in it.
+    #[error("it is not base64, or empty")]
+    Base64,
+    /// No JSON object, or one whose names are not unique.
+    #[error("it is not a JSON object with unique names")]
+    Object,
+    /// `exp` is no whole number.
+    #[error("exp is not a whole number")]
+    ExpiresMalformed,
+    /// `exp` has passed.
+    #[error("exp has passed")]
+    Expired,
+    /// `exp` lies too far ahead.
+    #[error("exp lies more than 12 hours ahead")]
+    TooLong,
+}
+
 impl Refused for ImpersonationError {
     fn reason(&self) -> TokenReason {
         use ImpersonationError as E;
         match self {
-            E::Name | E::Chain | E::Lifetime | E::Payload(_) => TokenReason::InvalidRequest,
+            E::Name | E::Chain | E::Lifetime | E::Payload(_) | E::Body => TokenReason::InvalidRequest,
             E::Audience => TokenReason::InvalidAudience,
             E::Scope => TokenReason::InvalidScope,
             E::InsufficientScope => TokenReason::InsufficientScope,
@@ -146,6 +171,8 @@ pub struct IamCredentials {
     recorder: Recorder,
     minter: Minter,
     entropy: Arc<dyn Entropy>,
+    /// Held while a key is made: of many who need the first one of an account, one makes it.
+    making: Mutex<()>,
 }
 
 impl IamCredentials {
@@ -157,7 +184,7 @@ impl IamCredentials {
         minter: Minter,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        IamCredentials { store, publisher, recorder, minter, entropy }
+        IamCredentials { store, publisher, recorder, minter, entropy, making: Mutex::new(()) }
     }
 
     /// `projects/-/serviceAccounts/ACCOUNT:generateIdToken`
@@ -248,8 +275,7 @@ impl IamCredentials {
         let make = async |event: &mut TokenEvent| {
             let chain = Chain { name, delegates: &request.delegates, permission: Permission::SignBlob };
             let target = self.target(caller, &chain, event)?;
-            let blob =
-                STANDARD.decode(&request.payload).map_err(|_| ImpersonationError::Payload("it is not base64"))?;
+            let blob = decode_bytes(&request.payload).ok_or(BadPayload::Base64)?;
             let key = self.managed_key(&target, event.time).await?;
             let text = STANDARD.encode(key.sign_bytes(&blob)?);
             event.issued = Some("signature".to_owned());
@@ -278,10 +304,16 @@ impl IamCredentials {
 
     /// The key with which we sign for an account: made when it is first needed, and replaced when it is old.
     async fn managed_key(&self, target: &Target, now: Timestamp) -> Result<SigningKey, ImpersonationError> {
-        let newest = self.store.managed_key(&target.unique_id).await?;
-        let key = match newest {
-            Some(key) if now.since(key.key.created) < MANAGED_KEY_AGE => key,
-            old => self.make_managed_key(target, old.map(|key| key.key.created), now).await?,
+        let good = |key: &ManagedKey| now.since(key.key.created) < MANAGED_KEY_AGE;
+        let key = match self.store.managed_key(&target.unique_id).await?.filter(good) {
+            Some(key) => key,
+            None => {
+                let _making = self.making.lock().await;
+                match self.store.managed_key(&target.unique_id).await? {
+                    Some(key) if good(&key) => key,
+                    old => self.make_managed_key(target, old.map(|key| key.key.created), now).await?,
+                }
+            }
         };
         Ok(SigningKey::from_pkcs8(&key.key.id, Algorithm::Rs256, &key.secret)?)
     }
@@ -395,16 +427,22 @@ fn lifetime(text: &str) -> Option<Duration> {
     (!lifetime.is_zero() && lifetime <= ACCESS_TOKEN_TTL).then_some(lifetime)
 }
 
-fn check_payload(payload: &str, now: Timestamp) -> Result<(), ImpersonationError> {
-    use ImpersonationError::Payload;
-    let claims = parse_object(payload.as_bytes()).map_err(|_| Payload("it is not a JSON object"))?;
+/// `bytes` in the JSON of protobuf: base64 in either alphabet, with or without padding. None at all is no payload.
+fn decode_bytes(text: &str) -> Option<Vec<u8>> {
+    let text = text.replace('-', "+").replace('_', "/");
+    let bytes = STANDARD_NO_PAD.decode(text.trim_end_matches('=')).ok()?;
+    (!bytes.is_empty()).then_some(bytes)
+}
+
+fn check_payload(payload: &str, now: Timestamp) -> Result<(), BadPayload> {
+    let claims = parse_object(payload.as_bytes()).map_err(|_| BadPayload::Object)?;
     let Some(expires) = claims.get("exp") else { return Ok(()) };
-    let expires = StrictNumber::integer(expires).ok_or(Payload("exp is not a whole number"))?;
+    let expires = StrictNumber::integer(expires).ok_or(BadPayload::ExpiresMalformed)?;
     if expires < now.seconds() {
-        return Err(Payload("exp has passed"));
+        return Err(BadPayload::Expired);
     }
     if expires.saturating_sub(now.seconds()) > LONGEST_JWT_LIFE {
-        return Err(Payload("exp lies more than 12 hours ahead"));
+        return Err(BadPayload::TooLong);
     }
     Ok(())
 }

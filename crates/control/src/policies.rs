@@ -45,6 +45,12 @@ pub enum PolicyError {
         /// The role of the binding.
         role: Role,
     },
+    /// Everybody, for a role that lets them act as an account.
+    #[error("{role} is not given to everybody")]
+    Everybody {
+        /// The role of the binding.
+        role: Role,
+    },
     /// A member of a form of Google's that is not served yet.
     #[error("member {member:?} of {role} has a form that is not served yet")]
     UnsupportedMember {
@@ -110,6 +116,13 @@ impl Policies {
         let (bindings, expected) = decode(policy)?;
         if let Some(binding) = bindings.iter().find(|binding| !binding.role.is_grantable_on(&resource)) {
             return Err(PolicyError::RoleElsewhere { role: binding.role });
+        }
+        let names_everybody = |binding: &&Binding| {
+            let everybody = [Member::AllUsers, Member::AllAuthenticatedUsers];
+            binding.role.acts_as_accounts() && binding.members.iter().any(|member| everybody.contains(member))
+        };
+        if let Some(binding) = bindings.iter().find(names_everybody) {
+            return Err(PolicyError::Everybody { role: binding.role });
         }
         let store = self.store.clone();
         let write = async move {

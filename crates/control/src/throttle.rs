@@ -25,6 +25,11 @@ const ONE_FORGOTTEN_EACH: Duration = Duration::from_secs(30);
 /// Accounts and addresses of which failures are remembered.
 const REMEMBERED: usize = 100_000;
 
+/// Questions of strangers that cost us a row in the store: this many are free for an address.
+const QUESTIONS_FREE: u32 = 100;
+/// And this is how long each of them is counted.
+const QUESTION_FORGOTTEN_AFTER: Duration = Duration::from_secs(1);
+
 /// What is guessed at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Guessed {
@@ -44,14 +49,34 @@ pub struct Throttled {
     pub wait: Duration,
 }
 
+impl Guessed {
+    fn kind(&self) -> Kind {
+        match self {
+            Guessed::Password(_) => Kind::Password,
+            Guessed::ClientSecret(_) => Kind::ClientSecret,
+            Guessed::UserCode => Kind::UserCode,
+        }
+    }
+}
+
+/// What is guessed at by one address is counted by kind: who mistypes a code is not kept from signing in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Password,
+    ClientSecret,
+    UserCode,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Key {
     /// What is guessed at, by this address: one stranger does not slow the owner, who comes from elsewhere.
     AccountFrom(Guessed, IpAddr),
     /// What is guessed at, by everybody.
     Account(Guessed),
-    /// Everything, by this address.
-    Address(IpAddr),
+    /// Everything of a kind, by this address.
+    Address(Kind, IpAddr),
+    /// Questions by this address.
+    Questions(IpAddr),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -112,11 +137,13 @@ impl Count {
 /// Counts failures.
 pub struct Throttle {
     failures: Cache<Key, Failures>,
+    /// Accounts, with the addresses from which their owners came in: what others fail at does not slow them there.
+    owners: Cache<(Guessed, IpAddr), ()>,
 }
 
 impl Default for Throttle {
     fn default() -> Self {
-        Throttle { failures: Cache::new(REMEMBERED) }
+        Throttle { failures: Cache::new(REMEMBERED), owners: Cache::new(REMEMBERED) }
     }
 }
 
@@ -124,15 +151,20 @@ impl Throttle {
     /// Whether a guess may be tried at `now`. To be asked before the secret is looked at, so that guesses made while waiting
     /// tell nothing.
     pub fn admit(&self, guessed: &Guessed, peer: IpAddr, now: Timestamp) -> Result<(), Throttled> {
-        let waits = counts(guessed, peer).into_iter().filter_map(|count| self.wait(&count, now));
-        match waits.max() {
-            // Whole seconds, rounded up: whoever waits as long as they are told is admitted.
-            Some(wait) => {
-                let seconds = u64::try_from(wait.as_micros().div_ceil(1_000_000)).unwrap_or(LONGEST_WAIT.as_secs());
-                Err(Throttled { wait: Duration::from_secs(seconds) })
-            }
-            None => Ok(()),
-        }
+        let owner = self.owners.get(&(guessed.clone(), network(peer))).is_some();
+        let counts = counts(guessed, peer).into_iter().filter(|count| !owner || matches!(count, Count::Alone(_)));
+        told(counts.filter_map(|count| self.wait(&count, now)).max())
+    }
+
+    /// Whether a question may be asked that costs us a row in the store, and counts it.
+    pub fn ask(&self, peer: IpAddr, now: Timestamp) -> Result<(), Throttled> {
+        let key = Key::Questions(network(peer));
+        let before = self.failures.get(&key).unwrap_or(Failures::NONE);
+        let drained = before.drained.max(now) + QUESTION_FORGOTTEN_AFTER;
+        let over = drained.since(now).checked_sub(QUESTION_FORGOTTEN_AFTER * QUESTIONS_FREE);
+        told(over.filter(|over| !over.is_zero()))?;
+        self.failures.insert(key, Failures { count: 0, last: now, drained });
+        Ok(())
     }
 
     /// Counts a failure.
@@ -146,7 +178,9 @@ impl Throttle {
     /// Forgets the failures of the one who succeeded. What others failed at, and what this address failed at elsewhere, stays:
     /// an own account must not be a way to start counting anew.
     pub fn succeeded(&self, guessed: &Guessed, peer: IpAddr) {
-        self.failures.remove(&Key::AccountFrom(guessed.clone(), network(peer)));
+        let network = network(peer);
+        self.failures.remove(&Key::AccountFrom(guessed.clone(), network));
+        self.owners.insert((guessed.clone(), network), ());
     }
 
     fn wait(&self, count: &Count, now: Timestamp) -> Option<Duration> {
@@ -158,20 +192,33 @@ impl Throttle {
 }
 
 /// The counts that a guess touches.
-fn counts(guessed: &Guessed, peer: IpAddr) -> [Count; 3] {
+fn counts(guessed: &Guessed, peer: IpAddr) -> Vec<Count> {
     let network = network(peer);
-    [
+    let mut counts = vec![
         Count::Alone(Key::AccountFrom(guessed.clone(), network)),
-        // A hundred machines that guess at one account are slowed too, and its owner with them, by seconds.
-        Count::Many(Key::Account(guessed.clone())),
-        Count::Many(Key::Address(network)),
-    ]
+        Count::Many(Key::Address(guessed.kind(), network)),
+    ];
+    match guessed {
+        // A hundred machines that guess at one account are slowed too.
+        Guessed::Password(_) => counts.push(Count::Many(Key::Account(guessed.clone()))),
+        // A secret of 256 bits is not guessed by any number of machines, and its owner is never slowed. Codes of devices are of
+        // everybody: to count them together would let one keep all others out.
+        Guessed::ClientSecret(_) | Guessed::UserCode => {}
+    }
+    counts
 }
 
-/// Who has one IPv6 address has 2^64 of them.
+/// Whole seconds, rounded up: whoever waits as long as they are told is admitted.
+fn told(wait: Option<Duration>) -> Result<(), Throttled> {
+    let Some(wait) = wait else { return Ok(()) };
+    let seconds = u64::try_from(wait.as_micros().div_ceil(1_000_000)).unwrap_or(LONGEST_WAIT.as_secs());
+    Err(Throttled { wait: Duration::from_secs(seconds) })
+}
+
+/// Who has one IPv6 address has 2^64 of them, and a household up to 256 such networks.
 fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) & (u128::MAX << 64))),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) & (u128::MAX << 72))),
         address @ IpAddr::V4(_) => address,
     }
 }
@@ -234,6 +281,47 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_who_came_in_before_is_slowed_by_nobody_else_from_there() {
+        let throttle = Throttle::default();
+        let mut now = NOW;
+        throttle.succeeded(&alice(), peer(200));
+        let mut waits = [0; 2];
+        // Twelve networks, each trying as often as it is let, and so many that the shared count is always full.
+        for _ in 0..600 {
+            for number in 1..=12 {
+                if throttle.admit(&alice(), peer(number), now).is_ok() {
+                    throttle.failed(&alice(), peer(number), now);
+                }
+            }
+            waits[0] += u32::from(throttle.admit(&alice(), peer(200), now).is_err());
+            waits[1] += u32::from(throttle.admit(&alice(), peer(201), now).is_err());
+            now = now + Duration::from_secs(1);
+        }
+        assert_eq!(waits[0], 0);
+        assert!(waits[1] > 0, "who was never there is slowed with them");
+        // Somebody else behind the same address guesses at others.
+        for number in 0..100 {
+            throttle.failed(&Guessed::Password(format!("user{number}@example.com")), peer(200), now);
+        }
+        assert_eq!(throttle.admit(&alice(), peer(200), now), Ok(()));
+        assert!(throttle.admit(&Guessed::Password("new@example.com".into()), peer(200), now).is_err());
+        // And at her too: then it may be anybody.
+        for _ in 0..6 {
+            throttle.failed(&alice(), peer(200), now);
+        }
+        assert!(throttle.admit(&alice(), peer(200), now).is_err());
+    }
+
+    #[test]
+    fn questions_are_free_up_to_a_number_and_then_one_a_second() {
+        let throttle = Throttle::default();
+        let ask = |last: u8, seconds: u64| throttle.ask(peer(last), NOW + Duration::from_secs(seconds)).is_ok();
+        assert_eq!((0..150).filter(|_| ask(1, 0)).count(), 100);
+        assert_eq!([ask(1, 1), ask(1, 1), ask(1, 2), ask(2, 2)], [true, false, true, true]);
+        assert_eq!((0..150).filter(|_| ask(1, 1_000)).count(), 100);
+    }
+
+    #[test]
     fn one_password_for_many_people_and_many_addresses_for_one_person_are_slowed_too() {
         let spray = Throttle::default();
         for number in 0..60 {
@@ -270,7 +358,8 @@ mod tests {
             throttle.failed(&Guessed::ClientSecret("c".into()), of("::ffff:192.0.2.1"), NOW);
         }
         assert!(throttle.admit(&alice(), of("2001:db8::ffff"), NOW).is_err());
-        assert_eq!(throttle.admit(&alice(), of("2001:db8:0:1::1"), NOW), Ok(()));
+        assert!(throttle.admit(&alice(), of("2001:db8:0:ff::1"), NOW).is_err());
+        assert_eq!(throttle.admit(&alice(), of("2001:db8:0:100::1"), NOW), Ok(()));
         assert!(throttle.admit(&Guessed::ClientSecret("c".into()), of("192.0.2.1"), NOW).is_err());
     }
 }

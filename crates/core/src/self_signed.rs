@@ -94,15 +94,13 @@ pub fn prove<'a>(
     if life > seconds(LONGEST_LIFE) {
         return Err(E::TooLong(life));
     }
-    let names = |claim: &str, account: &KnownAccount| -> Result<bool, E> {
-        let address = claims.string(claim).ok_or(E::Claims)?;
-        Ok(address.parse::<Email>().is_ok_and(|address| address == account.email))
+    let (Some(issuer), Some(subject)) = (claims.string("iss"), claims.string("sub")) else { return Err(E::Claims) };
+    let signs_as = |account: &KnownAccount| {
+        let is_its = |address: &str| address.parse::<Email>().is_ok_and(|address| address == account.email);
+        account.kind == AccountKind::ServiceAccount && !account.disabled && is_its(issuer) && is_its(subject)
     };
-    let (unique_id, account) = snapshot.account_entry(&known.account).ok_or(E::Account)?;
-    let both = names("iss", account)? & names("sub", account)?;
-    if !both || account.kind != AccountKind::ServiceAccount || account.disabled {
-        return Err(E::Account);
-    }
+    let entry = snapshot.account_entry(&known.account).filter(|(_, account)| signs_as(account));
+    let (unique_id, account) = entry.ok_or(E::Account)?;
     Ok(SelfSigned { unique_id, account, claims, valid_until: Timestamp::from_seconds(expires) + CLOCK_SKEW })
 }
 

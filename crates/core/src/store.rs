@@ -236,7 +236,8 @@ pub trait GrantStore: Send + Sync {
     /// others [`TakenCode::Reused`] for as long as the code would have been good. Another client's code is left as it is.
     async fn take_code(&self, code: &TokenHash, client: &ClientId, now: Timestamp) -> Result<TakenCode, StoreError>;
 
-    /// Keeps a refresh token; `false`, and no change, if its grant is no more.
+    /// Keeps a refresh token; `false`, and no change, if its grant is no more. Of the grants of one person for one client that have
+    /// one, the newest hundred stay; older ones end.
     async fn add_refresh_token(&self, token: &TokenHash, grant: &GrantId) -> Result<bool, StoreError>;
 
     /// A refresh token, used or not.

@@ -36,7 +36,8 @@ impl Account {
             let names: Vec<&str> = world.service_accounts.keys().map(String::as_str).collect();
             bail!("no service account {name:?} in dev.json: use an address, or one of {}", names.join(", "));
         };
-        let damaged = |error| anyhow!("the address of {name} in dev.json is damaged ({error}): start `doorward dev` again");
+        let damaged =
+            |error| anyhow!("the address of {name} in dev.json is damaged ({error}): start `doorward dev` again");
         account.email.parse().map_err(damaged)
     }
 }

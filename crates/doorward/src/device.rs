@@ -56,6 +56,9 @@ fn next_interval(error: ApiError, interval: Duration) -> anyhow::Result<Duration
     if error.is_oauth(OAuthCode::SlowDown) {
         return Ok(interval + SLOWER);
     }
+    if matches!(error, ApiError::Timeout { .. }) {
+        return Ok(interval * 2);
+    }
     if error.is_oauth(OAuthCode::AccessDenied) {
         bail!("the sign-in was refused at the other device: `doorward login --device` tries again");
     }
@@ -90,6 +93,12 @@ mod tests {
             let next = next_interval(error, seconds(5)).map_err(|error| error.to_string());
             assert_eq!(next, expected.map_err(str::to_owned), "{code}");
         }
+        let busy = ApiError::Timeout { address: "127.0.0.1:1".into() };
+        assert_eq!(
+            next_interval(busy, seconds(5)).unwrap(),
+            seconds(10),
+            "a server that is too busy is asked less often"
+        );
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 mod shown;
 
+use doorward_core::client::CLIENT_SECRET_PREFIX;
 use doorward_core::clock::{CLOCK_SKEW, Timestamp};
+use doorward_core::grant::{
+    ACCESS_TOKEN_PREFIX, ADMIN_TOKEN_PREFIX, CODE_PREFIX, DEVICE_CODE_PREFIX, REFRESH_TOKEN_PREFIX,
+};
 use doorward_core::keys::ID_TOKEN_TTL;
 use doorward_server::dev::description::Description;
 use doorward_wire::headers::ASSERTION_ISSUER;
@@ -95,7 +99,7 @@ pub(crate) fn explain(token: &str, known: &Known<'_>) -> Explanation {
     let applications = match Unverified::parse(token, TOKEN_LIMIT - 1, &[Algorithm::Rs256, Algorithm::Es256]) {
         Ok(unverified) => explanation.judge(unverified, known),
         Err(error) => {
-            explanation.bad(not_a_jwt(&error));
+            explanation.bad(not_a_jwt(token, &error));
             Vec::new()
         }
     };
@@ -105,17 +109,32 @@ pub(crate) fn explain(token: &str, known: &Known<'_>) -> Explanation {
     explanation
 }
 
-fn not_a_jwt(error: &JwsError) -> String {
+fn not_a_jwt(token: &str, error: &JwsError) -> String {
     match error {
-        JwsError::NotCompact | JwsError::Object(_) => {
-            "not a JWT: an access token opens Google's APIs, and an application takes ID tokens".to_owned()
-        }
+        JwsError::NotCompact | JwsError::Object(_) => match opaque(token) {
+            Some(what) => format!("{what}: an application takes ID tokens"),
+            None => format!("no token ({error}): was all of it copied?"),
+        },
         JwsError::TooLong { .. }
         | JwsError::Algorithm
         | JwsError::HeaderParameter(_)
         | JwsError::HeaderType
         | JwsError::Signature => error.to_string(),
     }
+}
+
+/// What a credential that says nothing is for, by how it begins.
+fn opaque(token: &str) -> Option<&'static str> {
+    #[rustfmt::skip]
+    let kinds = [
+        (ACCESS_TOKEN_PREFIX,  "an access token, which opens Google's APIs"),
+        (REFRESH_TOKEN_PREFIX, "a refresh token, which its client exchanges for others"),
+        (CODE_PREFIX,          "an authorization code, which its client exchanges for tokens"),
+        (DEVICE_CODE_PREFIX,   "a device code, which its client exchanges for tokens"),
+        (CLIENT_SECRET_PREFIX, "the secret of a client"),
+        (ADMIN_TOKEN_PREFIX,   "the admin token, which opens our own API"),
+    ];
+    kinds.into_iter().find(|(prefix, _)| token.starts_with(prefix)).map(|(_, what)| what)
 }
 
 impl Explanation {
@@ -425,8 +444,17 @@ mod tests {
         let cases = [
             (assertion,                     "the signed header that an application receives"),
             (keys.p256.sign(&Map::new()).unwrap(), "ES256: an ID token, and a JWT that an account signed, is RS256"),
-            ("doorward_at_x".to_owned(),    "not a JWT: an access token opens Google's APIs"),
-            (String::new(),                 "not a JWT"),
+            ("doorward_at_x".to_owned(),    "an access token, which opens Google's APIs: an application takes ID tokens"),
+            ("doorward_rt_x".to_owned(),    "a refresh token"),
+            ("doorward_ac_x".to_owned(),    "an authorization code"),
+            ("doorward_dc_x".to_owned(),    "a device code"),
+            ("doorward_cs_x".to_owned(),    "the secret of a client"),
+            ("doorward_admin_x".to_owned(), "the admin token"),
+            (String::new(),                 "no token (not three parts of canonical base64url): was all of it copied?"),
+            ("hello".to_owned(),            "no token (not three parts"),
+            ("a.b".to_owned(),              "no token (not three parts"),
+            ("e30.e30.*".to_owned(),        "no token (not three parts"),
+            ("YQ.YQ.YQ".to_owned(),         "no token (header or payload: "),
             (none,                          "algorithm is not allowed here"),
             ("a".repeat(TOKEN_LIMIT),       "token is longer than"),
         ];

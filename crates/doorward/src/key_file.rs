@@ -98,8 +98,8 @@ pub(crate) async fn access_token_for(
 }
 
 async fn exchange<T: DeserializeOwned>(file: &KeyFile, wanted: Wanted<'_>, now: Timestamp) -> Result<T, ExchangeError> {
-    let assertion = assertion(file, wanted, now)
-        .map_err(|cause| ExchangeError::Key { cause, email: file.client_email.clone() })?;
+    let assertion =
+        assertion(file, wanted, now).map_err(|cause| ExchangeError::Key { cause, email: file.client_email.clone() })?;
     Ok(post_form(&file.token_uri, &[("grant_type", JWT_BEARER), ("assertion", &assertion)]).await?)
 }
 

@@ -85,3 +85,27 @@ fn failed(error: ExchangeError) -> WorkloadError {
         ) => WorkloadError::Unavailable(text),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorward_wire::jose::KeyMaterialError;
+
+    #[test]
+    fn a_refusal_is_final_and_a_silent_endpoint_is_asked_again() {
+        let oauth = ApiError::OAuth { code: "invalid_grant".into(), description: "No.".into() };
+        let silent = ApiError::Timeout { address: "127.0.0.1:1".into() };
+        let no_key = ExchangeError::Key { cause: KeyMaterialError, email: "a@p.example".into() };
+        #[rustfmt::skip]
+        let cases = [
+            (ExchangeError::Endpoint(oauth),  true,  "the token endpoint refused: No. (invalid_grant)"),
+            (no_key,                          true,  "make another key for a@p.example"),
+            (ExchangeError::Endpoint(silent), false, "127.0.0.1:1 did not answer within 30 seconds"),
+        ];
+        for (error, refused, text) in cases {
+            let failed = failed(error);
+            assert_eq!(matches!(failed, WorkloadError::Refused(_)), refused, "{failed}");
+            assert!(failed.to_string().contains(text), "{failed}");
+        }
+    }
+}

@@ -152,6 +152,12 @@ pub(crate) mod tests {
         })
     }
 
+    /// The option for a world that is described in `dir`; the description is written there.
+    pub(crate) fn described(dir: &Path, api_url: &str) -> WorldArgs {
+        fs::write(dir.join(FILE_NAME), description(api_url).to_string()).unwrap();
+        WorldArgs { dir: dir.to_owned() }
+    }
+
     #[test]
     fn an_address_belongs_to_an_application_by_its_exact_origin_and_to_nobody_else() {
         let world: Description = serde_json::from_value(description("http://127.0.0.1:8081")).unwrap();

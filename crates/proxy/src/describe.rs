@@ -47,7 +47,7 @@ pub(crate) fn describe(
 fn description(site: &Site<'_>, config: &Config) -> ProtectedResourceMetadata {
     ProtectedResourceMetadata {
         resource: site.origin.to_string(),
-        authorization_servers: vec![config.authorization_server.clone()],
+        authorization_servers: vec![config.api.beside(site.origin).to_owned()],
         scopes_supported: vec!["openid".to_owned(), "email".to_owned()],
         bearer_methods_supported: vec!["header".to_owned()],
         resource_name: site.resource.application.name.clone(),
@@ -105,17 +105,17 @@ mod tests {
     }
 
     #[test]
-    fn a_description_names_the_origin_at_which_it_was_asked_for() {
+    fn a_description_names_the_origin_at_which_it_was_asked_for_and_the_api_of_the_same_scheme() {
         let world = TestWorld::new(&[]);
         let shared = shared(&world);
-        for (host, origin) in [
-            ("app.test", "http://app.test"),
-            ("APP.test.:80", "http://app.test"),
-            ("alias.test:8443", "https://alias.test:8443"),
+        for (host, origin, api) in [
+            ("app.test", "http://app.test", "http://api.test"),
+            ("APP.test.:80", "http://app.test", "http://api.test"),
+            ("alias.test:8443", "https://alias.test:8443", "https://api.test:8444"),
         ] {
             let expected = json!({
                 "resource": origin,
-                "authorization_servers": ["http://api.test"],
+                "authorization_servers": [api],
                 "scopes_supported": ["openid", "email"],
                 "bearer_methods_supported": ["header"],
                 "resource_name": "app",

@@ -3,6 +3,7 @@
 //! Takes and gives `http` types and is driven by whatever listens. Reads the snapshot and its own caches; it makes no
 //! storage call, and cannot reach code that mints tokens.
 
+mod api_urls;
 mod assert;
 mod authenticate;
 mod authorize;
@@ -18,6 +19,7 @@ mod sign_in;
 #[cfg(test)]
 mod testing;
 
+pub use api_urls::ApiUrls;
 pub use authenticate::EmailClaim;
 pub use body::ProxyBody;
 pub use forward::{Upstream, UpstreamError};

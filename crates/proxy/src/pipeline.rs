@@ -12,6 +12,7 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
+use crate::api_urls::ApiUrls;
 use crate::assert::{Assertions, assert};
 use crate::authenticate::{Authenticator, EmailClaim, authenticate};
 use crate::authorize::authorize;
@@ -30,12 +31,9 @@ pub struct Config {
     pub issuer: String,
     /// What becomes of an ID token without `email`.
     pub email_claim: EmailClaim,
-    /// Base of `accounts.google.com`, to which people without a credential are sent.
-    pub accounts_base: String,
-    /// Base of `iap.googleapis.com`, to which sign-in comes back.
-    pub iap_base: String,
-    /// The issuer identifier (RFC 8414) of the server whose tokens the applications take, as programs outside reach it.
-    pub authorization_server: String,
+    /// The API, as people and programs outside reach it: where they sign in, where sign-in comes back to, and the issuer
+    /// identifier (RFC 8414) of the server whose tokens the applications take.
+    pub api: ApiUrls,
     /// Where each application is, by its name.
     pub upstreams: HashMap<String, Arc<Upstream>>,
 }

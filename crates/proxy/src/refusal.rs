@@ -9,12 +9,13 @@ use std::sync::Arc;
 use doorward_core::audit::Reason;
 use doorward_core::keys::KeyError;
 use doorward_core::resource::{ClientId, Origin};
+use doorward_core::self_signed::SelfSignedError;
 use doorward_core::snapshot::ProtectedResource;
 use doorward_wire::headers::{DOORWARD_DECISION_ID, DOORWARD_FIX, DOORWARD_REASON, IAP_GENERATED_RESPONSE};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::authenticate::{Caller, SelfSignedError, TokenError};
+use crate::authenticate::{Caller, TokenError};
 use crate::body::ProxyBody;
 use crate::describe::description_url;
 use crate::record::Trace;
@@ -88,7 +89,7 @@ impl Refusal {
         trace.refused(told.reason, self.to_string());
         let redirect = match &self {
             Refusal::SignInRequired { resource, origin, .. } if trace.wants_page => {
-                sign_in.redirect(resource, &trace.origin_uri(origin), trace.now())
+                sign_in.redirect(resource, origin, &trace.origin_uri(origin), trace.now())
             }
             _ => None,
         };
@@ -227,6 +228,8 @@ impl Refusal {
 /// The sentences of Google's that clients parse, each for its cause.
 fn bad_credential(error: &TokenError, expected: &ClientId, origin: &Origin) -> Told {
     const ID_TOKEN: &str = "Send an ID token whose aud is the application's OAuth client id";
+    const CLAIMS: &str = "JWT claims are not valid";
+    use SelfSignedError as S;
     use TokenError as E;
     let (reason, sentence, fix) = match error {
         E::TooLarge => (
@@ -252,13 +255,43 @@ fn bad_credential(error: &TokenError, expected: &ClientId, origin: &Origin) -> T
             "JWT signature is invalid".to_owned(),
             format!("This is the signed header that an application receives, and no credential. {ID_TOKEN}."),
         ),
-        E::AccountSignature => (
+        E::AccountSignature | E::SelfSigned(S::Signature) => (
             Reason::InvalidToken,
             "JWT signature is invalid".to_owned(),
             "Sign with a key of the service account that iss names, and send its id as kid; or send an ID token."
                 .to_owned(),
         ),
-        E::SelfSigned(error) => self_signed(error, origin),
+        E::SelfSigned(S::Claims) => (
+            Reason::InvalidToken,
+            CLAIMS.to_owned(),
+            "Sign a JWT whose iss, sub and aud are strings and whose iat and exp are whole seconds.".to_owned(),
+        ),
+        E::SelfSigned(S::TooLong(_)) => (
+            Reason::InvalidToken,
+            CLAIMS.to_owned(),
+            "Sign a JWT whose exp is at most 3600 seconds after its iat.".to_owned(),
+        ),
+        E::SelfSigned(S::Account) => (
+            Reason::InvalidToken,
+            CLAIMS.to_owned(),
+            "Sign with a key of an enabled service account, whose address is both iss and sub.".to_owned(),
+        ),
+        E::ForExchange => (
+            Reason::WrongTokenKind,
+            CLAIMS.to_owned(),
+            format!(
+                "This JWT is for the token endpoint or an API: exchange it there for an ID token, or sign one with the aud \
+                 {origin}/* and without target_audience and scope."
+            ),
+        ),
+        E::Url(_) => (
+            Reason::WrongAudience,
+            "Audience specified does not match requested endpoint".to_owned(),
+            format!(
+                "Sign a JWT whose aud is the URL without its query, {origin}/PATH, or a prefix of it, {origin}/*, spelled \
+                 like this."
+            ),
+        ),
         E::Signature => (
             Reason::InvalidToken,
             "JWT signature is invalid".to_owned(),
@@ -266,15 +299,15 @@ fn bad_credential(error: &TokenError, expected: &ClientId, origin: &Origin) -> T
         ),
         E::Claims => (
             Reason::InvalidToken,
-            "JWT claims are not valid".to_owned(),
+            CLAIMS.to_owned(),
             "Get a new ID token from this issuer's token endpoint.".to_owned(),
         ),
-        E::Expired(at) => (
+        E::Expired(at) | E::SelfSigned(S::Expired(at)) => (
             Reason::ExpiredToken,
             "Expired JWT".to_owned(),
             format!("Get a new token: exp is {}.", doorward_wire::time::rfc3339(*at)),
         ),
-        E::NotYetValid(at) => (
+        E::NotYetValid(at) | E::SelfSigned(S::NotYetValid(at)) => (
             Reason::TokenNotYetValid,
             "JWT is not yet valid".to_owned(),
             format!("Set the clocks right: the token is valid from {}.", doorward_wire::time::rfc3339(*at)),
@@ -296,44 +329,6 @@ fn bad_credential(error: &TokenError, expected: &ClientId, origin: &Origin) -> T
         ),
     };
     Told { status: StatusCode::UNAUTHORIZED, reason, sentence: format!("{PREFIX}{sentence}"), fix }
-}
-
-/// The same for a JWT that a key of a service account has signed.
-fn self_signed(error: &SelfSignedError, origin: &Origin) -> (Reason, String, String) {
-    const CLAIMS: &str = "JWT claims are not valid";
-    use SelfSignedError as E;
-    let (reason, sentence, fix) = match error {
-        E::ForExchange => (
-            Reason::WrongTokenKind,
-            CLAIMS,
-            format!(
-                "This JWT is for the token endpoint or an API: exchange it there for an ID token, or sign one with the aud \
-                 {origin}/* and without target_audience and scope."
-            ),
-        ),
-        E::Claims => (
-            Reason::InvalidToken,
-            CLAIMS,
-            "Sign a JWT whose iss, sub and aud are strings and whose iat and exp are whole seconds.".to_owned(),
-        ),
-        E::TooLong(_) => {
-            (Reason::InvalidToken, CLAIMS, "Sign a JWT whose exp is at most 3600 seconds after its iat.".to_owned())
-        }
-        E::Account => (
-            Reason::InvalidToken,
-            CLAIMS,
-            "Sign with a key of an enabled service account, whose address is both iss and sub.".to_owned(),
-        ),
-        E::Url(_) => (
-            Reason::WrongAudience,
-            "Audience specified does not match requested endpoint",
-            format!(
-                "Sign a JWT whose aud is the URL without its query, {origin}/PATH, or a prefix of it, {origin}/*, spelled \
-                 like this."
-            ),
-        ),
-    };
-    (reason, sentence.to_owned(), fix)
 }
 
 /// The sentences go out as HTML, as Google's do, and an audience is a text that its bearer chose.
@@ -368,14 +363,15 @@ mod tests {
     fn a_self_signed_token_is_told_what_is_wrong_with_it_and_the_form_that_is_wanted() {
         use SelfSignedError as S;
         let world = TestWorld::new(&[]);
+        let signed = TokenError::SelfSigned;
         #[rustfmt::skip]
         let cases = [
-            (S::Url("x".into()).into(),     "wrong_audience",   "Audience specified does not match requested endpoint", "https://alias.test:8443/*"),
-            (S::ForExchange.into(),         "wrong_token_kind", "JWT claims are not valid",                             "exchange it there"),
-            (S::ForExchange.into(),         "wrong_token_kind", "JWT claims are not valid",                             "https://alias.test:8443/*"),
-            (S::TooLong(3601).into(),       "invalid_token",    "JWT claims are not valid",                             "3600 seconds"),
-            (S::Account.into(),             "invalid_token",    "JWT claims are not valid",                             "iss and sub"),
-            (S::Claims.into(),              "invalid_token",    "JWT claims are not valid",                             "whole seconds"),
+            (TokenError::Url("x".into()),   "wrong_audience",   "Audience specified does not match requested endpoint", "https://alias.test:8443/*"),
+            (TokenError::ForExchange,       "wrong_token_kind", "JWT claims are not valid",                             "exchange it there"),
+            (TokenError::ForExchange,       "wrong_token_kind", "JWT claims are not valid",                             "https://alias.test:8443/*"),
+            (signed(S::TooLong(3601)),      "invalid_token",    "JWT claims are not valid",                             "3600 seconds"),
+            (signed(S::Account),            "invalid_token",    "JWT claims are not valid",                             "iss and sub"),
+            (signed(S::Claims),             "invalid_token",    "JWT claims are not valid",                             "whole seconds"),
             (TokenError::AccountSignature,  "invalid_token",    "JWT signature is invalid",                             "as kid"),
             (TokenError::Expired(0),        "expired_token",    "Expired JWT",                                          "1970-01-01"),
         ];
@@ -422,18 +418,25 @@ mod tests {
     }
 
     #[test]
-    fn sign_in_leads_back_to_the_configured_origin_whatever_the_request_says_of_its_host() {
+    fn sign_in_is_at_the_api_of_the_origins_scheme_and_leads_back_there_whatever_the_request_says_of_its_host() {
         let world = TestWorld::new(&[]);
-        for (host, page) in
-            [("app.test", "http://app.test/page?q=1"), ("alias.test:8443", "https://alias.test:8443/page?q=1")]
-        {
+        for (host, page, api) in [
+            ("app.test", "http://app.test/page?q=1", "http://api.test"),
+            ("alias.test:8443", "https://alias.test:8443/page?q=1", "https://api.test:8444"),
+        ] {
             let site = world.site_at(host);
             let (resource, origin) = (site.resource.clone(), site.origin.clone());
             let refusal = Refusal::SignInRequired { resource, origin, invalid_proxy_authorization: false };
             let answer = answer(&world, refusal, "GET");
             let location = answer.headers()[LOCATION].to_str().unwrap();
-            let query = location.split_once('?').unwrap().1;
-            let (_, state) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "state").unwrap();
+            let (endpoint, query) = location.split_once('?').unwrap();
+            let parameter = |wanted: &str| {
+                form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).unwrap().1.into_owned()
+            };
+            assert_eq!(endpoint, format!("{api}/accounts.google.com/o/oauth2/v2/auth"));
+            let back = format!("{api}/iap.googleapis.com/v1/oauth/clientIds/{CLIENT_ID}:handleRedirect");
+            assert_eq!(parameter("redirect_uri"), back);
+            let state = parameter("state");
             let now = doorward_core::clock::Timestamp::from_seconds(crate::testing::NOW);
             let state = world.snapshot.keys.open(KeyPurpose::SignInState, CLIENT_ID, &state, now).unwrap();
             assert_eq!(serde_json::from_slice::<Value>(&state).unwrap()["origin_uri"], page);

@@ -6,6 +6,7 @@ use aws_lc_rs::digest;
 use doorward_core::clock::Timestamp;
 use doorward_core::entropy::{Entropy, random_base64url};
 use doorward_core::keys::{KeyPurpose, KeyRing, SIGN_IN_STATE_TTL};
+use doorward_core::resource::Origin;
 use doorward_core::snapshot::ProtectedResource;
 use doorward_wire::jose::encode_base64url;
 use doorward_wire::time::http_date;
@@ -42,17 +43,24 @@ struct State<'a> {
 }
 
 impl SignIn<'_> {
-    /// The redirect for a request to `origin_uri`, with the parameters of Google's in Google's order.
+    /// The redirect for a request to `origin_uri`, a page at `origin`, with the parameters of Google's in Google's order.
     ///
     /// `None` if it could not be sealed; the caller is then refused without one.
-    pub(crate) fn redirect(&self, resource: &ProtectedResource, origin_uri: &str, now: Timestamp) -> Option<Redirect> {
+    pub(crate) fn redirect(
+        &self,
+        resource: &ProtectedResource,
+        origin: &Origin,
+        origin_uri: &str,
+        now: Timestamp,
+    ) -> Option<Redirect> {
+        let api = self.config.api.beside(origin);
         let nonce = random_base64url(self.entropy, 16).ok()?;
         let code_verifier = random_base64url(self.entropy, 32).ok()?;
         let state = State { origin_uri, nonce: &nonce, code_verifier: &code_verifier, issued: now.seconds() };
         let client_id = &resource.application.client_id.0;
         let sealed = self.keys.seal(KeyPurpose::SignInState, client_id, &serde_json::to_vec(&state).ok()?, now).ok()?;
         let challenge = encode_base64url(digest::digest(&digest::SHA256, code_verifier.as_bytes()).as_ref());
-        let redirect_uri = format!("{}/v1/oauth/clientIds/{client_id}:handleRedirect", self.config.iap_base);
+        let redirect_uri = format!("{api}/iap.googleapis.com/v1/oauth/clientIds/{client_id}:handleRedirect");
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("client_id", client_id)
             .append_pair("response_type", "code")
@@ -63,7 +71,7 @@ impl SignIn<'_> {
             .append_pair("cred_ref", "true")
             .append_pair("state", &sealed)
             .finish();
-        let location = format!("{}/o/oauth2/v2/auth?{query}", self.config.accounts_base);
+        let location = format!("{api}/accounts.google.com/o/oauth2/v2/auth?{query}");
         let expires = http_date((now + cookie_life()).seconds());
         let cookie = format!("GCP_IAP_XSRF_NONCE_{nonce}=1; expires={expires}; path=/; Secure; HttpOnly");
         Some(Redirect {

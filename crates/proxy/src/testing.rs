@@ -17,6 +17,7 @@ use doorward_wire::jose::{Algorithm, SigningKey, Unverified, VerifyingKey, encod
 use http::Request;
 use serde_json::{Map, Value};
 
+use crate::api_urls::ApiUrls;
 use crate::authenticate::{Caller, EmailClaim};
 use crate::body::ProxyBody;
 use crate::pipeline::{Config, Shared};
@@ -158,9 +159,7 @@ pub(crate) fn shared(world: &TestWorld) -> Arc<Shared> {
     let config = Config {
         issuer: ISSUER.into(),
         email_claim: EmailClaim::Optional,
-        accounts_base: "http://api.test/accounts.google.com".into(),
-        iap_base: "http://api.test/iap.googleapis.com".into(),
-        authorization_server: "http://api.test".into(),
+        api: ApiUrls { http: "http://api.test".into(), https: Some("https://api.test:8444".into()) },
         upstreams: HashMap::new(),
     };
     let snapshots = Arc::new(SnapshotCell::new(Snapshot::new(

@@ -24,7 +24,7 @@ use doorward_core::grant::TokenHash;
 use doorward_core::resource::{Host, Origin, Project};
 use doorward_core::snapshot::SnapshotCell;
 use doorward_core::store::Store;
-use doorward_proxy::{Config as ProxyConfig, EmailClaim, Shared, Upstream};
+use doorward_proxy::{ApiUrls, Config as ProxyConfig, EmailClaim, Shared, Upstream};
 
 use crate::audit_log::{AuditLog, Writer};
 use crate::console::Console;
@@ -182,9 +182,7 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
     let proxy = ProxyConfig {
         issuer: config.issuer,
         email_claim: config.email_claim,
-        authorization_server: config.api_url.clone(),
-        accounts_base: surface("accounts.google.com"),
-        iap_base: surface("iap.googleapis.com"),
+        api: ApiUrls { http: config.api_url, https: config.api_https_url },
         upstreams,
     };
     tokio::spawn(keep_keys_in_order(store, publisher, clock.clone(), entropy.clone()));

@@ -46,7 +46,7 @@ CREATE TABLE person_grant (
     created   BIGINT NOT NULL,
     ends      BIGINT
 );
-CREATE INDEX person_grant_by_client ON person_grant (client);
+CREATE INDEX person_grant_by_person ON person_grant (client, subject, created);
 CREATE INDEX person_grant_by_ends ON person_grant (ends) WHERE ends IS NOT NULL;
 
 CREATE TABLE authorization_code (

@@ -38,6 +38,7 @@ every_backend_keeps! {
         keys_of_all_accounts_are_listed_in_pages_in_the_order_of_their_ids
         the_two_newest_managed_keys_of_an_account_are_known
         of_those_who_make_a_managed_key_at_once_one_wins
+        an_account_and_a_users_key_are_disabled_and_enabled_and_a_managed_key_is_not
         a_user_has_an_address_and_a_number_of_their_own
         a_user_is_found_by_their_address_with_their_password
     }
@@ -70,6 +71,7 @@ every_backend_keeps! {
     people {
         a_code_gives_what_was_granted_whatever_that_was
         a_code_is_taken_by_its_client_once_and_not_at_its_end
+        of_one_person_for_one_client_the_newest_hundred_grants_with_a_refresh_token_stay
         of_those_who_take_a_code_at_once_one_gets_it_and_all_others_are_told_of_reuse
         a_refresh_token_stands_for_its_grant_until_that_is_revoked
         a_rotated_refresh_token_stays_known_and_is_rotated_once

@@ -6,6 +6,7 @@
 //! Spec: <https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts>
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 /// Body of `:generateIdToken`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -124,26 +125,19 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserial
 }
 
 fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Spelling {
-        Boolean(bool),
-        Text(String),
-        Null(()),
-    }
-    match Spelling::deserialize(deserializer)? {
-        Spelling::Boolean(value) => Ok(value),
-        Spelling::Null(()) => Ok(false),
-        Spelling::Text(text) if text == "true" => Ok(true),
-        Spelling::Text(text) if text == "false" => Ok(false),
-        Spelling::Text(_) => Err(serde::de::Error::custom("neither true nor false")),
+    match Value::deserialize(deserializer)? {
+        Value::Bool(value) => Ok(value),
+        Value::Null => Ok(false),
+        Value::String(text) if text == "true" => Ok(true),
+        Value::String(text) if text == "false" => Ok(false),
+        other => Err(serde::de::Error::custom(format_args!("includeEmail and its kin are true or false, not {other}"))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     #[test]
     fn what_googles_clients_write_is_read() {

@@ -44,6 +44,12 @@ pub(super) enum Denial {
     ResponseTypeMissing,
     #[error("response_type is not code")]
     ResponseType,
+    #[error("response_mode is not query")]
+    ResponseMode,
+    #[error("request objects are not served: send the parameters themselves")]
+    RequestObject,
+    #[error("addresses of request objects are not served: send the parameters themselves")]
+    RequestUri,
     #[error("a scope is unknown, or there is none")]
     Scope,
     #[error("prompt has an unknown value, or none beside another")]
@@ -73,7 +79,10 @@ impl Denial {
             | Denial::AccessType
             | Denial::ChallengeMissing
             | Denial::Challenge
+            | Denial::ResponseMode
             | Denial::Audience => OAuthCode::InvalidRequest,
+            Denial::RequestObject => OAuthCode::RequestNotSupported,
+            Denial::RequestUri => OAuthCode::RequestUriNotSupported,
             Denial::ResponseType => OAuthCode::UnsupportedResponseType,
             Denial::Scope => OAuthCode::InvalidScope,
             Denial::LoginRequired => OAuthCode::LoginRequired,
@@ -85,9 +94,13 @@ impl Denial {
     /// The code for the record.
     pub(super) fn reason(self) -> TokenReason {
         match self {
-            Denial::ResponseTypeMissing | Denial::ResponseType | Denial::Prompt | Denial::AccessType => {
-                TokenReason::InvalidRequest
-            }
+            Denial::ResponseTypeMissing
+            | Denial::ResponseType
+            | Denial::ResponseMode
+            | Denial::RequestObject
+            | Denial::RequestUri
+            | Denial::Prompt
+            | Denial::AccessType => TokenReason::InvalidRequest,
             Denial::Scope => TokenReason::InvalidScope,
             Denial::ChallengeMissing | Denial::Challenge => TokenReason::PkceRequired,
             Denial::Audience => TokenReason::InvalidAudience,
@@ -100,6 +113,15 @@ impl Denial {
 impl<'a> Asked<'a> {
     /// Judges all that needs no store.
     pub(super) fn judge(request: &'a AuthorizeRequest, client: &OAuthClient) -> Result<Self, Denial> {
+        if request.request.is_some() {
+            return Err(Denial::RequestObject);
+        }
+        if request.request_uri.is_some() {
+            return Err(Denial::RequestUri);
+        }
+        if request.response_mode.as_deref().is_some_and(|mode| mode != "query") {
+            return Err(Denial::ResponseMode);
+        }
         match request.response_type.as_deref() {
             None => return Err(Denial::ResponseTypeMissing),
             Some("code") => {}

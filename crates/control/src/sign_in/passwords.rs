@@ -1,12 +1,14 @@
 //! Passwords: Argon2id (RFC 9106).
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::Argon2;
+use argon2::password_hash::PasswordHasher as _;
 use argon2::password_hash::phc;
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use doorward_core::account::PasswordHash;
 use doorward_core::entropy::{Entropy, EntropyError};
+use subtle::ConstantTimeEq as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::tasks::{Stopping, join};
@@ -18,7 +20,9 @@ const LONGEST: usize = 1024;
 /// Bytes of a salt.
 const SALT: usize = 16;
 /// Passwords that are looked at side by side: each takes 19 MiB, so a flood of them must wait.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
+/// Passwords that may wait for their turn, which comes within two seconds.
+const WAITING: usize = 64;
 /// Takes as long as a real one, and no password is known for it: there may be none.
 const OF_NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -49,42 +53,102 @@ pub fn hash_password(password: &str, entropy: &dyn Entropy) -> Result<PasswordHa
 }
 
 /// Where passwords are looked at, a few at a time.
-pub(super) struct PasswordDesk(Arc<Semaphore>);
+pub(super) struct PasswordDesk {
+    places: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+    /// The memory of the places, kept from one turn to the next: blocks of this size that are given back to the system's
+    /// allocator stay with each of its threads' arenas, so that a flood would pin hundreds of MiB for good.
+    memory: Arc<Mutex<Vec<Vec<Block>>>>,
+}
 
 impl Default for PasswordDesk {
     fn default() -> Self {
-        PasswordDesk(Arc::new(Semaphore::new(AT_ONCE)))
+        PasswordDesk { places: Arc::new(Semaphore::new(AT_ONCE)), waiting: Arc::default(), memory: Arc::default() }
     }
+}
+
+/// Why there was no turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoTurn {
+    /// Too many wait already.
+    Crowded,
+    /// The process is stopping.
+    Stopping,
 }
 
 /// A turn at the desk. It ends when the work does, not when the one who asked goes away: or hanging up would be a way round.
 pub(super) struct Turn {
-    _permit: OwnedSemaphorePermit,
+    blocks: Vec<Block>,
+    memory: Arc<Mutex<Vec<Vec<Block>>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let blocks = std::mem::take(&mut self.blocks);
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).push(blocks);
+    }
+}
+
+/// One of those who wait, for as long as they do.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl PasswordDesk {
     /// Waits for a turn.
-    pub(super) async fn turn(&self) -> Result<Turn, Stopping> {
-        Ok(Turn { _permit: self.0.clone().acquire_owned().await.map_err(|_| Stopping)? })
+    pub(super) async fn turn(&self) -> Result<Turn, NoTurn> {
+        let ahead = self.waiting.fetch_add(1, Ordering::SeqCst);
+        let _waiting = Waiting(self.waiting.clone());
+        if ahead >= WAITING {
+            return Err(NoTurn::Crowded);
+        }
+        let place = self.places.clone().acquire_owned().await.map_err(|_| NoTurn::Stopping)?;
+        let blocks = self.memory.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        Ok(Turn { blocks, memory: self.memory.clone(), _place: place })
     }
 }
 
 impl Turn {
     /// Whether a password is the stored one. Without one it is wrong, and takes the same time. The turn is given back, so that
     /// whoever counts the failure does it before the next one's turn.
-    pub(super) async fn verify(self, password: &str, stored: Option<PasswordHash>) -> Result<(bool, Self), Stopping> {
+    pub(super) async fn verify(
+        mut self,
+        password: &str,
+        stored: Option<PasswordHash>,
+    ) -> Result<(bool, Self), Stopping> {
         if password.len() > LONGEST {
             return Ok((false, self));
         }
         let password = password.to_owned();
         let work = move || {
             let hash = stored.as_ref().map_or(OF_NOBODY, |stored| stored.0.as_str());
-            let Ok(hash) = phc::PasswordHash::new(hash) else { return (false, self) };
-            let matches = Argon2::default().verify_password(password.as_bytes(), &hash).is_ok();
+            let matches = matches(password.as_bytes(), hash, &mut self.blocks).unwrap_or(false);
             (matches && stored.is_some(), self)
         };
         join(tokio::task::spawn_blocking(work)).await
     }
+}
+
+/// Whether a password is that of a hash; `None` if the hash is none of ours.
+fn matches(password: &[u8], hash: &str, blocks: &mut Vec<Block>) -> Option<bool> {
+    let hash = phc::PasswordHash::new(hash).ok()?;
+    if hash.algorithm.as_str() != "argon2id" || hash.version != Some(Version::V0x13.into()) {
+        return None;
+    }
+    let (salt, expected) = (hash.salt.as_ref()?, hash.hash.as_ref()?);
+    let params = Params::try_from(&hash).ok()?;
+    if blocks.len() < params.block_count() {
+        blocks.resize(params.block_count(), Block::default());
+    }
+    let mut made = vec![0; expected.as_bytes().len()];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_into_with_memory(password, salt.as_ref(), &mut made, &mut blocks[..]).ok()?;
+    Some(made.ct_eq(expected.as_bytes()).into())
 }
 
 #[cfg(test)]
@@ -115,6 +179,38 @@ mod tests {
         }
         let damaged = Some(PasswordHash("$argon2id$".to_owned()));
         assert!(!desk.turn().await.unwrap().verify("", damaged).await.unwrap().0);
+    }
+
+    #[tokio::test]
+    async fn a_crowd_waits_for_few_places_whose_memory_is_kept_and_what_is_beyond_it_is_sent_away() {
+        let desk = PasswordDesk::default();
+        let stored = hash_password("correct horse", &SeededEntropy::default()).unwrap();
+        for _ in 0..5 {
+            let (matches, _) = desk.turn().await.unwrap().verify("wrong horse", Some(stored.clone())).await.unwrap();
+            assert!(!matches);
+        }
+        assert_eq!(desk.memory.lock().unwrap().len(), 1, "one after the other use the same");
+
+        let taken = [desk.turn().await.unwrap(), desk.turn().await.unwrap()];
+        let mut crowd: Vec<_> = (0..WAITING).map(|_| Box::pin(desk.turn())).collect();
+        for waiting in &mut crowd {
+            assert!(futures_now(waiting.as_mut()).is_none());
+        }
+        assert_eq!(desk.turn().await.err(), Some(NoTurn::Crowded));
+        drop(crowd.pop());
+        assert!(futures_now(Box::pin(desk.turn()).as_mut()).is_none(), "who goes away makes room");
+        drop(taken);
+        drop(crowd);
+        assert!(desk.turn().await.is_ok());
+        assert_eq!(desk.memory.lock().unwrap().len(), AT_ONCE);
+    }
+
+    /// What a future gives at once, if it does.
+    fn futures_now<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+        match future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Who is signed in in a browser.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use doorward_core::account::{UniqueId, User};
-use doorward_core::audit::{AuditClosed, TokenEvent, TokenMethod, TokenReason, escaped};
+use doorward_core::audit::{AuditClosed, TokenEvent, TokenMethod, TokenReason};
 use doorward_core::clock::Timestamp;
 use doorward_core::entropy::{EntropyError, random_base64url};
 use doorward_core::grant::TokenHash;
@@ -12,6 +13,7 @@ use doorward_core::session::{SIGN_IN_SESSION_TTL, SignInSession, SignedIn};
 use doorward_core::snapshot::{AccountKind, Snapshot};
 use doorward_core::store::StoreError;
 
+use super::passwords::NoTurn;
 use super::{Person, SignIn, Visitor};
 use crate::record::Refused;
 use crate::tasks::Stopping;
@@ -51,6 +53,15 @@ impl Refused for SignInError {
             SignInError::Rejected => TokenReason::WrongPassword,
             SignInError::Throttled(_) => TokenReason::Throttled,
             SignInError::Store(_) | SignInError::Entropy(_) | SignInError::AuditClosed(_) => TokenReason::Internal,
+        }
+    }
+}
+
+impl From<NoTurn> for SignInError {
+    fn from(no_turn: NoTurn) -> Self {
+        match no_turn {
+            NoTurn::Crowded => SignInError::Throttled(Throttled { wait: Duration::from_secs(2) }),
+            NoTurn::Stopping => Stopping.into(),
         }
     }
 }
@@ -113,10 +124,8 @@ impl SignIn {
         event: &mut TokenEvent,
     ) -> Result<User, SignInError> {
         let address = email.parse::<Email>().ok();
-        event.account = Some(match &address {
-            Some(address) => address.to_string(),
-            None => escaped(email.as_bytes(), 254),
-        });
+        // What is no address may be a password, in the wrong field.
+        event.account = address.as_ref().map(Email::to_string);
         // What cannot be an address is nobody's: it is counted as one, so that strangers cannot fill the memory.
         let guessed = Guessed::Password(address.as_ref().map(Email::to_string).unwrap_or_default());
         self.throttle.admit(&guessed, peer, self.recorder.now())?;

@@ -89,22 +89,18 @@ impl TokenService {
         // An empty secret is none: several libraries send the parameter always.
         let sent = credentials.client_secret.as_deref().filter(|secret| !secret.is_empty());
         let guessed = Guessed::ClientSecret(client.id.0.clone());
-        // Nothing is awaited between this and the count, so that no crowd of guesses is let in at once.
-        self.throttle.admit(&guessed, peer, event.time)?;
         let good = match (&client.secret, sent) {
             (None, None) => true,
             (Some(secret), Some(sent)) => TokenHash::of(sent).0.as_bytes().ct_eq(secret.0.as_bytes()).into(),
             (None, Some(_)) | (Some(_), None) => false,
         };
-        if !good {
-            self.throttle.failed(&guessed, peer, event.time);
-            return Err(RedeemError::ClientSecret);
+        // The right one is taken whatever others do: it has 256 bits, and to be slow for its owner would be an attacker's success.
+        if good {
+            return Ok(());
         }
-        // Who has no secret has proven nothing.
-        if client.secret.is_some() {
-            self.throttle.succeeded(&guessed, peer);
-        }
-        Ok(())
+        self.throttle.admit(&guessed, peer, event.time)?;
+        self.throttle.failed(&guessed, peer, event.time);
+        Err(RedeemError::ClientSecret)
     }
 }
 

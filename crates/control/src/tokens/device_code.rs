@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use doorward_core::audit::{TokenEvent, TokenMethod};
+use doorward_core::client::ClientKind;
 use doorward_core::entropy::{Entropy, EntropyError};
 use doorward_core::grant::{
     DEVICE_CODE_PREFIX, DEVICE_CODE_TTL, DEVICE_INTERVAL, DeviceGrant, DevicePoll, PersonGrant, TokenHash,
@@ -53,6 +54,12 @@ impl TokenService {
         event: &mut TokenEvent,
     ) -> Result<DeviceCodes, RedeemError> {
         let client = self.identify(credentials, peer, event).await?;
+        // The answer goes to whoever asked, whoever that is. For a client whose answers go to addresses or applications of its own
+        // that would be a way around them, under its good name.
+        if !matches!(client.kind, ClientKind::Desktop { .. }) {
+            return Err(RedeemError::DeviceClient);
+        }
+        self.throttle.ask(peer, event.time)?;
         let scopes = scope.and_then(|scope| Scopes::parse(scope).ok()).ok_or(RedeemError::Scope)?;
         let now = event.time;
         event.audience = Some(scopes.as_str().to_owned());

@@ -20,7 +20,7 @@ pub(crate) use authorization_code::is_pkce_text;
 pub use device_code::DeviceCodes;
 pub(crate) use device_code::canonical_user_code;
 use doorward_core::account::UniqueId;
-use doorward_core::audit::{AuditClosed, TokenMethod, TokenReason, escaped};
+use doorward_core::audit::{AuditClosed, TokenMethod, TokenReason};
 use doorward_core::entropy::EntropyError;
 use doorward_core::grant::ACCESS_TOKEN_TTL;
 use doorward_core::keys::KeyError;
@@ -160,6 +160,9 @@ pub enum RedeemError {
     /// `audience` and the client are in two projects.
     #[error("the audience is in another project than the client")]
     AudienceOfAnotherProject,
+    /// A client of a kind that has a browser, and gets its answers at an address of its own.
+    #[error("clients of this kind ask in a browser, and get no device codes")]
+    DeviceClient,
     /// The device code is unknown, another client's, or answered before.
     #[error("the device code is unknown, another client's, or answered before")]
     DeviceUnknown,
@@ -215,7 +218,7 @@ impl Refused for RedeemError {
             E::AccountNotFound => TokenReason::AccountNotFound,
             E::Scope => TokenReason::InvalidScope,
             E::Replayed => TokenReason::ReplayedAssertion,
-            E::ClientUnknown | E::ClientSecret => TokenReason::InvalidClient,
+            E::ClientUnknown | E::ClientSecret | E::DeviceClient => TokenReason::InvalidClient,
             E::Throttled(_) => TokenReason::Throttled,
             E::CodeUnknown | E::TokenUnknown | E::TokenOfAnotherClient | E::DeviceUnknown | E::DeviceExpired => {
                 TokenReason::UnknownGrant
@@ -287,9 +290,13 @@ fn account_name(snapshot: &Snapshot, subject: &UniqueId) -> String {
     snapshot.account(subject).map_or_else(|| subject.0.clone(), |account| account.email.to_string())
 }
 
-/// A client's id for the record, as a request names it.
+/// A client's id for the record, as a request names it. What has not the form of one may be a secret in the wrong place.
 pub(crate) fn client_name(id: &str) -> String {
-    escaped(id.as_bytes(), CLIENT_NAME_LIMIT)
+    let letters = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+    match letters && id.len() <= CLIENT_NAME_LIMIT && id.ends_with(".apps.googleusercontent.com") {
+        true => id.to_owned(),
+        false => "(not a client id)".to_owned(),
+    }
 }
 
 /// The longest id of a client in the record, in characters.

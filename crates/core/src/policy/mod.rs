@@ -94,11 +94,20 @@ impl Role {
 
     /// Whether a policy of this resource may name the role: where it gives something that can be done there, or below.
     pub fn is_grantable_on(self, resource: &Resource) -> bool {
-        let reaches_applications = self == Role::HttpsResourceAccessor;
         match resource {
             Resource::Project => true,
-            Resource::Web | Resource::Compute | Resource::Service { .. } => reaches_applications,
-            Resource::ServiceAccount { .. } => !reaches_applications,
+            Resource::Web | Resource::Compute | Resource::Service { .. } => !self.acts_as_accounts(),
+            Resource::ServiceAccount { .. } => self.acts_as_accounts(),
+        }
+    }
+
+    /// Whether its holders get tokens or signatures of service accounts.
+    pub fn acts_as_accounts(self) -> bool {
+        match self {
+            Role::HttpsResourceAccessor => false,
+            Role::ServiceAccountTokenCreator | Role::ServiceAccountOpenIdTokenCreator | Role::WorkloadIdentityUser => {
+                true
+            }
         }
     }
 }

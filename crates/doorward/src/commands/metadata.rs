@@ -16,7 +16,9 @@ use crate::world::WorldArgs;
 /// Serve a metadata server for a service account, from its key file
 ///
 /// Programs that find their credentials as on Google Cloud get tokens of the account from it, and never see the key. Serves until
-/// Ctrl-C or SIGTERM.
+/// Ctrl-C or SIGTERM. Requests that it refuses are printed, and recorded nowhere.
+///
+/// A token from a key file always carries the e-mail and no instance: format=standard and format=full are the same here.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:

@@ -10,6 +10,7 @@ mod metadata;
 mod oauth_client;
 mod policy;
 mod service_account;
+mod service_account_keys;
 mod service_account_policy;
 mod settings;
 mod token;
@@ -52,7 +53,7 @@ enum Command {
     #[command(subcommand, name = "oauth-client")]
     OAuthClient(oauth_client::Command),
     #[command(subcommand)]
-    Policy(policy::Command),
+    Policy(policy::Command<policy::Target>),
     #[command(subcommand)]
     Settings(settings::Command),
     #[command(subcommand)]
@@ -69,6 +70,14 @@ struct Common {
     json: bool,
     #[command(flatten)]
     world: WorldArgs,
+}
+
+#[cfg(test)]
+impl Common {
+    /// Of the world that is described in `dir`, whose server is at `api_url`; the description is written there.
+    fn at(dir: &std::path::Path, api_url: &str) -> Self {
+        Common { json: false, world: crate::world::tests::described(dir, api_url) }
+    }
 }
 
 impl Cli {
@@ -147,9 +156,15 @@ mod tests {
             ("service-account list --json",                                   None),
             ("service-account keys create k.json --account a@p.example",      None),
             ("service-account keys create k.json",                            Some(MissingRequiredArgument)),
-            ("service-account keys create k.json --account robot",            Some(ValueValidation)),
+            ("service-account keys create k.json --account robot",            None),
             ("service-account keys list --account a@p.example",               None),
             ("service-account keys delete 1f --account a@p.example",          None),
+            ("service-account keys disable 1f --account robot --json",        None),
+            ("service-account keys enable 1f --account robot",                None),
+            ("service-account keys enable 1f",                                Some(MissingRequiredArgument)),
+            ("service-account disable robot",                                 None),
+            ("service-account enable a@p.example --json",                     None),
+            ("service-account delete",                                        Some(MissingRequiredArgument)),
             ("policy get --app app",                                          None),
             ("policy get --project --json",                                   None),
             ("policy get --resource projects/1/iap_web/compute",              None),
@@ -186,7 +201,7 @@ mod tests {
             ("service-account policy get --account a@p.example",              None),
             ("service-account policy add --account a@p.example",              Some(MissingRequiredArgument)),
             ("service-account policy add --account a@p.example --member user:a@example.com", None),
-            ("service-account policy remove --account target --member user:a@example.com",   Some(ValueValidation)),
+            ("service-account policy remove --account target --member user:a@example.com",   None),
             ("oauth-client create n --type desktop",                          None),
             ("oauth-client create n --type web --redirect-uri https://a/ --redirect-uri https://b/", None),
             ("oauth-client create n",                                         Some(MissingRequiredArgument)),

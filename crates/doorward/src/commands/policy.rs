@@ -1,70 +1,94 @@
-//! `doorward policy`: who may reach what, through the methods of `iap.googleapis.com`.
+//! `doorward policy`: who may reach what, through the methods of `iap.googleapis.com`. And what it shares with
+//! `doorward service-account policy`.
 
 use doorward_core::member::Member;
 use doorward_server::dev::description::Description;
 
+use super::Common;
 use crate::api::Api;
 use crate::iam_policy::{Change, Governed, member};
-use crate::world::{AppName, WorldArgs};
+use crate::world::AppName;
 
-/// Show and change who may reach the applications
+/// What a command line says of a place that has a policy.
+pub(crate) trait Place: clap::Args {
+    /// What is held there if no role is named.
+    const DEFAULT_ROLE: &'static str;
+    /// Of the commands together.
+    const HELP: Help;
+    /// Of `get`.
+    const GET: Help;
+    /// Of `add`.
+    const ADD: Help;
+    /// Of `remove`.
+    const REMOVE: Help;
+
+    /// The resource whose policy it is.
+    fn governed(&self, world: &Description) -> anyhow::Result<Governed>;
+}
+
+/// How a command explains itself.
+pub(crate) struct Help {
+    /// In one line.
+    pub(crate) about: &'static str,
+    /// More, and an example.
+    pub(crate) after: &'static str,
+}
+
 #[derive(Debug, clap::Subcommand)]
-#[command(after_help = "\
-Example:
-  doorward policy get --app app
-  doorward policy add --app app --member user:bob@example.com")]
-pub(crate) enum Command {
-    Get(GetArgs),
-    Add(AddArgs),
-    Remove(RemoveArgs),
+#[command(about = P::HELP.about, after_help = P::HELP.after)]
+pub(crate) enum Command<P: Place> {
+    #[command(about = P::GET.about, after_help = P::GET.after)]
+    Get(GetArgs<P>),
+    #[command(about = P::ADD.about, after_help = P::ADD.after)]
+    Add(ChangeArgs<P>),
+    #[command(about = P::REMOVE.about, after_help = P::REMOVE.after)]
+    Remove(ChangeArgs<P>),
 }
 
-/// Show the bindings of a resource; those of the resources above it count too
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Example:
-  doorward policy get --app app")]
-pub(crate) struct GetArgs {
+pub(crate) struct GetArgs<P: Place> {
     #[command(flatten)]
-    target: Target,
+    place: P,
     #[command(flatten)]
     common: Common,
 }
 
-/// Let a member in, from the next request on
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Members: user:EMAIL, serviceAccount:EMAIL, domain:DOMAIN, allAuthenticatedUsers, allUsers.
-
-Example:
-  doorward policy add --app app --member user:bob@example.com
-  doorward policy add --project --member domain:example.com")]
-pub(crate) struct AddArgs {
+pub(crate) struct ChangeArgs<P: Place> {
     #[command(flatten)]
-    target: Target,
-    #[command(flatten)]
-    binding: BindingArgs,
+    place: P,
+    /// Who
+    #[arg(long, value_parser = member)]
+    member: Member,
+    /// What they hold
+    #[arg(long, default_value = P::DEFAULT_ROLE)]
+    role: String,
     #[command(flatten)]
     common: Common,
 }
 
-/// Take a binding away, from the next request on
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Example:
-  doorward policy remove --app app --member user:bob@example.com")]
-pub(crate) struct RemoveArgs {
-    #[command(flatten)]
-    target: Target,
-    #[command(flatten)]
-    binding: BindingArgs,
-    #[command(flatten)]
-    common: Common,
+/// Runs one of the commands.
+pub(crate) async fn run<P: Place>(command: Command<P>) -> anyhow::Result<()> {
+    match command {
+        Command::Get(GetArgs { place, common }) => {
+            let world = common.world.open()?;
+            place.governed(&world)?.show(&Api::of(&world)?, common.json).await
+        }
+        Command::Add(args) => change(Change::Add, args).await,
+        Command::Remove(args) => change(Change::Remove, args).await,
+    }
 }
 
+async fn change<P: Place>(change: Change, args: ChangeArgs<P>) -> anyhow::Result<()> {
+    let ChangeArgs { place, member, role, common } = args;
+    let world = common.world.open()?;
+    place.governed(&world)?.make(&Api::of(&world)?, change, (&role, &member), common.json).await
+}
+
+/// The applications and what is above them.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// An application
     #[arg(long, value_name = "NAME")]
     app: Option<AppName>,
@@ -74,25 +98,6 @@ pub(super) struct Target {
     /// A resource by its name, such as projects/NUMBER/iap_web/compute
     #[arg(long, value_name = "RESOURCE_NAME")]
     resource: Option<String>,
-}
-
-#[derive(Debug, clap::Args)]
-struct BindingArgs {
-    /// Who
-    #[arg(long, value_parser = member)]
-    member: Member,
-    /// What they hold
-    #[arg(long, default_value = "roles/iap.httpsResourceAccessor")]
-    role: String,
-}
-
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// Print the policy as the API answers it
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    world: WorldArgs,
 }
 
 impl Target {
@@ -107,30 +112,42 @@ impl Target {
     }
 }
 
-/// Runs one of the commands.
-pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
-    match command {
-        Command::Get(GetArgs { target, common }) => {
-            let world = common.world.open()?;
-            governed(target.resource(&world)).show(&Api::of(&world)?, common.json).await
-        }
-        Command::Add(AddArgs { target, binding, common }) => change(Change::Add, target, binding, common).await,
-        Command::Remove(RemoveArgs { target, binding, common }) => {
-            change(Change::Remove, target, binding, common).await
-        }
-    }
-}
-
-async fn change(change: Change, target: Target, binding: BindingArgs, common: Common) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let governed = governed(target.resource(&world));
-    governed.make(&Api::of(&world)?, change, (&binding.role, &binding.member), common.json).await
-}
-
 /// What to do if there is no such resource.
 pub(super) const NAME_ANOTHER: &str = "name an application with --app, or a `resource` of dev.json with --resource";
 
-fn governed(resource: String) -> Governed {
-    let shown_by = "doorward policy get".to_owned();
-    Governed { resource, host: "iap.googleapis.com", if_not_found: NAME_ANOTHER, shown_by }
+impl Place for Target {
+    const DEFAULT_ROLE: &'static str = "roles/iap.httpsResourceAccessor";
+    const HELP: Help = Help {
+        about: "Show and change who may reach the applications",
+        after: "\
+Example:
+  doorward policy get --app app
+  doorward policy add --app app --member user:bob@example.com",
+    };
+    const GET: Help = Help {
+        about: "Show the bindings of a resource; those of the resources above it count too",
+        after: "\
+Example:
+  doorward policy get --app app",
+    };
+    const ADD: Help = Help {
+        about: "Let a member in, from the next request on",
+        after: "\
+Members: user:EMAIL, serviceAccount:EMAIL, domain:DOMAIN, allAuthenticatedUsers, allUsers.
+
+Example:
+  doorward policy add --app app --member user:bob@example.com
+  doorward policy add --project --member domain:example.com",
+    };
+    const REMOVE: Help = Help {
+        about: "Take a binding away, from the next request on",
+        after: "\
+Example:
+  doorward policy remove --app app --member user:bob@example.com",
+    };
+
+    fn governed(&self, world: &Description) -> anyhow::Result<Governed> {
+        let (resource, shown_by) = (self.resource(world), "doorward policy get".to_owned());
+        Ok(Governed { resource, host: "iap.googleapis.com", if_not_found: NAME_ANOTHER, shown_by })
+    }
 }

@@ -1,28 +1,21 @@
-//! `doorward service-account`: accounts and their keys, through the methods of `iam.googleapis.com`.
+//! `doorward service-account`: accounts, through the methods of `iam.googleapis.com`.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-
-use anyhow::{Context as _, anyhow};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use doorward_core::member::Email;
 use doorward_server::dev::description::Description;
 use doorward_wire::google_api::{
-    CreateKeyRequest, CreateServiceAccountRequest, ListKeysResponse, ListServiceAccountsResponse, NewServiceAccount,
-    ServiceAccount, ServiceAccountKey, Status,
+    CreateServiceAccountRequest, ListServiceAccountsResponse, NewServiceAccount, ServiceAccount, Status,
 };
+use serde_json::{Value, json};
 
-use super::{Common, service_account_policy};
+use super::{Common, policy, service_account_keys};
+use crate::account::{Account, AccountArgs};
 use crate::api::{Api, ApiError, path_segment};
 use crate::output::{json_line, print, printable, table};
 
 /// What to do if there is no such account.
 pub(super) const SEE_LIST: &str = "`doorward service-account list` shows the accounts";
 
-/// Create, list and delete service accounts, manage their keys, and say who may act as them
+/// Create, list, disable and delete service accounts, manage their keys, and say who may act as them
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "\
 Example:
@@ -31,11 +24,25 @@ Example:
 pub(crate) enum Command {
     Create(CreateArgs),
     List(ListArgs),
-    Delete(DeleteArgs),
+    /// Disable a service account: none of its tokens is accepted until it is enabled
+    #[command(after_help = "\
+Example:
+  doorward service-account disable robot")]
+    Disable(NamedArgs),
+    /// Enable a service account that was disabled
+    #[command(after_help = "\
+Example:
+  doorward service-account enable robot")]
+    Enable(NamedArgs),
+    /// Delete a service account with its keys: none of its tokens is accepted any more
+    #[command(after_help = "\
+Example:
+  doorward service-account delete ci-server@doorward-dev.iam.gserviceaccount.com")]
+    Delete(NamedArgs),
     #[command(subcommand)]
-    Keys(KeysCommand),
+    Keys(service_account_keys::Command),
     #[command(subcommand)]
-    Policy(service_account_policy::Command),
+    Policy(policy::Command<AccountArgs>),
 }
 
 /// Create a service account
@@ -64,77 +71,14 @@ pub(crate) struct ListArgs {
     common: Common,
 }
 
-/// Delete a service account with its keys: none of its tokens is accepted any more
+/// One account.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Example:
-  doorward service-account delete ci-server@doorward-dev.iam.gserviceaccount.com")]
-pub(crate) struct DeleteArgs {
-    /// The service account's address
-    #[arg(value_name = "EMAIL")]
-    email: Email,
+pub(crate) struct NamedArgs {
+    /// The service account, by its name in dev.json or its address
+    #[arg(value_name = "ACCOUNT")]
+    account: Account,
     #[command(flatten)]
     common: Common,
-}
-
-/// Create, list and delete the keys of a service account
-#[derive(Debug, clap::Subcommand)]
-#[command(after_help = "\
-Example:
-  doorward service-account keys list --account ci-server@doorward-dev.iam.gserviceaccount.com")]
-pub(crate) enum KeysCommand {
-    Create(CreateKeyArgs),
-    List(ListKeysArgs),
-    Delete(DeleteKeyArgs),
-}
-
-/// Create a key and write its key file, readable by its owner only
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Example:
-  doorward service-account keys create ci-server.json --account ci-server@doorward-dev.iam.gserviceaccount.com")]
-pub(crate) struct CreateKeyArgs {
-    /// The key file to write; a file that exists is never overwritten
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-    #[command(flatten)]
-    account: AccountArgs,
-    #[command(flatten)]
-    common: Common,
-}
-
-/// List the keys of a service account
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Example:
-  doorward service-account keys list --account ci-server@doorward-dev.iam.gserviceaccount.com")]
-pub(crate) struct ListKeysArgs {
-    #[command(flatten)]
-    account: AccountArgs,
-    #[command(flatten)]
-    common: Common,
-}
-
-/// Delete a key: nothing that it signs is accepted any more
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Example:
-  doorward service-account keys delete KEY_ID --account ci-server@doorward-dev.iam.gserviceaccount.com")]
-pub(crate) struct DeleteKeyArgs {
-    /// The key's id
-    #[arg(value_name = "KEY_ID")]
-    key_id: String,
-    #[command(flatten)]
-    account: AccountArgs,
-    #[command(flatten)]
-    common: Common,
-}
-
-#[derive(Debug, clap::Args)]
-struct AccountArgs {
-    /// The service account's address
-    #[arg(long = "account", value_name = "EMAIL")]
-    email: Email,
 }
 
 /// Runs one of the commands.
@@ -142,11 +86,11 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Create(args) => create(args).await,
         Command::List(args) => list(args).await,
-        Command::Delete(args) => delete(args).await,
-        Command::Keys(KeysCommand::Create(args)) => create_key(args).await,
-        Command::Keys(KeysCommand::List(args)) => list_keys(args).await,
-        Command::Keys(KeysCommand::Delete(args)) => delete_key(args).await,
-        Command::Policy(command) => service_account_policy::run(command).await,
+        Command::Disable(args) => change(args, Change::Disable).await,
+        Command::Enable(args) => change(args, Change::Enable).await,
+        Command::Delete(args) => change(args, Change::Delete).await,
+        Command::Keys(command) => service_account_keys::run(command).await,
+        Command::Policy(command) => policy::run(command).await,
     }
 }
 
@@ -154,13 +98,9 @@ fn accounts_path(world: &Description) -> String {
     format!("/iam.googleapis.com/v1/projects/{}/serviceAccounts", path_segment(&world.project.id))
 }
 
-fn keys_path(world: &Description, AccountArgs { email }: &AccountArgs) -> String {
-    format!("{}/{}/keys", accounts_path(world), path_segment(email.as_str()))
-}
-
-/// The last part of a key's name.
-fn key_id(key: &ServiceAccountKey) -> &str {
-    key.name.rsplit('/').next().unwrap_or(&key.name)
+/// The path of one account.
+pub(super) fn account_path(world: &Description, email: &Email) -> String {
+    format!("{}/{}", accounts_path(world), path_segment(email.as_str()))
 }
 
 async fn create(CreateArgs { account_id, display_name, common }: CreateArgs) -> anyhow::Result<()> {
@@ -187,16 +127,47 @@ async fn list(ListArgs { common }: ListArgs) -> anyhow::Result<()> {
     if common.json {
         return Ok(print(&json_line(&ListServiceAccountsResponse { accounts, next_page_token: None })?)?);
     }
-    let rows: Vec<_> =
-        accounts.into_iter().map(|account| [account.email, account.unique_id, account.display_name]).collect();
-    Ok(print(&table(["EMAIL", "UNIQUE ID", "DISPLAY NAME"], &rows))?)
+    Ok(print(&shown(accounts))?)
 }
 
-async fn delete(DeleteArgs { email, common }: DeleteArgs) -> anyhow::Result<()> {
+/// Accounts for people.
+fn shown(accounts: Vec<ServiceAccount>) -> String {
+    let row = |account: ServiceAccount| {
+        [account.email, account.unique_id, state(account.disabled).to_owned(), account.display_name]
+    };
+    table(["EMAIL", "UNIQUE ID", "STATE", "DISPLAY NAME"], &accounts.into_iter().map(row).collect::<Vec<_>>())
+}
+
+/// The state of an account or a key, for people.
+pub(super) fn state(disabled: bool) -> &'static str {
+    if disabled { "disabled" } else { "enabled" }
+}
+
+/// What is done to one account.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Disable,
+    Enable,
+    Delete,
+}
+
+async fn change(NamedArgs { account, common }: NamedArgs, change: Change) -> anyhow::Result<()> {
     let world = common.world.open()?;
-    let path = format!("{}/{}", accounts_path(&world), path_segment(email.as_str()));
-    Api::of(&world)?.delete(&path).await.map_err(|error| error.advise(Status::NotFound, SEE_LIST))?;
-    Ok(print(&if common.json { "{}\n".to_owned() } else { format!("deleted {email} and its keys\n") })?)
+    let email = account.address(&world)?;
+    let api = Api::of(&world)?;
+    let path = account_path(&world, &email);
+    let (done, ended) = match change {
+        Change::Disable => (format!("disabled {email}"), call(&api, &format!("{path}:disable")).await),
+        Change::Enable => (format!("enabled {email}"), call(&api, &format!("{path}:enable")).await),
+        Change::Delete => (format!("deleted {email} and its keys"), api.delete(&path).await),
+    };
+    ended.map_err(|error| error.advise(Status::NotFound, SEE_LIST))?;
+    Ok(print(&if common.json { "{}\n".to_owned() } else { format!("{done}\n") })?)
+}
+
+/// Calls a method that takes nothing and answers nothing.
+pub(super) async fn call(api: &Api, method: &str) -> Result<(), ApiError> {
+    api.post(method, &json!({})).await.map(|_: Value| ())
 }
 
 /// All pages.
@@ -211,177 +182,56 @@ async fn every_account(api: &Api, path: &str) -> Result<Vec<ServiceAccount>, Api
     }
 }
 
-async fn create_key(CreateKeyArgs { file, account, common }: CreateKeyArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let key = key_into_file(&Api::of(&world)?, &keys_path(&world, &account), &file).await?;
-    Ok(print(&if common.json {
-        json_line(&key)?
-    } else {
-        format!("created key {} of {} in {}\n", printable(key_id(&key)), account.email, file.display())
-    })?)
-}
-
-/// Makes a key and writes its file. Gives the key without its private half.
-///
-/// The file is made before the key is, so that whatever forbids it (a file of that name, no such directory, no permission)
-/// leaves no key behind that nobody holds.
-async fn key_into_file(api: &Api, keys: &str, path: &Path) -> anyhow::Result<ServiceAccountKey> {
-    let mut file = new_private_file(path)?;
-    let mut key: ServiceAccountKey = match api.post(keys, &CreateKeyRequest::default()).await {
-        Ok(key) => key,
-        Err(error) => {
-            // It is ours, new and empty. Should this fail, the file is empty still.
-            drop(fs::remove_file(path));
-            return Err(error.advise(Status::NotFound, SEE_LIST));
-        }
-    };
-    let written = private_half(&mut key).and_then(|bytes| {
-        file.write_all(&bytes)?;
-        Ok(file.sync_all()?)
-    });
-    let Err(error) = written else { return Ok(key) };
-    drop(fs::remove_file(path));
-    let id = key_id(&key);
-    Err(match api.delete(&format!("{keys}/{}", path_segment(id))).await {
-        Ok(()) => error.context(format!("the key could not be written to {}; it was deleted again", path.display())),
-        Err(_) => error.context(format!(
-            "the key could not be written to {}; delete it with `doorward service-account keys delete {id}`",
-            path.display()
-        )),
-    })
-}
-
-fn new_private_file(path: &Path) -> anyhow::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
-        let shown = path.display();
-        match error.kind() {
-            io::ErrorKind::AlreadyExists => anyhow!("{shown} exists and is not overwritten: name another file"),
-            io::ErrorKind::NotFound => anyhow!("the directory of {shown} does not exist: make it first"),
-            _ => anyhow!("cannot create {shown} ({error}): name another file"),
-        }
-    })
-}
-
-/// Takes the key file's bytes out of the answer.
-fn private_half(key: &mut ServiceAccountKey) -> anyhow::Result<Vec<u8>> {
-    key.private_key_type = None;
-    let data = key.private_key_data.take().context("the answer holds no private key")?;
-    STANDARD.decode(data).context("the private key in the answer is not base64")
-}
-
-async fn list_keys(ListKeysArgs { account, common }: ListKeysArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let answer: ListKeysResponse = Api::of(&world)?
-        .get(&keys_path(&world, &account))
-        .await
-        .map_err(|error| error.advise(Status::NotFound, SEE_LIST))?;
-    if common.json {
-        return Ok(print(&json_line(&answer)?)?);
-    }
-    let rows: Vec<_> = answer
-        .keys
-        .iter()
-        .map(|key| [key_id(key).to_owned(), key.valid_after_time.clone(), key.valid_before_time.clone()])
-        .collect();
-    Ok(print(&table(["KEY ID", "VALID AFTER", "VALID BEFORE"], &rows))?)
-}
-
-async fn delete_key(DeleteKeyArgs { key_id, account, common }: DeleteKeyArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let path = format!("{}/{}", keys_path(&world, &account), path_segment(&key_id));
-    let advice = format!("`doorward service-account keys list --account {}` shows its keys", account.email);
-    Api::of(&world)?.delete(&path).await.map_err(|error| error.advise(Status::NotFound, &advice))?;
-    Ok(print(&if common.json {
-        "{}\n".to_owned()
-    } else {
-        format!("deleted key {} of {}\n", printable(&key_id), account.email)
-    })?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use serde_json::{Value, json};
 
     use crate::api::tests::{api_at, block_on, replay};
 
-    fn key(data: Option<&str>) -> Value {
-        json!({
-            "name": "projects/p/serviceAccounts/a@p.example/keys/1f", "privateKeyData": data, "keyAlgorithm": "KEY_ALG_RSA_2048",
-            "privateKeyType": "TYPE_GOOGLE_CREDENTIALS_FILE", "validAfterTime": "2026-01-01T00:00:00Z",
-            "validBeforeTime": "9999-12-31T23:59:59Z", "keyOrigin": "GOOGLE_PROVIDED", "keyType": "USER_MANAGED",
-        })
-    }
-
-    #[test]
-    fn a_key_file_is_written_once_for_its_owner_and_the_private_half_is_not_printed() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("k.json");
-        let (address, asked) = replay(vec![(200, key(Some("e30=")))]);
-        let made = block_on(key_into_file(&api_at(address), "/keys", &path)).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"{}");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!((made.private_key_data.as_deref(), key_id(&made)), (None, "1f"));
-        assert_eq!(asked.join().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn no_key_is_made_for_a_file_that_cannot_be_and_no_file_stays_without_its_key() {
-        let dir = tempfile::tempdir().unwrap();
-        let taken = dir.path().join("taken");
-        fs::write(&taken, "mine").unwrap();
-        let dangling = dir.path().join("dangling");
-        std::os::unix::fs::symlink(dir.path().join("elsewhere"), &dangling).unwrap();
-        // Nothing is asked of this server: a call would fail with another message.
-        let (address, asked) = replay(vec![]);
-        #[rustfmt::skip]
-        let cases = [
-            (taken.clone(),              "exists and is not overwritten: name another file"),
-            (dangling,                   "exists and is not overwritten: name another file"),
-            (dir.path().join("no/file"), "does not exist: make it first"),
-        ];
-        for (path, expected) in cases {
-            let message = block_on(key_into_file(&api_at(address), "/keys", &path)).unwrap_err().to_string();
-            assert!(message.ends_with(expected), "{message}");
-        }
-        assert_eq!(fs::read(&taken).unwrap(), b"mine");
-        assert_eq!(asked.join().unwrap(), [""; 0]);
-
-        let refusal = json!({"error": {"code": 404, "message": "No account.", "status": "NOT_FOUND"}});
-        let (address, _) = replay(vec![(404, refusal)]);
-        let path = dir.path().join("k.json");
-        let message = block_on(key_into_file(&api_at(address), "/keys", &path)).unwrap_err().to_string();
-        assert_eq!(message, "No account. (NOT_FOUND): `doorward service-account list` shows the accounts");
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_key_that_could_not_be_kept_is_deleted_again_or_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("k.json");
-        #[rustfmt::skip]
-        let cases = [
-            (200, "it was deleted again"),
-            (500, "delete it with `doorward service-account keys delete 1f`"),
-        ];
-        for (status, expected) in cases {
-            let (address, asked) = replay(vec![(200, key(Some("!"))), (status, json!({}))]);
-            let message = block_on(key_into_file(&api_at(address), "/keys", &path)).unwrap_err().to_string();
-            assert!(message.ends_with(expected), "{message}");
-            assert!(asked.join().unwrap()[1].starts_with("DELETE /keys/1f HTTP/1.1\r\n"));
-            assert!(!path.exists());
-        }
+    fn account(id: &str) -> Value {
+        json!({"name": id, "projectId": "p", "uniqueId": id, "email": format!("{id}@p.example"), "oauth2ClientId": id})
     }
 
     #[test]
     fn accounts_are_read_page_by_page() {
-        let account = |id: &str| json!({"name": id, "projectId": "p", "uniqueId": id, "email": format!("{id}@p.example"), "oauth2ClientId": id});
         let first = json!({"accounts": [account("a"), account("b")], "nextPageToken": "b&c"});
         let (address, asked) = replay(vec![(200, first), (200, json!({"accounts": [account("c")]}))]);
         let accounts = block_on(every_account(&api_at(address), "/accounts")).unwrap();
         assert_eq!(accounts.iter().map(|account| account.unique_id.as_str()).collect::<String>(), "abc");
         assert!(asked.join().unwrap()[1].starts_with("GET /accounts?pageToken=b%26c HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn an_account_is_shown_in_a_row_with_its_state() {
+        let enabled: ServiceAccount = serde_json::from_value(account("a")).unwrap();
+        let disabled = ServiceAccount { disabled: true, display_name: "A".into(), ..enabled.clone() };
+        let expected = "EMAIL        UNIQUE ID  STATE     DISPLAY NAME\n\
+                        a@p.example  a          enabled\n\
+                        a@p.example  a          disabled  A\n";
+        assert_eq!(shown(vec![enabled, disabled]), expected);
+    }
+
+    #[test]
+    fn a_change_of_an_account_is_one_call_and_an_unknown_account_is_answered_with_where_they_are_listed() {
+        #[rustfmt::skip]
+        let cases = [
+            (Change::Disable, "POST", ":disable"),
+            (Change::Enable,  "POST", ":enable"),
+            (Change::Delete,  "DELETE", ""),
+        ];
+        for (wanted, method, verb) in cases {
+            let refusal = json!({"error": {"code": 404, "message": "No account.", "status": "NOT_FOUND"}});
+            let (address, asked) = replay(vec![(200, json!({})), (404, refusal)]);
+            let dir = tempfile::tempdir().unwrap();
+            let args = || NamedArgs {
+                account: "robot".parse().unwrap(),
+                common: Common::at(dir.path(), &format!("http://{address}")),
+            };
+            block_on(change(args(), wanted)).unwrap();
+            let message = block_on(change(args(), wanted)).unwrap_err().to_string();
+            assert_eq!(message, format!("No account. (NOT_FOUND): {SEE_LIST}"));
+            let path = "/iam.googleapis.com/v1/projects/dev-project/serviceAccounts/robot@p.iam.gserviceaccount.com";
+            assert!(asked.join().unwrap()[0].starts_with(&format!("{method} {path}{verb} HTTP/1.1\r\n")), "{wanted:?}");
+        }
     }
 }

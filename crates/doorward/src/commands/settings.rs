@@ -1,5 +1,6 @@
 //! `doorward settings`: what else is set on an application, through the methods of `iap.googleapis.com`.
 
+use anyhow::anyhow;
 use doorward_server::dev::description::Description;
 use doorward_wire::google_api::{AccessSettings, IapSettings, OAuthSettings, Status};
 
@@ -73,7 +74,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
         Command::Set(SetArgs { target, clients, common }) => {
             let world = common.world.open()?;
             let resource = target.resource(&world);
-            let settings = settings(&resource, client_ids(&world, clients.programmatic_clients));
+            let settings = settings(&resource, client_ids(&world, clients.programmatic_clients)?);
             let answer: IapSettings = Api::of(&world)?.patch(&path(&resource), &settings).await.map_err(advise)?;
             (resource, answer, common)
         }
@@ -90,9 +91,24 @@ fn advise(error: ApiError) -> anyhow::Error {
     error.advise(Status::NotFound, NAME_ANOTHER)
 }
 
-/// Names of dev.json replaced by the ids that they stand for.
-fn client_ids(world: &Description, clients: Vec<String>) -> Vec<String> {
-    let id = |client: String| world.oauth_clients.get(&client).map_or(client, |known| known.client_id.clone());
+/// How every client id ends.
+const CLIENT_ID_END: &str = ".apps.googleusercontent.com";
+
+/// Names of dev.json replaced by the ids that they stand for. An id that nobody has would let nobody in, and never be found out.
+fn client_ids(world: &Description, clients: Vec<String>) -> anyhow::Result<Vec<String>> {
+    let id = |client: String| {
+        if let Some(known) = world.oauth_clients.get(&client) {
+            return Ok(known.client_id.clone());
+        }
+        if client.strip_suffix(CLIENT_ID_END).is_some_and(|start| !start.is_empty()) {
+            return Ok(client);
+        }
+        let names: Vec<&str> = world.oauth_clients.keys().map(String::as_str).collect();
+        Err(anyhow!(
+            "{client:?} is no client: use one of {}, or a client id that `doorward oauth-client list` shows",
+            names.join(", ")
+        ))
+    };
     clients.into_iter().map(id).collect()
 }
 
@@ -121,10 +137,15 @@ mod tests {
     use crate::world::tests::description;
 
     #[test]
-    fn a_name_of_dev_json_stands_for_its_client_and_anything_else_for_itself() {
+    fn a_name_of_dev_json_stands_for_its_client_a_client_id_for_itself_and_nothing_else_is_sent() {
         let world: Description = serde_json::from_value(description("http://127.0.0.1:1")).unwrap();
-        let ids = client_ids(&world, vec!["desktop".into(), "9-y.apps.googleusercontent.com".into()]);
+        let ids = client_ids(&world, vec!["desktop".into(), "9-y.apps.googleusercontent.com".into()]).unwrap();
         assert_eq!(ids, ["123-desktop.apps.googleusercontent.com", "9-y.apps.googleusercontent.com"]);
+        for wrong in ["", "dekstop", ".apps.googleusercontent.com", "9-y.apps.googleusercontent.com.evil.example"] {
+            let message = client_ids(&world, vec!["desktop".into(), wrong.into()]).unwrap_err().to_string();
+            let next = "use one of android, desktop, or a client id that `doorward oauth-client list` shows";
+            assert_eq!(message, format!("{wrong:?} is no client: {next}"));
+        }
         let sent = serde_json::to_value(settings("projects/1/iap_web", vec!["c".into()])).unwrap();
         let expected = json!({
             "name": "projects/1/iap_web", "accessSettings": {"oauthSettings": {"programmaticClients": ["c"]}},

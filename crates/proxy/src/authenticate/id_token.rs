@@ -26,7 +26,7 @@ pub(super) fn check(
     if claims.string("iss") != Some(issuer) {
         return Err(TokenError::Claims);
     }
-    claims.check_time(now.seconds(), seconds(CLOCK_SKEW)).map_err(|error| time_error(error, TokenError::Claims))?;
+    claims.check_time(now.seconds(), seconds(CLOCK_SKEW)).map_err(time_error)?;
     let (issued, expires) = (claims.seconds("iat"), claims.seconds("exp"));
     let (Ok(issued), Ok(expires)) = (issued, expires) else { return Err(TokenError::Claims) };
     // We never issue a longer one, so a longer one is not ours, whatever its signature.

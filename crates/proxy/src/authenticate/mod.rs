@@ -12,9 +12,10 @@ use doorward_core::clock::Timestamp;
 use doorward_core::grant::{ACCESS_TOKEN_PREFIX, ADMIN_TOKEN_PREFIX};
 use doorward_core::keys::KeyPurpose;
 use doorward_core::member::Email;
+use doorward_core::self_signed::SelfSignedError;
 use doorward_core::snapshot::{AccountKind, ProtectedResource, Snapshot};
 use doorward_wire::headers::{ASSERTION_ISSUER, Bearer, bearer};
-use doorward_wire::jose::{Algorithm, ClaimError, JwsError, Unverified};
+use doorward_wire::jose::{Algorithm, ClaimError, JwsError, TOKEN_LIMIT, Unverified};
 use http::header::{AUTHORIZATION, HeaderMap, PROXY_AUTHORIZATION};
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
@@ -25,11 +26,8 @@ use crate::refusal::Refusal;
 use crate::resolve::Site;
 use crate::sanitize::Sanitized;
 
-pub(crate) use self_signed::SelfSignedError;
 use self_signed::UrlAudience;
 
-/// Tokens of this length and longer are refused before they are decoded.
-const TOKEN_LIMIT: usize = 16 * 1024;
 /// How much of verified tokens is kept, in bytes.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -84,7 +82,7 @@ pub(crate) enum Authenticated {
 /// Why a token is not accepted. All that it says, the bearer can read in the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenError {
-    #[error("the token has {TOKEN_LIMIT} bytes or more")]
+    #[error("the token is longer than {TOKEN_LIMIT} bytes")]
     TooLarge,
     #[error("an opaque access token")]
     AccessToken,
@@ -99,7 +97,12 @@ pub(crate) enum TokenError {
     #[error("issued in the name of a service account, and the key is unknown or the signature does not verify")]
     AccountSignature,
     #[error("a self-signed JWT: {0}")]
-    SelfSigned(#[from] SelfSignedError),
+    SelfSigned(SelfSignedError),
+    #[error("a self-signed JWT: signed for the token endpoint or for an API")]
+    ForExchange,
+    /// `aud`, escaped and cut.
+    #[error("a self-signed JWT: for {0}, which is not the URL asked for")]
+    Url(String),
     #[error("another issuer, no account, or a claim that is missing or has the wrong type")]
     Claims,
     #[error("expired at {0}")]
@@ -175,7 +178,7 @@ impl Authenticator {
         snapshot: &Snapshot,
         now: Timestamp,
     ) -> Result<Arc<Caller>, TokenError> {
-        if token.len() >= TOKEN_LIMIT {
+        if token.len() > TOKEN_LIMIT {
             return Err(TokenError::TooLarge);
         }
         let resource = &*site.resource;
@@ -192,7 +195,7 @@ impl Authenticator {
         };
         match verified.good_for {
             // Not part of the key, so compared on every hit: one token may reach many paths, and must reach no others.
-            Some(urls) if !urls.covers(site.origin, path) => Err(SelfSignedError::wrong_url(urls.as_str()).into()),
+            Some(urls) if !urls.covers(site.origin, path) => Err(self_signed::wrong_url(urls.as_str())),
             Some(_) | None => Ok(verified.caller),
         }
     }
@@ -204,7 +207,7 @@ impl Authenticator {
         snapshot: &Snapshot,
         now: Timestamp,
     ) -> Result<Verified, TokenError> {
-        let unverified = Unverified::parse(token, TOKEN_LIMIT - 1, &[Algorithm::Rs256, Algorithm::Es256])
+        let unverified = Unverified::parse(token, TOKEN_LIMIT, &[Algorithm::Rs256, Algorithm::Es256])
             .map_err(|error| from_jws(error, token))?;
         let unproven_issuer = unverified.unproven_claims().get("iss").and_then(Value::as_str);
         if unverified.algorithm() != Algorithm::Rs256 {
@@ -214,16 +217,14 @@ impl Authenticator {
         // The same for a key that is unknown and for one that did not sign this: whether a key exists is nobody's business.
         let by_account = unproven_issuer.is_some_and(|issuer| issuer.ends_with(".gserviceaccount.com"));
         let unsigned = if by_account { TokenError::AccountSignature } else { TokenError::Signature };
-        let kid = unverified.kid().unwrap_or_default().to_owned();
-        if let Some(key) = snapshot.keys.verifying(KeyPurpose::IdToken, &kid, now) {
+        let own_key = unverified.kid().and_then(|kid| snapshot.keys.verifying(KeyPurpose::IdToken, kid, now));
+        if let Some(key) = own_key {
             let claims = unverified.verify(key).map_err(|_| unsigned)?;
             let (caller, valid_until) =
                 id_token::check(&claims, &self.issuer, self.email_claim, resource, snapshot, now)?;
             return Ok(Verified { caller: Arc::new(caller), valid_until, good_for: None });
         }
-        let Some(key) = snapshot.account_key(&kid) else { return Err(unsigned) };
-        let claims = unverified.verify(&key.key).map_err(|_| unsigned)?;
-        let (caller, valid_until, urls) = self_signed::check(&claims, key, snapshot, now)?;
+        let (caller, valid_until, urls) = self_signed::check(unverified, unsigned, snapshot, now)?;
         Ok(Verified { caller: Arc::new(caller), valid_until, good_for: Some(Arc::new(urls)) })
     }
 }
@@ -308,9 +309,9 @@ fn from_jws(error: JwsError, token: &str) -> TokenError {
     }
 }
 
-fn time_error(error: ClaimError, missing: impl Into<TokenError>) -> TokenError {
+fn time_error(error: ClaimError) -> TokenError {
     match error {
-        ClaimError::Missing(_) => missing.into(),
+        ClaimError::Missing(_) => TokenError::Claims,
         ClaimError::Expired(at) => TokenError::Expired(at),
         ClaimError::NotYetValid(at) => TokenError::NotYetValid(at),
     }

@@ -1,43 +1,18 @@
 //! JWTs that a service account signed itself, or had signed for it: good for URLs of an application, not for its client id.
 
 use doorward_core::audit::escaped;
-use doorward_core::clock::{CLOCK_SKEW, Timestamp};
+use doorward_core::clock::Timestamp;
 use doorward_core::resource::Origin;
-use doorward_core::snapshot::{AccountKind, KnownKey, Snapshot};
-use doorward_wire::jose::Claims;
+use doorward_core::self_signed::{SelfSignedError, prove};
+use doorward_core::snapshot::Snapshot;
+use doorward_wire::jose::Unverified;
+use serde_json::{Map, Value};
 
-use super::{Caller, TokenError, seconds, time_error};
-
-/// The longest life of such a token, in seconds.
-///
-/// Spec: <https://cloud.google.com/iap/docs/authentication-howto>, "Authenticating with a self-signed JWT".
-const LONGEST_LIFE: i64 = 3600;
+use super::{Caller, TokenError};
 
 /// How the address of a token endpoint ends, Google's and ours: what the same account signs to get a token there.
 const TOKEN_ENDPOINTS: [&str; 3] =
     ["oauth2.googleapis.com/token", "www.googleapis.com/oauth2/v4/token", "accounts.google.com/o/oauth2/token"];
-
-/// Why a JWT that a key of a service account signed is not accepted. Its bearer holds the key, or asked for the signature.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum SelfSignedError {
-    #[error("signed for the token endpoint or for an API")]
-    ForExchange,
-    #[error("iss, sub, aud, iat or exp is missing or has the wrong type")]
-    Claims,
-    #[error("good for {0} seconds")]
-    TooLong(i64),
-    #[error("iss and sub are not both the address of the account whose key signed, or it is gone or disabled")]
-    Account,
-    /// `aud`, escaped and cut.
-    #[error("for {0}, which is not the URL asked for")]
-    Url(String),
-}
-
-impl SelfSignedError {
-    pub(super) fn wrong_url(audience: &str) -> Self {
-        SelfSignedError::Url(escaped(audience.as_bytes(), 256))
-    }
-}
 
 /// The URLs for which a self-signed JWT is good: `ORIGIN/PATH`, or everything below `ORIGIN/PREFIX/*`.
 ///
@@ -118,45 +93,49 @@ fn without_parameters(segment: &str) -> &str {
     &segment[..end.unwrap_or(segment.len())]
 }
 
-/// The caller whom the claims of a JWT name, until when, and for which URLs. `key` is the one that verified the signature.
+/// The caller whom a JWT names, until when, and for which URLs. `unsigned` is told if no key of an account made its signature.
 ///
-/// `iss` and `sub` are the account's address, `exp` is at most an hour after `iat`. A token that was made to be exchanged for
-/// another one is no credential here, whatever its `aud`.
+/// A token that was made to be exchanged for another one is no credential here, whatever its `aud`.
 pub(super) fn check(
-    claims: &Claims,
-    key: &KnownKey,
+    unverified: Unverified<'_>,
+    unsigned: TokenError,
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> Result<(Caller, Timestamp, UrlAudience), TokenError> {
-    let claimed = |name| claims.as_object().contains_key(name);
-    let audience = claims.string("aud");
-    if claimed("target_audience")
-        || claimed("scope")
-        || audience.is_some_and(|audience| TOKEN_ENDPOINTS.iter().any(|end| audience.ends_with(end)))
-    {
-        return Err(SelfSignedError::ForExchange.into());
-    }
-    claims
-        .check_time(now.seconds(), seconds(CLOCK_SKEW))
-        .map_err(|error| time_error(error, SelfSignedError::Claims))?;
-    let (issued, expires) = (claims.seconds("iat"), claims.seconds("exp"));
-    let (Ok(issued), Ok(expires)) = (issued, expires) else { return Err(SelfSignedError::Claims.into()) };
-    let life = expires.saturating_sub(issued);
-    if life > LONGEST_LIFE {
-        return Err(SelfSignedError::TooLong(life).into());
-    }
-    let (Some(issuer), Some(subject), Some(audience)) = (claims.string("iss"), claims.string("sub"), audience) else {
-        return Err(SelfSignedError::Claims.into());
+    let for_exchange = is_for_exchange(unverified.unproven_claims());
+    let proven = match prove(unverified, snapshot, now) {
+        Err(SelfSignedError::Signature) => return Err(unsigned),
+        // Before anything else that is wrong: whoever mistook the place is not helped by a later `exp`.
+        Ok(_) | Err(_) if for_exchange => return Err(TokenError::ForExchange),
+        Err(SelfSignedError::Expired(at)) => return Err(TokenError::Expired(at)),
+        Err(SelfSignedError::NotYetValid(at)) => return Err(TokenError::NotYetValid(at)),
+        Err(error @ (SelfSignedError::Claims | SelfSignedError::TooLong(_) | SelfSignedError::Account)) => {
+            return Err(TokenError::SelfSigned(error));
+        }
+        Ok(proven) => proven,
     };
-    let account = snapshot.account(&key.account).filter(|account| {
-        let address = account.email.as_str();
-        account.kind == AccountKind::ServiceAccount && !account.disabled && issuer == address && subject == address
-    });
-    let account = account.ok_or(SelfSignedError::Account)?;
-    let good_for = UrlAudience::parse(audience).ok_or_else(|| SelfSignedError::wrong_url(audience))?;
-    let caller =
-        Caller { kind: account.kind, unique_id: key.account.clone(), email: account.email.clone(), note: None };
-    Ok((caller, Timestamp::from_seconds(expires) + CLOCK_SKEW, good_for))
+    let (account, claims) = (proven.account(), proven.claims());
+    let audience = claims.string("aud").ok_or(TokenError::SelfSigned(SelfSignedError::Claims))?;
+    // Of the address, as of the URL, one spelling counts here and no other.
+    let address = Some(account.email.as_str());
+    if claims.string("iss") != address || claims.string("sub") != address {
+        return Err(TokenError::SelfSigned(SelfSignedError::Account));
+    }
+    let good_for = UrlAudience::parse(audience).ok_or_else(|| wrong_url(audience))?;
+    let (unique_id, email) = (proven.unique_id().clone(), account.email.clone());
+    Ok((Caller { kind: account.kind, unique_id, email, note: None }, proven.valid_until(), good_for))
+}
+
+/// What a service account signs for a token endpoint or an API.
+fn is_for_exchange(claims: &Map<String, Value>) -> bool {
+    let to_token_endpoint = |audience: &str| TOKEN_ENDPOINTS.iter().any(|end| audience.ends_with(end));
+    claims.contains_key("target_audience")
+        || claims.contains_key("scope")
+        || claims.get("aud").and_then(Value::as_str).is_some_and(to_token_endpoint)
+}
+
+pub(super) fn wrong_url(audience: &str) -> TokenError {
+    TokenError::Url(escaped(audience.as_bytes(), 256))
 }
 
 #[cfg(test)]
@@ -167,7 +146,7 @@ mod tests {
     use crate::testing::{CLIENT_ID, ISSUER, NOW, TestWorld};
     use doorward_core::keys::KeyPurpose;
     use doorward_wire::jose::encode_base64url;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     const ROBOT: &str = "robot@p.iam.gserviceaccount.com";
 
@@ -375,10 +354,10 @@ mod tests {
         let robot = || Ok(format!("serviceAccount:{ROBOT}"));
         let other = "other@p.iam.gserviceaccount.com";
         let both = |address: &str| json!({"iss": address, "sub": address});
-        let for_exchange = || Err(E::SelfSigned(S::ForExchange));
+        let for_exchange = || Err(E::ForExchange);
         let account = || Err(E::SelfSigned(S::Account));
         let broken = || Err(E::SelfSigned(S::Claims));
-        let wrong_url = |url: &str| Err(E::SelfSigned(S::Url(url.to_owned())));
+        let wrong_url = |url: &str| Err(E::Url(url.to_owned()));
         #[rustfmt::skip]
         let cases = [
             ("robot-key",   json!({}),                                             robot()),
@@ -476,7 +455,7 @@ mod tests {
             ("other claims",             own_claims(json!({"aud": "http://app.test/a"})),              E::AccountSignature),
             ("signed by the ID-token key", world.sign(KeyPurpose::IdToken, &claims(json!({}))),        E::Claims),
             ("signed by another purpose's", world.sign(KeyPurpose::Assertion, &claims(json!({}))),     E::Algorithm),
-            ("an ID token by an account", world.self_sign("robot-key", &as_id_token),                  SelfSignedError::Account.into()),
+            ("an ID token by an account", world.self_sign("robot-key", &as_id_token),                  E::SelfSigned(SelfSignedError::Account)),
         ];
         for (name, token, expected) in cases {
             assert_eq!(verdict(&world, &token), Err(expected), "{name}");
@@ -494,7 +473,7 @@ mod tests {
             let site = world.site_at(host);
             authenticator.verify(&token, &site, path, &world.snapshot, Timestamp::from_seconds(now)).map(drop)
         };
-        let wrong = || Err(SelfSignedError::Url("http://app.test/a/*".to_owned()).into());
+        let wrong = || Err(TokenError::Url("http://app.test/a/*".to_owned()));
         #[rustfmt::skip]
         let cases = [
             // Refused first, and remembered as verified: that must open nothing.
@@ -515,6 +494,10 @@ mod tests {
         assert_eq!(at(&world, "app.test", "/a/b", NOW + 3590 + 30), Err(TokenError::Expired(NOW + 3590)));
         let mut later = TestWorld::with_disabled(&[], "1001");
         std::sync::Arc::get_mut(&mut later.snapshot).unwrap().version = 2;
-        assert_eq!(at(&later, "app.test", "/a/b", NOW), Err(Account.into()), "the account is disabled");
+        assert_eq!(
+            at(&later, "app.test", "/a/b", NOW),
+            Err(TokenError::SelfSigned(Account)),
+            "the account is disabled"
+        );
     }
 }

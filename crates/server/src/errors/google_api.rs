@@ -156,6 +156,8 @@ impl From<ImpersonationError> for ApiFailure {
             E::Lifetime => {
                 invalid("Request contains an invalid argument: lifetime must be a number of whole seconds up to 3600s.")
             }
+            // Its own sentence says what cannot be read.
+            E::Body => invalid("Invalid JSON payload received."),
             E::Payload(cause) => invalid(&format!("Request contains an invalid argument: payload: {cause}.")),
             E::InsufficientScope => {
                 let service = [("service", "iamcredentials.googleapis.com")];
@@ -301,6 +303,10 @@ impl From<PolicyError> for ApiFailure {
                      roles/iam.serviceAccountTokenCreator, roles/iam.serviceAccountOpenIdTokenCreator or \
                      roles/iam.workloadIdentityUser for service accounts."
                 ),
+            ),
+            E::Everybody { role } => (
+                Status::InvalidArgument,
+                format!("{role} cannot be granted to allUsers or allAuthenticatedUsers: name who may act as the account."),
             ),
             E::RoleElsewhere { role } => {
                 (Status::InvalidArgument, format!("Role {role} is not supported for this resource."))

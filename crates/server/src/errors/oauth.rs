@@ -147,6 +147,11 @@ impl From<RedeemError> for OAuthFailure {
             ),
             E::ClientUnknown => (StatusCode::UNAUTHORIZED, C::InvalidClient, "The OAuth client was not found."),
             E::ClientSecret => (StatusCode::UNAUTHORIZED, C::InvalidClient, "Unauthorized"),
+            E::DeviceClient => (
+                BAD_REQUEST,
+                C::UnauthorizedClient,
+                "Device codes are for clients of type desktop: ask with one, or sign in with a browser.",
+            ),
             E::CodeMalformed => (BAD_REQUEST, C::InvalidGrant, "Malformed auth code."),
             E::CodeUnknown | E::CodeReused | E::TokenOfAnotherClient | E::DeviceUnknown => {
                 (BAD_REQUEST, C::InvalidGrant, "Bad Request")

@@ -106,13 +106,10 @@ async fn read<T: DeserializeOwned>(
     let read = body.map_err(ApiFailure::from).and_then(|body| StrictJson::read(&body));
     match read {
         Ok(StrictJson(request)) => Ok(request),
-        Err(failure) => {
-            let cause = ImpersonationError::Payload("the body is no request of this method");
-            match services.refuse(method, credential.peer, cause).await {
-                ImpersonationError::Payload(_) => Err(failure),
-                not_recorded => Err(not_recorded.into()),
-            }
-        }
+        Err(failure) => match services.refuse(method, credential.peer, ImpersonationError::Body).await {
+            ImpersonationError::Body => Err(failure),
+            not_recorded => Err(not_recorded.into()),
+        },
     }
 }
 

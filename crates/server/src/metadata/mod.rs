@@ -30,6 +30,17 @@ use tree::{Entry, tree};
 
 /// The path under which everything is.
 const ROOT: &str = "/computeMetadata/v1/";
+/// What proxies say of whom they ask for, and what a browser says of the page that asks.
+const FORWARDED: [&str; 8] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-original-forwarded-for",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "origin",
+];
 /// The longest wait for a change, if the client names no time: shorter than the longest request.
 const LONGEST_WAIT: Duration = Duration::from_secs(50);
 
@@ -173,7 +184,7 @@ impl Metadata {
         let headers = &request.headers;
         let forwarded = |name: &HeaderName| {
             let name = name.as_str();
-            folds_to_prefix(name, "x-forwarded-") || folds_to(name, "forwarded") || folds_to(name, "via")
+            folds_to_prefix(name, "x-forwarded-") || FORWARDED.iter().any(|field| folds_to(name, field))
         };
         // A target in absolute form is what a proxy is sent.
         if headers.keys().any(forwarded) || request.uri.authority().is_some() {

@@ -150,6 +150,8 @@ async fn whoever_was_made_to_ask_by_somebody_else_is_turned_away() {
         (request().header("x-forwarded-for", "127.0.0.1"),       "127.0.0.1",        Some(Forwarded)),
         (request().header("X_Forwarded_For", "127.0.0.1"),       "127.0.0.1",        Some(Forwarded)),
         (request().header("forwarded", "for=127.0.0.1"),         "127.0.0.1",        Some(Forwarded)),
+        (request().header("x-real-ip", "127.0.0.1"),             "127.0.0.1",        Some(Forwarded)),
+        (request().header("origin", "http://127.0.0.1:8080"),    "127.0.0.1",        Some(Forwarded)),
         (request().header("via", "1.1 proxy"),                   "127.0.0.1",        Some(Forwarded)),
         (request().uri(format!("http://127.0.0.1:8099{TOKEN}")), "127.0.0.1",        Some(Forwarded)),
         (at("evil.test"),                                        "127.0.0.1",        Some(ForeignHost)),

@@ -12,6 +12,11 @@ use sqlx::{Row as _, SqliteConnection};
 
 use super::{SqliteStore, failed, forget, read_scopes};
 
+/// Kept grants of one person for one client, at most: Google's limit of refresh tokens.
+///
+/// Spec: <https://developers.google.com/identity/protocols/oauth2#expiration>
+const KEPT: i64 = 100;
+
 pub(super) const FORGET: &str = "DELETE FROM person_grant WHERE id IN
     (SELECT id FROM person_grant WHERE ends <= $1 LIMIT 10)";
 
@@ -82,6 +87,22 @@ pub(super) async fn revoke(store: &SqliteStore, id: &GrantId) -> Result<bool, St
     let _forgetting = store.recent_tokens.forgetting();
     let revoked = sqlx::query("DELETE FROM person_grant WHERE id = $1").bind(&id.0).execute(&store.writer).await;
     Ok(revoked.map_err(failed)?.rows_affected() == 1)
+}
+
+/// Ends the oldest kept grants of the person and the client of this one, beyond the newest [`KEPT`].
+pub(super) async fn end_oldest(change: &mut SqliteConnection, id: &GrantId) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM person_grant WHERE id IN
+         (SELECT older.id FROM person_grant older JOIN person_grant this
+          ON older.client = this.client AND older.subject = this.subject
+          WHERE this.id = $1 AND older.ends IS NULL ORDER BY older.created DESC, older.id DESC LIMIT 10 OFFSET $2)",
+    )
+    .bind(&id.0)
+    .bind(KEPT)
+    .execute(change)
+    .await
+    .map_err(failed)?;
+    Ok(())
 }
 
 /// Reads a grant from a row that has all columns of `person_grant` under their names.

@@ -7,10 +7,12 @@ use sqlx::Row as _;
 use super::{SqliteStore, failed, person_grants};
 
 pub(super) async fn add(store: &SqliteStore, token: &TokenHash, grant: &GrantId) -> Result<bool, StoreError> {
+    let _forgetting = store.recent_tokens.forgetting();
     let mut change = store.begin().await?;
     if !person_grants::keep(&mut change, grant).await? {
         return Ok(false);
     }
+    person_grants::end_oldest(&mut change, grant).await?;
     sqlx::query("INSERT INTO refresh_token (hash, grant_id, rotated) VALUES ($1, $2, FALSE)")
         .bind(&token.0)
         .bind(&grant.0)

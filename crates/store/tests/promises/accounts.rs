@@ -227,3 +227,23 @@ pub(crate) async fn a_user_is_found_by_their_address_with_their_password(store: 
     assert_eq!(store.user_by_email(&bob.email).await.unwrap(), Some((bob, None)));
     assert_eq!(store.user_by_email(&user("3", "carol@example.com").email).await.unwrap(), None);
 }
+
+pub(crate) async fn an_account_and_a_users_key_are_disabled_and_enabled_and_a_managed_key_is_not(store: AnyStore) {
+    for (number, name) in [("1", "robot"), ("2", "other")] {
+        assert!(store.add_service_account(&account(number, name)).await.unwrap());
+    }
+    assert!(store.add_service_account_key(&account_key("k", "1", 1)).await.unwrap());
+    assert!(store.add_managed_key(&managed_key("m", "1", 1), None).await.unwrap());
+    for disabled in [true, true, false] {
+        assert!(store.disable_service_account(&id("1"), disabled).await.unwrap());
+        assert_eq!(store.service_account_by_id(&id("1")).await.unwrap().unwrap().disabled, disabled);
+        assert!(store.disable_service_account_key(&id("1"), "k", disabled).await.unwrap());
+        assert_eq!(store.service_account_key("k").await.unwrap().unwrap().disabled, disabled);
+    }
+    assert!(!store.service_account_by_id(&id("2")).await.unwrap().unwrap().disabled);
+    assert!(!store.disable_service_account(&id("3"), true).await.unwrap());
+    for (owner, key) in [("2", "k"), ("1", "unknown"), ("1", "m")] {
+        assert!(!store.disable_service_account_key(&id(owner), key, true).await.unwrap(), "{owner} {key}");
+    }
+    assert!(!store.managed_key(&id("1")).await.unwrap().unwrap().key.disabled);
+}

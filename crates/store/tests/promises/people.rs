@@ -205,3 +205,32 @@ pub(crate) async fn what_was_taken_in_its_last_moment_is_still_issued(store: Any
     assert!(store.add_access_token(&hash("at"), &access(&grant, 4000), at(610)).await.unwrap());
     assert!(store.add_refresh_token(&hash("rt"), &grant.id).await.unwrap());
 }
+
+pub(crate) async fn of_one_person_for_one_client_the_newest_hundred_grants_with_a_refresh_token_stay(store: AnyStore) {
+    with_clients(&store).await;
+    let of = |name: &str, client: &str, subject: &str, created: i64| PersonGrant {
+        subject: id(subject),
+        created: at(created),
+        ..person_grant(name, client)
+    };
+    let keep = async |grant: &PersonGrant| {
+        let code = code_grant(grant, 5_000);
+        store.add_code(&hash(&format!("code of {}", grant.id.0)), &code, at(1)).await.unwrap();
+        assert!(store.add_refresh_token(&hash(&grant.id.0), &grant.id).await.unwrap());
+    };
+    keep(&of("hers", "c", "3", 1)).await;
+    keep(&of("for another", "other", "2", 1)).await;
+    for number in 0..100 {
+        keep(&of(&format!("g{number}"), "c", "2", 10 + number)).await;
+    }
+    let token = access(&of("g0", "c", "2", 10), 5_000);
+    assert!(store.add_access_token(&hash("at"), &token, at(1)).await.unwrap());
+    assert!(store.access_token(&hash("at"), at(2)).await.unwrap().is_some());
+    keep(&of("newest", "c", "2", 1_000)).await;
+    let mut known = Vec::new();
+    for name in ["hers", "for another", "g0", "g1", "g99", "newest"] {
+        known.push(store.refresh_token(&hash(name)).await.unwrap().is_some());
+    }
+    assert_eq!(known, [true, true, false, true, true, true]);
+    assert_eq!(store.access_token(&hash("at"), at(2)).await.unwrap(), None, "it ended with its grant");
+}

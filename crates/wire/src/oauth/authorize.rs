@@ -41,6 +41,12 @@ pub struct AuthorizeRequest {
     ///
     /// Spec: <https://cloud.google.com/iap/docs/authentication-howto#signing_in_to_the_application>
     pub cred_ref: Option<String>,
+    /// How the answer is sent: `query`, or nothing.
+    pub response_mode: Option<String>,
+    /// A request object (RFC 9101), which is not served: carried so that it can be refused.
+    pub request: Option<String>,
+    /// The address of a request object, likewise.
+    pub request_uri: Option<String>,
 }
 
 impl AuthorizeRequest {
@@ -62,6 +68,9 @@ impl AuthorizeRequest {
             code_challenge_method: query.take("code_challenge_method"),
             audience: query.take("audience"),
             cred_ref: query.take("cred_ref"),
+            response_mode: query.take("response_mode"),
+            request: query.take("request"),
+            request_uri: query.take("request_uri"),
         })
     }
 }

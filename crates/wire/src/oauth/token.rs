@@ -87,7 +87,7 @@ pub enum TokenFormError {
     #[error(transparent)]
     Parameter(#[from] ParameterError),
     /// `grant_type` is one that is not served.
-    #[error("grant_type {0:?} is not served")]
+    #[error("the grant_type is not served")]
     UnsupportedGrant(String),
 }
 
@@ -191,6 +191,10 @@ pub enum OAuthCode {
     AccountSelectionRequired,
     /// The response type is not served.
     UnsupportedResponseType,
+    /// Request objects are not served.
+    RequestNotSupported,
+    /// Addresses of request objects are not served.
+    RequestUriNotSupported,
     /// The token that was to be looked at is not one, or has ended.
     InvalidToken,
     /// We cannot answer now; try again.
@@ -218,6 +222,8 @@ impl OAuthCode {
             OAuthCode::LoginRequired => "login_required",
             OAuthCode::AccountSelectionRequired => "account_selection_required",
             OAuthCode::UnsupportedResponseType => "unsupported_response_type",
+            OAuthCode::RequestNotSupported => "request_not_supported",
+            OAuthCode::RequestUriNotSupported => "request_uri_not_supported",
             OAuthCode::InvalidToken => "invalid_token",
             OAuthCode::TemporarilyUnavailable => "temporarily_unavailable",
             OAuthCode::ServerError => "server_error",
