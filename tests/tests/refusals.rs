@@ -210,14 +210,13 @@ fn whoever_guesses_a_secret_is_slowed_and_nobody_else_is() {
     assert_eq!(slowed.json()["error"], "slow_down");
     let wait = slowed.header("retry-after").and_then(|wait| wait.parse::<u64>().ok());
     assert!(wait.is_some_and(|wait| (1..=60).contains(&wait)), "{:?}", slowed.headers);
-    // The right secret is not looked at while a guesser waits, so that guesses made meanwhile tell nothing.
-    assert!(is_refused_while_waiting(|| refresh(wrong).status, || refresh(desktop).status));
-    // Another client of the same machine is served.
+    // The right secret has 256 bits: whoever sends it has not guessed it, and is served; as is another client.
+    refresh(desktop).expect(400);
     refresh(web).expect(400);
     let events = dev.token_events();
     let throttled = events.iter().filter(|event| event["reason"] == "throttled");
     assert!(
-        throttled.clone().count() >= 2 && throttled.clone().all(|event| event["client"] == desktop.id),
+        throttled.clone().count() >= 1 && throttled.clone().all(|event| event["client"] == desktop.id),
         "{events:?}"
     );
 }

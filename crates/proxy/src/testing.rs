@@ -13,7 +13,7 @@ use doorward_core::policy::{Binding, Policy, PolicyEtag, Role};
 use doorward_core::resource::{Application, ClientId, Host, Origin, Project, Scheme};
 use doorward_core::settings::Settings;
 use doorward_core::snapshot::{AccountKind, KnownKey, Snapshot, SnapshotCell, SnapshotSource};
-use doorward_wire::jose::{Algorithm, SigningKey, Unverified, VerifyingKey, encode_base64url};
+use doorward_wire::jose::{Algorithm, SigningKey, TOKEN_LIMIT, Unverified, VerifyingKey, encode_base64url};
 use http::Request;
 use serde_json::{Map, Value};
 
@@ -207,7 +207,7 @@ pub(crate) fn own_text(body: &ProxyBody) -> String {
 
 /// The claims of a token of ours, verified.
 pub(crate) fn claims_of(snapshot: &Snapshot, purpose: KeyPurpose, token: &str) -> Map<String, Value> {
-    let unverified = Unverified::parse(token, 16_000, &[Algorithm::Rs256, Algorithm::Es256]).unwrap();
+    let unverified = Unverified::parse(token, TOKEN_LIMIT, &[Algorithm::Rs256, Algorithm::Es256]).unwrap();
     let now = Timestamp::from_seconds(NOW);
     let key = snapshot.keys.verifying(purpose, unverified.kid().unwrap(), now).unwrap();
     unverified.verify(key).unwrap().as_object().clone()

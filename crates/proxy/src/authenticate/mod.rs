@@ -488,6 +488,7 @@ mod tests {
             ("access token",         "doorward_at_x".into(),                                       E::AccessToken),
             ("Google's access token", "ya29.c.b0Aaek".into(),                                      E::AccessToken),
             ("16 KiB",               "a".repeat(16 * 1024),                                        E::TooLarge),
+            ("a byte less",          "a".repeat(16 * 1024 - 1),                                    E::NotAJwt),
         ];
         for (name, token, expected) in cases {
             assert_eq!(verdict(&world, EmailClaim::Optional, &token), Err(expected), "{name}");
