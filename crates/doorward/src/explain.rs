@@ -11,7 +11,7 @@ use doorward_core::keys::ID_TOKEN_TTL;
 use doorward_server::dev::description::Description;
 use doorward_wire::headers::ASSERTION_ISSUER;
 use doorward_wire::jose::{
-    Algorithm, JwsError, StrictNumber, Unverified, VerifyingKeys, decode_base64url, parse_object,
+    Algorithm, JwsError, StrictNumber, TOKEN_LIMIT, Unverified, VerifyingKeys, decode_base64url, parse_object,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -21,9 +21,6 @@ use shown::distance;
 
 /// The issuer of the ID tokens of `dev`.
 const ISSUER: &str = "https://accounts.google.com";
-/// Tokens of this length and longer are refused before they are decoded.
-const TOKEN_LIMIT: usize = 16 * 1024;
-
 /// What a token says, and what follows from it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Explanation {
@@ -96,7 +93,7 @@ pub(crate) fn explain(token: &str, known: &Known<'_>) -> Explanation {
     };
     let mut explanation =
         Explanation { header: part(0), claims: part(1), findings: Vec::new(), accepted_by: Vec::new(), now: known.now };
-    let applications = match Unverified::parse(token, TOKEN_LIMIT - 1, &[Algorithm::Rs256, Algorithm::Es256]) {
+    let applications = match Unverified::parse(token, TOKEN_LIMIT, &[Algorithm::Rs256, Algorithm::Es256]) {
         Ok(unverified) => explanation.judge(unverified, known),
         Err(error) => {
             explanation.bad(not_a_jwt(token, &error));
@@ -456,7 +453,7 @@ mod tests {
             ("e30.e30.*".to_owned(),        "no token (not three parts"),
             ("YQ.YQ.YQ".to_owned(),         "no token (header or payload: "),
             (none,                          "algorithm is not allowed here"),
-            ("a".repeat(TOKEN_LIMIT),       "token is longer than"),
+            ("a".repeat(TOKEN_LIMIT + 1),       "token is longer than"),
         ];
         for (token, expected) in cases {
             let explanation = explained(&token, None, false);

@@ -8,7 +8,7 @@ use doorward_core::member::Email;
 use doorward_server::dev::description::Description;
 use doorward_wire::google_api::{KeyFile, Status};
 use doorward_wire::iam_credentials::GenerateIdTokenResponse;
-use doorward_wire::jose::{Algorithm, StrictNumber, Unverified};
+use doorward_wire::jose::{Algorithm, StrictNumber, TOKEN_LIMIT, Unverified};
 use serde_json::json;
 
 use crate::account::Account;
@@ -24,9 +24,6 @@ use crate::token_cache::TokenCache;
 const DEFAULT_ACCOUNT: &str = "robot";
 /// The name of the person who is signed in.
 const ME: &str = "me";
-/// Longer than any token of ours.
-const TOKEN_LIMIT: usize = 16 * 1024;
-
 /// The options that say whose token it is.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct SourceArgs {

@@ -127,7 +127,7 @@ fn assertion(file: &KeyFile, wanted: Wanted<'_>, now: Timestamp) -> Result<Strin
 pub(crate) mod tests {
     use super::*;
     use doorward_core::entropy::generate_private_key;
-    use doorward_wire::jose::{Unverified, VerifyingKey};
+    use doorward_wire::jose::{TOKEN_LIMIT, Unverified, VerifyingKey};
 
     use crate::api::tests::{block_on, replay};
     use crate::world::tests::description;
@@ -160,7 +160,7 @@ pub(crate) mod tests {
         ];
         for (wanted, name, value) in cases {
             let signed = assertion(&file, wanted, Timestamp::from_seconds(1000)).unwrap();
-            let unverified = Unverified::parse(&signed, 16384, &[Algorithm::Rs256]).unwrap();
+            let unverified = Unverified::parse(&signed, TOKEN_LIMIT, &[Algorithm::Rs256]).unwrap();
             assert_eq!(unverified.kid(), Some("1f"));
             let claims = unverified.verify(&public).unwrap();
             let expected = json!({

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use doorward_core::clock::{Clock, Timestamp};
-use doorward_wire::headers::{DOORWARD_DECISION_ID, DOORWARD_FIX, DOORWARD_REASON, IAP_GENERATED_RESPONSE};
+use doorward_wire::headers::{
+    DOORWARD_DECISION_ID, DOORWARD_FIX, DOORWARD_REASON, IAP_GENERATED_RESPONSE, is_own_cookie,
+};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
@@ -237,6 +239,23 @@ fn clean_answer(headers: &mut HeaderMap) {
     for name in HOP_BY_HOP.into_iter().chain(ours).chain(old).chain(named) {
         headers.remove(name);
     }
+    drop_own_set_cookies(headers);
+}
+
+/// An application that set a cookie of ours could sign a person in as somebody else, or out: cookies know no ports, and hosts
+/// share them with the domain above.
+fn drop_own_set_cookies(headers: &mut HeaderMap) {
+    let sets_ours =
+        |field: &HeaderValue| field.as_bytes().split(|byte| *byte == b';').next().is_some_and(is_own_cookie);
+    if !headers.get_all(header::SET_COOKIE).iter().any(sets_ours) {
+        return;
+    }
+    let kept: Vec<HeaderValue> =
+        headers.get_all(header::SET_COOKIE).iter().filter(|field| !sets_ours(field)).cloned().collect();
+    headers.remove(header::SET_COOKIE);
+    for field in kept {
+        headers.append(header::SET_COOKIE, field);
+    }
 }
 
 async fn connect(upstream: &Upstream) -> Result<Sender, UpstreamFailure> {
@@ -296,6 +315,28 @@ fn bridge(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_application_sets_its_own_cookies_and_none_of_ours() {
+        let mut headers = HeaderMap::new();
+        let sent = [
+            "session=1; Path=/",
+            "doorward_sign_in=x; Path=/",
+            "__Host-doorward_sign_in=x; Secure; Path=/",
+            "Doorward-Flow=x",
+            " doorward_console=x",
+            "mydoorward_sign_in=doorward_sign_in",
+            "GCP_IAP_UID=x",
+            "theme=dark; Domain=doorward_x",
+        ];
+        for field in sent {
+            headers.append(header::SET_COOKIE, HeaderValue::from_static(field));
+        }
+        clean_answer(&mut headers);
+        let kept: Vec<&str> = headers.get_all(header::SET_COOKIE).iter().map(|field| field.to_str().unwrap()).collect();
+        let expected = ["session=1; Path=/", "mydoorward_sign_in=doorward_sign_in", "theme=dark; Domain=doorward_x"];
+        assert_eq!(kept, expected);
+    }
 
     #[test]
     fn an_application_has_an_address_and_nothing_more() {

@@ -9,7 +9,7 @@ use doorward_core::clock::{CLOCK_SKEW, Clock};
 use doorward_core::keys::{ASSERTION_TTL, KeyPurpose};
 use doorward_core::snapshot::SnapshotCell;
 use doorward_wire::headers::{ASSERTION_ISSUER, IAP_JWT_ASSERTION};
-use doorward_wire::jose::{Algorithm, Unverified};
+use doorward_wire::jose::{Algorithm, TOKEN_LIMIT, Unverified};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -100,7 +100,7 @@ impl Echo {
         let now = self.clock.now();
         let snapshot = self.snapshots.current();
         let token = field.to_str().map_err(|_| INVALID)?;
-        let unverified = Unverified::parse(token, 16 * 1024, &[Algorithm::Es256]).map_err(|_| INVALID)?;
+        let unverified = Unverified::parse(token, TOKEN_LIMIT, &[Algorithm::Es256]).map_err(|_| INVALID)?;
         let key = unverified.kid().and_then(|kid| snapshot.keys.verifying(KeyPurpose::Assertion, kid, now));
         let claims = unverified.verify(key.ok_or(INVALID)?).map_err(|_| INVALID)?;
         let skew = i64::try_from(CLOCK_SKEW.as_secs()).map_err(|_| INVALID)?;

@@ -9,7 +9,7 @@ use doorward_core::policy::{Binding, Role};
 use doorward_wire::iam_credentials::{
     GenerateAccessTokenRequest, GenerateIdTokenRequest, SignBlobRequest, SignJwtRequest,
 };
-use doorward_wire::jose::{Algorithm, Unverified, VerifyingKey};
+use doorward_wire::jose::{Algorithm, TOKEN_LIMIT, Unverified, VerifyingKey};
 use serde_json::json;
 
 use crate::robots::{CLOUD, DISABLED};
@@ -256,7 +256,7 @@ async fn a_payload_is_signed_as_it_is_with_a_key_that_is_published() {
                 assert_eq!(expected, "ok", "{payload}");
                 let published = stack.accounts.published_keys(TARGET).await.unwrap();
                 let key = published.keys.iter().find(|key| key.kid == signed.key_id).unwrap();
-                let unverified = Unverified::parse(&signed.text, 16 * 1024, &[Algorithm::Rs256]).unwrap();
+                let unverified = Unverified::parse(&signed.text, TOKEN_LIMIT, &[Algorithm::Rs256]).unwrap();
                 let claims = unverified.verify(&VerifyingKey::from_jwk(key).unwrap()).unwrap();
                 assert_eq!(
                     serde_json::to_value(claims.as_object()).unwrap(),

@@ -50,7 +50,7 @@ async fn a_workload_gets_tokens_of_its_account_for_known_scopes() {
         (Some("a"),   Some("full"),  Some("maybe"), "Format",   "invalid_request"),
     ];
     for (audience, format, licenses, expected, reason) in cases {
-        let request = IdentityRequest { audience: audience, format, licenses };
+        let request = IdentityRequest { audience, format, licenses };
         let error = instance.identity(request, PEER).await.unwrap_err();
         assert_eq!((cause(&error).as_str(), stack.last_reason()), (expected, reason), "{request:?}");
     }

@@ -40,7 +40,7 @@ use doorward_core::resource::{Application, ClientId, Host, Origin, Project, Sche
 use doorward_core::store::Store;
 use doorward_store::SqliteStore;
 use doorward_wire::google_api::{CreateServiceAccountRequest, NewServiceAccount};
-use doorward_wire::jose::{Algorithm, Unverified};
+use doorward_wire::jose::{Algorithm, TOKEN_LIMIT, Unverified};
 use serde_json::Value;
 
 /// The time at which every test begins.
@@ -182,7 +182,7 @@ impl Stack {
     /// The claims of an ID token of ours, proven with the published key.
     fn id_token_claims(&self, token: &str) -> Value {
         let snapshot = self.publisher.cell().current();
-        let unverified = Unverified::parse(token, 16 * 1024, &[Algorithm::Rs256]).unwrap();
+        let unverified = Unverified::parse(token, TOKEN_LIMIT, &[Algorithm::Rs256]).unwrap();
         let kid = unverified.kid().unwrap().to_owned();
         let key = snapshot.keys.verifying(KeyPurpose::IdToken, &kid, self.now()).unwrap();
         Value::Object(unverified.verify(key).unwrap().as_object().clone())

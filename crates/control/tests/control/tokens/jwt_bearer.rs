@@ -10,7 +10,7 @@ use doorward_core::audit::{AuditClosed, AuditEvent, AuditSink, TokenEvent, Token
 use doorward_core::clock::Timestamp;
 use doorward_core::grant::{AccessGrant, TokenHash};
 use doorward_core::keys::KeyPurpose;
-use doorward_wire::jose::{Algorithm, Unverified, VerifyingKey, encode_base64url};
+use doorward_wire::jose::{Algorithm, TOKEN_LIMIT, Unverified, VerifyingKey, encode_base64url};
 use doorward_wire::oauth::{JwtBearerRequest, Scopes, TokenRequest};
 use serde_json::{Value, json};
 
@@ -265,7 +265,7 @@ async fn an_id_token_has_exactly_googles_claims_and_is_signed_with_the_published
     let Issued::IdToken(token) = stack.redeem(key.assert_claims(&claims())).await.unwrap() else { panic!() };
     let snapshot = stack.publisher.cell().current();
     let published = snapshot.keys.published(KeyPurpose::IdToken, Timestamp::from_seconds(START));
-    let unverified = Unverified::parse(&token, 16 * 1024, &[Algorithm::Rs256]).unwrap();
+    let unverified = Unverified::parse(&token, TOKEN_LIMIT, &[Algorithm::Rs256]).unwrap();
     assert_eq!(
         Value::Object(unverified.unproven_header().clone()),
         json!({"alg": "RS256", "kid": published[0].kid, "typ": "JWT"})
