@@ -51,7 +51,7 @@ pub(crate) enum IdToken<'a> {
     /// For a workload on a machine, from its metadata server.
     Instance { account: Program<'a>, instance: Option<Value> },
     /// For a person, by way of a client.
-    Person { grant: &'a PersonGrant, scopes: &'a Scopes, email: &'a Email, access_token: &'a str, with_nonce: bool },
+    Person { grant: &'a PersonGrant, email: &'a Email, access_token: &'a str, with_nonce: bool },
 }
 
 /// A service account, as its tokens name it.
@@ -115,12 +115,12 @@ impl Minter {
                     claims.email(account.email).set("google", json!({"compute_engine": instance}));
                 }
             }
-            IdToken::Person { grant, scopes, email, access_token, with_nonce } => {
+            IdToken::Person { grant, email, access_token, with_nonce } => {
                 claims
                     .set("azp", grant.client.0.as_str())
                     .set("sub", grant.subject.0.as_str())
                     .set("at_hash", at_hash(access_token));
-                if scopes.contains("email") {
+                if grant.scopes.contains("email") {
                     claims.email(email).set("hd", email.domain());
                 }
                 if let Some(nonce) = grant.nonce.as_ref().filter(|_| *with_nonce) {

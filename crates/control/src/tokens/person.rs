@@ -36,7 +36,8 @@ impl TokenService {
         Ok(GoodPerson { email: account.email.clone() })
     }
 
-    /// Makes the tokens, all for the same scopes.
+    /// Makes the tokens. `scopes` are those of the access token. The ID token tells what the whole grant allows: gcloud and others
+    /// want one in every answer, whatever they ask the access token to be for.
     pub(super) async fn issue_to_person(
         &self,
         person: &GoodPerson,
@@ -47,8 +48,8 @@ impl TokenService {
         let (now, audience) = (event.time, audience.client().0.as_str());
         let made = self.minter.access_token(&grant.subject, scopes, Some(grant), ACCESS_TOKEN_TTL, now).await?;
         let access_token = made.token;
-        let id_token = scopes.tell_of_the_person().then(|| {
-            let kind = IdToken::Person { grant, scopes, email: &person.email, access_token: &access_token, with_nonce };
+        let id_token = grant.scopes.tell_of_the_person().then(|| {
+            let kind = IdToken::Person { grant, email: &person.email, access_token: &access_token, with_nonce };
             self.minter.id_token(&kind, audience, now)
         });
         let id_token = id_token.transpose()?;

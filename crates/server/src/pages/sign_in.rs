@@ -73,7 +73,9 @@ pub(crate) fn scope_in_words(scope: &str) -> &str {
     match scope {
         "openid" => "Know that it is you",
         "email" | "https://www.googleapis.com/auth/userinfo.email" => "See your e-mail address",
-        "profile" | "https://www.googleapis.com/auth/userinfo.profile" => "See your profile, of which nothing is kept here yet",
+        "profile" | "https://www.googleapis.com/auth/userinfo.profile" => {
+            "See your profile, of which nothing is kept here yet"
+        }
         "https://www.googleapis.com/auth/cloud-platform" => {
             "Use Google Cloud's APIs as you, as far as Doorward serves them"
         }

@@ -33,7 +33,7 @@ impl Stack {
 #[tokio::test]
 async fn a_device_gets_codes_for_known_scopes_and_a_known_client() {
     let stack = Stack::new().await;
-    let (desktop, android) = (stack.desktop().await, stack.android().await);
+    let (desktop, android, web) = (stack.desktop().await, stack.android().await, stack.web().await);
     let bare = |client: &TestClient| ClientCredentials { client_secret: None, ..client.credentials() };
     let wrong = |client: &TestClient| ClientCredentials { client_secret: Some("x".to_owned()), ..client.credentials() };
     let nobody = ClientCredentials { client_id: APP_CLIENT.to_owned(), client_secret: None };
@@ -41,7 +41,8 @@ async fn a_device_gets_codes_for_known_scopes_and_a_known_client() {
     let cases = [
         (desktop.credentials(), Some("openid"),   "",              ""),
         (bare(&desktop),        Some("openid"),   "",              ""),
-        (bare(&android),        Some("openid"),   "",              ""),
+        (bare(&android),        Some("openid"),   "DeviceClient",  "invalid_client"),
+        (web.credentials(),     Some("openid"),   "DeviceClient",  "invalid_client"),
         (wrong(&desktop),       Some("openid"),   "ClientSecret",  "invalid_client"),
         (wrong(&android),       Some("openid"),   "ClientSecret",  "invalid_client"),
         (nobody,                Some("openid"),   "ClientUnknown", "invalid_client"),
