@@ -78,18 +78,28 @@ pub(super) struct Accounts {
     pub(super) users: BTreeMap<String, UserDescription>,
 }
 
-struct Program {
+struct FixtureAccount {
     name: &'static str,
     purpose: &'static str,
     allowed_at_first: bool,
     has_key_file: bool,
 }
 
-const PROGRAMS: [Program; 4] = [
-    Program { name: "robot", purpose: "Allowed on app", allowed_at_first: true, has_key_file: true },
-    Program { name: "stranger", purpose: "Not allowed anywhere", allowed_at_first: false, has_key_file: true },
-    Program { name: "caller", purpose: "May make tokens for target", allowed_at_first: false, has_key_file: true },
-    Program { name: "target", purpose: "Allowed on app, has no key", allowed_at_first: true, has_key_file: false },
+const PROGRAMS: [FixtureAccount; 4] = [
+    FixtureAccount { name: "robot", purpose: "Allowed on app", allowed_at_first: true, has_key_file: true },
+    FixtureAccount { name: "stranger", purpose: "Not allowed anywhere", allowed_at_first: false, has_key_file: true },
+    FixtureAccount {
+        name: "caller",
+        purpose: "May make tokens for target",
+        allowed_at_first: false,
+        has_key_file: true,
+    },
+    FixtureAccount {
+        name: "target",
+        purpose: "Allowed on app, has no key",
+        allowed_at_first: true,
+        has_key_file: false,
+    },
 ];
 
 /// Registers the two applications, unless they are there.
@@ -177,7 +187,11 @@ async fn first_policy(
     Ok(())
 }
 
-async fn service_account(stack: &Stack, project: &Project, program: &Program) -> Result<ServiceAccount, SeedError> {
+async fn service_account(
+    stack: &Stack,
+    project: &Project,
+    program: &FixtureAccount,
+) -> Result<ServiceAccount, SeedError> {
     let operator = Administrator::local_operator();
     // Google's account ids have at least six characters.
     let account_id = format!("dev-{}", program.name);
@@ -235,7 +249,7 @@ async fn describe(
     project: &Project,
     directory: &Directory,
     app: &Application,
-    programs: Vec<(&Program, ServiceAccount)>,
+    programs: Vec<(&FixtureAccount, ServiceAccount)>,
     mut users: BTreeMap<String, UserDescription>,
 ) -> Result<Accounts, SeedError> {
     let policies: HashMap<String, Policy> = store.policies().await?.into_iter().collect();
