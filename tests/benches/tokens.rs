@@ -19,7 +19,7 @@ use doorward_tests::{Dev, PATIENCE, Request, run};
 use serde_json::json;
 
 const CONNECTIONS: usize = 16;
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 11;
 const REQUESTS: usize = 1_600;
 const RAW_SIGNATURES: usize = 1_000;
 const MANY_ACCOUNTS: usize = 10_000;
@@ -30,74 +30,111 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    drop(Dev::start_in(dir.path(), &[]).stop("TERM"));
+    let dirs = [tempfile::tempdir().expect("a temporary directory"), tempfile::tempdir().expect("another")];
+    for dir in &dirs {
+        drop(Dev::start_in(dir.path(), &[]).stop("TERM"));
+    }
+    fill(dirs[1].path());
+    let servers = dirs.each_ref().map(|dir| Dev::start_in(dir.path(), &[]));
+    // Side by side in each round, so that what else the machine does meets all of them.
+    let mut measured = servers.each_ref().map(Measured::new);
+    let mut raw = Vec::new();
+    for round in 0..=ROUNDS {
+        let cost = raw_cost();
+        for (measured, dev) in measured.iter_mut().zip(&servers) {
+            measured.round(dev);
+        }
+        if round == 0 {
+            // The first is for warmth.
+            measured.iter_mut().for_each(Measured::forget);
+        } else {
+            raw.push(cost);
+            eprintln!("round {round} of {ROUNDS}");
+        }
+    }
     println!("{CONNECTIONS} keep-alive connections, every answer checked to be 200 with a token");
     println!(
-        "CPU microseconds per token, user + system, median of {ROUNDS} rounds [min-max]; ratio of medians to raw\n"
+        "CPU microseconds per token, user + system, median of {ROUNDS} rounds [min-max]; beside it the median of the rounds'"
     );
-    let few = measure(dir.path());
-    few.print("fixtures only");
-    fill(dir.path());
-    let many = measure(dir.path());
-    many.print(&format!("{MANY_ACCOUNTS} service accounts, {MANY_REFRESH_TOKENS} refresh tokens"));
-    let change = |few: f64, many: f64| 100.0 * (many / few - 1.0);
-    println!("\nWhat the many change, in per cent of the medians");
-    println!("  jwt-bearer            {:+.1}", change(few.grant.0, many.grant.0));
-    println!("  generateIdToken       {:+.1}", change(few.impersonation.0, many.impersonation.0));
+    println!("ratios of raw to it\n");
+    println!("raw sign + verify       {}", shown(&raw));
+    let [few, many] = &measured;
+    few.print("fixtures only", &raw);
+    many.print(&format!("{MANY_ACCOUNTS} service accounts, {MANY_REFRESH_TOKENS} refresh tokens"), &raw);
+    println!("\nWhat the many change: median of the rounds' ratios, in per cent");
+    let change = |few: &[f64], many: &[f64]| 100.0 * (median(&ratios(many, few)) - 1.0);
+    println!("  jwt-bearer            {:+.1}", change(&few.grants, &many.grants));
+    println!("  generateIdToken       {:+.1}", change(&few.impersonations, &many.impersonations));
 }
 
-/// Median, least and greatest.
-type Summary = (f64, f64, f64);
-
-struct Figures {
-    raw: Summary,
-    grant: Summary,
-    impersonation: Summary,
+/// One server under load, and what its tokens cost it, round by round.
+struct Measured {
+    load: Load,
+    grant: Vec<u8>,
+    impersonation: Vec<u8>,
+    grants: Vec<f64>,
+    impersonations: Vec<f64>,
 }
 
-impl Figures {
-    fn print(&self, what: &str) {
+impl Measured {
+    fn new(dev: &Dev) -> Self {
+        Measured {
+            load: Load::open(dev),
+            grant: grant_request(dev),
+            impersonation: impersonation_request(dev),
+            grants: Vec::new(),
+            impersonations: Vec::new(),
+        }
+    }
+
+    fn round(&mut self, dev: &Dev) {
+        let Measured { load, grant, impersonation, grants, impersonations } = self;
+        grants.push(cost(dev, || load.drive(grant, REQUESTS)));
+        impersonations.push(cost(dev, || load.drive(impersonation, REQUESTS)));
+    }
+
+    fn forget(&mut self) {
+        self.grants.clear();
+        self.impersonations.clear();
+    }
+
+    fn print(&self, what: &str, raw: &[f64]) {
         println!("{what}");
-        println!("  raw sign + verify     {}", shown(self.raw));
-        for (name, figure) in [("jwt-bearer      ", self.grant), ("generateIdToken ", self.impersonation)] {
-            let rate = 1_000_000.0 / figure.0;
-            println!(
-                "  {name}      {}  {rate:.0} per CPU second, {:.0} % of raw",
-                shown(figure),
-                100.0 * self.raw.0 / figure.0
-            );
+        for (name, costs) in [("jwt-bearer      ", &self.grants), ("generateIdToken ", &self.impersonations)] {
+            let (rate, of_raw) = (1_000_000.0 / median(costs), 100.0 * median(&ratios(raw, costs)));
+            println!("  {name}      {}  {rate:.0} per CPU second, {of_raw:.0} % of raw", shown(costs));
         }
     }
 }
 
-fn shown((median, least, greatest): Summary) -> String {
-    format!("{median:.1} [{least:.1}-{greatest:.1}]")
+fn ratios(these: &[f64], those: &[f64]) -> Vec<f64> {
+    these.iter().zip(those).map(|(this, that)| this / that).collect()
 }
 
-fn summary(mut values: Vec<f64>) -> Summary {
-    values.sort_by(f64::total_cmp);
-    (values[values.len() / 2], values[0], values[values.len() - 1])
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
 }
 
-fn measure(dir: &Path) -> Figures {
-    let dev = Dev::start_in(dir, &[]);
-    let (grant, impersonation) = (grant_request(&dev), impersonation_request(&dev));
-    let mut load = Load::open(&dev);
-    let (mut raw, mut grants, mut impersonations) = (Vec::new(), Vec::new(), Vec::new());
-    load.drive(&grant, REQUESTS / 4);
-    load.drive(&impersonation, REQUESTS / 4);
-    for round in 1..=ROUNDS {
-        raw.push(raw_cost());
-        grants.push(cost(&dev, || load.drive(&grant, REQUESTS)));
-        impersonations.push(cost(&dev, || load.drive(&impersonation, REQUESTS)));
-        eprintln!("round {round} of {ROUNDS}");
-    }
-    Figures { raw: summary(raw), grant: summary(grants), impersonation: summary(impersonations) }
+fn shown(values: &[f64]) -> String {
+    let (least, greatest) =
+        (values.iter().copied().fold(f64::MAX, f64::min), values.iter().copied().fold(0.0, f64::max));
+    format!("{:.1} [{least:.1}-{greatest:.1}]", median(values))
 }
 
-/// CPU microseconds of this thread for one signature and one verification of a message as long as a token's claims.
+/// CPU microseconds for one signature and one verification of a message as long as a token's claims. All cores are busy with it, as
+/// they are with the server and its callers: two threads that share a core's parts cost each other time.
 fn raw_cost() -> f64 {
+    let threads = thread::available_parallelism().map_or(1, |cores| cores.get());
+    let costs: Vec<f64> = thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(raw_cost_of_one)).collect();
+        running.into_iter().map(|thread| thread.join().expect("it measures")).collect()
+    });
+    costs.iter().sum::<f64>() / threads as f64
+}
+
+fn raw_cost_of_one() -> f64 {
     let key = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
     let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
     let (random, message) = (SystemRandom::new(), [b'a'; 600]);
