@@ -8,7 +8,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use doorward_control::iam_credentials::ImpersonationError;
+use doorward_control::callers::ApiCaller;
+use doorward_control::iam_credentials::{ImpersonationError, Signed};
 use doorward_core::audit::TokenMethod;
 use doorward_wire::iam_credentials::{
     AllowedLocations, GenerateAccessTokenResponse, GenerateIdTokenResponse, SignBlobResponse, SignJwtResponse,
@@ -34,82 +35,54 @@ async fn call(
 ) -> Result<Response, ApiFailure> {
     let (account, method) = call.rsplit_once(':').ok_or_else(ApiFailure::no_such_method)?;
     let name = format!("projects/{project}/serviceAccounts/{account}");
-    match method {
-        "generateIdToken" => generate_id_token(&services, &name, &credential, body).await,
-        "generateAccessToken" => generate_access_token(&services, &name, &credential, body).await,
-        "signJwt" => sign_jwt(&services, &name, &credential, body).await,
-        "signBlob" => sign_blob(&services, &name, &credential, body).await,
-        _ => Err(ApiFailure::no_such_method()),
-    }
+    let received = Received { services: &services, credential: &credential, body };
+    let (as_accounts, peer) = (&services.iam_credentials, credential.peer);
+    Ok(match method {
+        "generateIdToken" => {
+            let (caller, request) = received.read(TokenMethod::GenerateIdToken).await?;
+            let token = as_accounts.generate_id_token(&caller, &name, request, peer).await?;
+            secret(Json(GenerateIdTokenResponse { token }))
+        }
+        "generateAccessToken" => {
+            let (caller, request) = received.read(TokenMethod::GenerateAccessToken).await?;
+            let made = as_accounts.generate_access_token(&caller, &name, request, peer).await?;
+            let expire_time = rfc3339(made.expires.seconds());
+            secret(Json(GenerateAccessTokenResponse { access_token: made.token, expire_time }))
+        }
+        "signJwt" => {
+            let (caller, request) = received.read(TokenMethod::SignJwt).await?;
+            let Signed { key_id, text } = as_accounts.sign_jwt(&caller, &name, request, peer).await?;
+            secret(Json(SignJwtResponse { key_id, signed_jwt: text }))
+        }
+        "signBlob" => {
+            let (caller, request) = received.read(TokenMethod::SignBlob).await?;
+            let Signed { key_id, text } = as_accounts.sign_blob(&caller, &name, request, peer).await?;
+            secret(Json(SignBlobResponse { key_id, signed_blob: text }))
+        }
+        _ => return Err(ApiFailure::no_such_method()),
+    })
 }
 
-/// `POST …:generateIdToken`
-async fn generate_id_token(
-    services: &Services,
-    name: &str,
-    credential: &Credential,
+/// A call whose caller is not proven yet.
+struct Received<'a> {
+    services: &'a Services,
+    credential: &'a Credential,
     body: Body,
-) -> Result<Response, ApiFailure> {
-    let caller = services.account(credential).await?;
-    let request = read(services, credential, TokenMethod::GenerateIdToken, body).await?;
-    let token = services.iam_credentials.generate_id_token(&caller, name, request, credential.peer).await?;
-    Ok(secret(Json(GenerateIdTokenResponse { token })))
 }
 
-/// `POST …:generateAccessToken`
-async fn generate_access_token(
-    services: &Services,
-    name: &str,
-    credential: &Credential,
-    body: Body,
-) -> Result<Response, ApiFailure> {
-    let caller = services.account(credential).await?;
-    let request = read(services, credential, TokenMethod::GenerateAccessToken, body).await?;
-    let made = services.iam_credentials.generate_access_token(&caller, name, request, credential.peer).await?;
-    let expire_time = rfc3339(made.expires.seconds());
-    Ok(secret(Json(GenerateAccessTokenResponse { access_token: made.token, expire_time })))
-}
-
-/// `POST …:signJwt`
-async fn sign_jwt(
-    services: &Services,
-    name: &str,
-    credential: &Credential,
-    body: Body,
-) -> Result<Response, ApiFailure> {
-    let caller = services.account(credential).await?;
-    let request = read(services, credential, TokenMethod::SignJwt, body).await?;
-    let signed = services.iam_credentials.sign_jwt(&caller, name, request, credential.peer).await?;
-    Ok(secret(Json(SignJwtResponse { key_id: signed.key_id, signed_jwt: signed.text })))
-}
-
-/// `POST …:signBlob`
-async fn sign_blob(
-    services: &Services,
-    name: &str,
-    credential: &Credential,
-    body: Body,
-) -> Result<Response, ApiFailure> {
-    let caller = services.account(credential).await?;
-    let request = read(services, credential, TokenMethod::SignBlob, body).await?;
-    let signed = services.iam_credentials.sign_blob(&caller, name, request, credential.peer).await?;
-    Ok(secret(Json(SignBlobResponse { key_id: signed.key_id, signed_blob: signed.text })))
-}
-
-/// The body of a call. One that cannot be read is a refusal, and recorded as one.
-async fn read<T: DeserializeOwned>(
-    services: &Services,
-    credential: &Credential,
-    method: TokenMethod,
-    body: Body,
-) -> Result<T, ApiFailure> {
-    let read = body.map_err(ApiFailure::from).and_then(|body| StrictJson::read(&body));
-    match read {
-        Ok(StrictJson(request)) => Ok(request),
-        Err(failure) => match services.refuse(method, credential.peer, ImpersonationError::Body).await {
-            ImpersonationError::Body => Err(failure),
-            not_recorded => Err(not_recorded.into()),
-        },
+impl Received<'_> {
+    /// Proves the caller, and only then reads what they ask for. A body that cannot be read is a refusal, and recorded as one.
+    async fn read<T: DeserializeOwned>(self, method: TokenMethod) -> Result<(ApiCaller, T), ApiFailure> {
+        let Received { services, credential, body } = self;
+        let caller = services.account(credential).await?;
+        let read = body.map_err(ApiFailure::from).and_then(|body| StrictJson::read(&body));
+        match read {
+            Ok(StrictJson(request)) => Ok((caller, request)),
+            Err(failure) => match services.refuse(method, credential.peer, ImpersonationError::Body).await {
+                ImpersonationError::Body => Err(failure),
+                not_recorded => Err(not_recorded.into()),
+            },
+        }
     }
 }
 
