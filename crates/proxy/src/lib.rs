@@ -25,3 +25,4 @@ pub use body::ProxyBody;
 pub use forward::{Upstream, UpstreamError};
 pub use pipeline::{Config, Proxy, Shared};
 pub use record::record_broken_request;
+pub use sanitize::ServerName;

@@ -12,6 +12,19 @@ use crate::refusal::{Malformed, Refusal};
 /// The longest method that is forwarded and recorded. The longest registered one has 17 letters.
 pub(crate) const METHOD_LIMIT: usize = 32;
 
+/// The name that a client asked for in its TLS handshake (RFC 6066 section 3). The listener puts it into the request's
+/// extensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerName(pub String);
+
+impl ServerName {
+    /// Whether a request on a connection, with these extensions, may be for this host. A certificate was chosen and trusted for
+    /// one name: a request for another one on the same connection was misdirected (RFC 9110 section 7.4).
+    pub fn admits(extensions: &http::Extensions, host: &Host) -> bool {
+        extensions.get::<ServerName>().is_none_or(|ServerName(name)| name.eq_ignore_ascii_case(host.name()))
+    }
+}
+
 /// A request of which nothing is left that a caller could use to speak in our name.
 pub(crate) struct Sanitized {
     /// The one host: for routing, policy, audience, and upstream.
@@ -37,6 +50,9 @@ pub(crate) fn sanitize(mut request: Request<Incoming>, trace: &mut Trace) -> Res
     check_framing(&parts.headers)?;
     let chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
     let host = one_host(&parts.uri, &parts.headers, parts.version)?;
+    if !ServerName::admits(&parts.extensions, &host) {
+        return Err(Refusal::NoSuchResource);
+    }
     let target = parts.uri.path_and_query().cloned().ok_or(Malformed::Path("the target has no path"))?;
     check_path(target.path()).map_err(Malformed::Path)?;
     trace.stripped = strip(&mut parts.headers);

@@ -293,3 +293,28 @@ fn the_metadata_server_gives_an_identity_to_whoever_is_on_the_machine() {
     let refused = ask(side, &identity(other, "full"));
     assert_eq!((refused.status, refused.body), (401, wrong_audience(other, client_id)));
 }
+
+#[test]
+fn a_request_for_another_host_than_the_handshake_named_is_misdirected() {
+    let dev = Dev::start(&["--tls"]);
+    let token = format!("Authorization: Bearer {}", dev.id_token("robot"));
+    // Only a name is told in a handshake, never an address.
+    let by_name = |pointer: &str| dev.text(pointer).replace("127.0.0.1", "localhost");
+    let (app, api) = (by_name("/app/https_url"), by_name("/api_https_url"));
+    let port = |url: &str| url.rsplit(':').next().expect("a port").to_owned();
+    let metadata = "/.well-known/oauth-authorization-server";
+    #[rustfmt::skip]
+    let rows = [
+        (format!("{app}/"),         format!("localhost:{}", port(&app)), 200),
+        (format!("{app}/"),         format!("127.0.0.1:{}", port(&app)), 421),
+        (format!("{app}/"),         "evil.test".to_owned(),              421),
+        (format!("{api}{metadata}"), format!("LOCALHOST:{}", port(&api)), 200),
+        (format!("{api}{metadata}"), format!("127.0.0.1:{}", port(&api)), 421),
+        (format!("{api}{metadata}"), "oauth2.googleapis.com".to_owned(), 421),
+    ];
+    for (url, host, status) in rows {
+        let host_field = format!("Host: {host}");
+        let answer = curl(&["--cacert", dev.text("/ca_file"), "--header", &token, "--header", &host_field, &url]);
+        assert_eq!(answer.status, status, "{url} {host}");
+    }
+}

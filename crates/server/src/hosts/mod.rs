@@ -40,6 +40,7 @@ use doorward_core::clock::Clock;
 use doorward_core::entropy::{Entropy, EntropyError};
 use doorward_core::resource::{Host, Origin, Scheme};
 use doorward_core::snapshot::SnapshotCell;
+use doorward_proxy::ServerName;
 use doorward_wire::google_api::Status;
 use doorward_wire::headers::{Bearer, bearer};
 use doorward_wire::jose::parse_object;
@@ -298,12 +299,12 @@ fn names_a_google_host(path: &str) -> bool {
         .any(|domain| first.ends_with(domain))
 }
 
-/// The one host of a request to the API; an absolute-form target must name the same.
+/// The one host of a request to the API; an absolute-form target must name the same, and so must the TLS handshake.
 fn one_host(request: &Request<axum::body::Body>) -> Option<Host> {
     let mut fields = request.headers().get_all(HOST).iter();
     let host = Host::parse(fields.next()?.to_str().ok()?).ok()?;
     let same = request.uri().authority().is_none_or(|named| Host::parse(named.as_str()).is_ok_and(|it| it == host));
-    (fields.next().is_none() && same).then_some(host)
+    (fields.next().is_none() && same && ServerName::admits(request.extensions(), &host)).then_some(host)
 }
 
 /// A body as handlers take it: read before they run, and judged by them.

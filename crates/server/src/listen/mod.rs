@@ -154,7 +154,11 @@ where
     accept(listener, room, stop, patience, move |stream, client, stop| {
         let answer = answer.clone();
         let connection = Connection { peer: client.ip().to_canonical(), tls: stream.is_tls() };
+        let server_name = stream.server_name();
         let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(name) = &server_name {
+                request.extensions_mut().insert(name.clone());
+            }
             request.extensions_mut().insert(connection);
             let answering = answer(request.map(Body::new));
             async move {
@@ -180,7 +184,11 @@ fn too_slow() -> Response {
 }
 
 async fn serve_proxied(stream: Stream, client: SocketAddr, proxy: Arc<Proxy>, shared: Arc<Shared>, stop: Stop) {
-    let service = service_fn(move |request| {
+    let server_name = stream.server_name();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(name) = &server_name {
+            request.extensions_mut().insert(name.clone());
+        }
         let proxy = proxy.clone();
         async move { Ok::<_, Infallible>(proxy.handle(request, client).await) }
     });

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use doorward_proxy::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -24,6 +25,14 @@ impl Stream {
         let live = Live::new(stream);
         let Some(acceptor) = tls else { return Ok(Stream::Plain(live)) };
         Ok(Stream::Tls(Box::new(tokio::time::timeout(patience, acceptor.accept(live)).await??)))
+    }
+
+    /// The name that the client asked for in its handshake, if it asked for one.
+    pub(super) fn server_name(&self) -> Option<ServerName> {
+        match self {
+            Stream::Plain(_) => None,
+            Stream::Tls(stream) => stream.get_ref().1.server_name().map(|name| ServerName(name.to_owned())),
+        }
     }
 
     pub(super) fn is_tls(&self) -> bool {
