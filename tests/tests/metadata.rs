@@ -150,7 +150,8 @@ fn whoever_does_not_know_whom_they_ask_or_asks_for_another_is_turned_away() {
     let good = format!("Host: {host}");
     let flavor = "Metadata-Flavor: Google";
     let missing = "Missing Metadata-Flavor:Google header.\n";
-    let forwarded = "Requests through a proxy are refused: send it directly, without X-Forwarded-For.\n";
+    let forwarded =
+        "Requests through a proxy or by a web page are refused: ask directly, without X-Forwarded-For and Origin.\n";
     let foreign = "This Host is not the metadata server. Use the host of dev.json, or metadata.google.internal.\n";
     // target, fields => status, sentence
     #[rustfmt::skip]

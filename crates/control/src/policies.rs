@@ -67,6 +67,14 @@ pub enum PolicyError {
         /// The member as it was sent.
         member: String,
     },
+    /// A service account of the project that does not exist.
+    #[error("service account {member} in the binding of {role} does not exist")]
+    UnknownMember {
+        /// The role of the binding.
+        role: Role,
+        /// Its address.
+        member: Email,
+    },
     /// More than [`MEMBERS_LIMIT`] members.
     #[error("{members} members are more than {MEMBERS_LIMIT}")]
     TooManyMembers {
@@ -124,12 +132,29 @@ impl Policies {
         if let Some(binding) = bindings.iter().find(names_everybody) {
             return Err(PolicyError::Everybody { role: binding.role });
         }
+        self.find_members(&bindings).await?;
         let store = self.store.clone();
         let write = async move {
             let etag = store.replace_policy(&name, &bindings, expected).await?.ok_or(PolicyError::Conflict)?;
             Ok(encode(&Policy { bindings, etag }))
         };
         self.publisher.change(write).await
+    }
+
+    /// Checks that the project's accounts that are named exist. Whoever makes one later would have what was given before.
+    async fn find_members(&self, bindings: &[Binding]) -> Result<(), PolicyError> {
+        let own = format!("{}.iam.gserviceaccount.com", self.publisher.project().id);
+        for binding in bindings {
+            for member in &binding.members {
+                if let Member::ServiceAccount(email) = member
+                    && email.domain() == own
+                    && self.store.service_account_by_email(email).await?.is_none()
+                {
+                    return Err(PolicyError::UnknownMember { role: binding.role, member: email.clone() });
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn resource(&self, name: &str) -> Result<Resource, PolicyError> {

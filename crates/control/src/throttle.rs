@@ -4,6 +4,7 @@
 //! instances counts for itself.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use doorward_core::clock::Timestamp;
@@ -93,6 +94,8 @@ impl Failures {
     /// How many are remembered at `now`.
     fn remembered(self, count: &Count, now: Timestamp) -> u32 {
         match count {
+            // The clock went back. What it says of then would keep people out until it has caught up.
+            _ if self.last > now => 0,
             Count::Alone(_) if now.since(self.last) < FORGOTTEN_AFTER => self.count,
             Count::Alone(_) => 0,
             Count::Many(_) => {
@@ -103,10 +106,11 @@ impl Failures {
     }
 
     fn and_one(self, count: &Count, now: Timestamp) -> Self {
+        let before = if self.last > now { now } else { self.drained.max(now) };
         Failures {
             count: self.remembered(count, now).saturating_add(1),
             last: now,
-            drained: self.drained.max(now) + ONE_FORGOTTEN_EACH,
+            drained: before + ONE_FORGOTTEN_EACH,
         }
     }
 }
@@ -139,11 +143,13 @@ pub struct Throttle {
     failures: Cache<Key, Failures>,
     /// Accounts, with the addresses from which their owners came in: what others fail at does not slow them there.
     owners: Cache<(Guessed, IpAddr), ()>,
+    /// Held while a count is read and written: of failures at one moment each counts.
+    counting: Mutex<()>,
 }
 
 impl Default for Throttle {
     fn default() -> Self {
-        Throttle { failures: Cache::new(REMEMBERED), owners: Cache::new(REMEMBERED) }
+        Throttle { failures: Cache::new(REMEMBERED), owners: Cache::new(REMEMBERED), counting: Mutex::new(()) }
     }
 }
 
@@ -151,15 +157,21 @@ impl Throttle {
     /// Whether a guess may be tried at `now`. To be asked before the secret is looked at, so that guesses made while waiting
     /// tell nothing.
     pub fn admit(&self, guessed: &Guessed, peer: IpAddr, now: Timestamp) -> Result<(), Throttled> {
-        let owner = self.owners.get(&(guessed.clone(), network(peer))).is_some();
+        let owner = self.is_owner(guessed, peer);
         let counts = counts(guessed, peer).into_iter().filter(|count| !owner || matches!(count, Count::Alone(_)));
         told(counts.filter_map(|count| self.wait(&count, now)).max())
+    }
+
+    /// Whether somebody came in from this address with what is guessed at.
+    pub fn is_owner(&self, guessed: &Guessed, peer: IpAddr) -> bool {
+        self.owners.get(&(guessed.clone(), network(peer))).is_some()
     }
 
     /// Whether a question may be asked that costs us a row in the store, and counts it.
     pub fn ask(&self, peer: IpAddr, now: Timestamp) -> Result<(), Throttled> {
         let key = Key::Questions(network(peer));
-        let before = self.failures.get(&key).unwrap_or(Failures::NONE);
+        let _counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.failures.get(&key).filter(|before| before.last <= now).unwrap_or(Failures::NONE);
         let drained = before.drained.max(now) + QUESTION_FORGOTTEN_AFTER;
         let over = drained.since(now).checked_sub(QUESTION_FORGOTTEN_AFTER * QUESTIONS_FREE);
         told(over.filter(|over| !over.is_zero()))?;
@@ -169,6 +181,7 @@ impl Throttle {
 
     /// Counts a failure.
     pub fn failed(&self, guessed: &Guessed, peer: IpAddr, now: Timestamp) {
+        let _counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
         for count in counts(guessed, peer) {
             let before = self.failures.get(count.key()).unwrap_or(Failures::NONE);
             self.failures.insert(count.key().clone(), before.and_one(&count, now));
@@ -310,6 +323,23 @@ mod tests {
             throttle.failed(&alice(), peer(200), now);
         }
         assert!(throttle.admit(&alice(), peer(200), now).is_err());
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_keeps_nobody_out() {
+        let throttle = Throttle::default();
+        for _ in 0..100 {
+            throttle.failed(&alice(), peer(1), NOW);
+            let _ = throttle.ask(peer(1), NOW);
+        }
+        let earlier = Timestamp::from_seconds(NOW.seconds() - 86_400);
+        assert_eq!(throttle.admit(&alice(), peer(1), earlier), Ok(()));
+        assert_eq!(throttle.ask(peer(1), earlier), Ok(()));
+        for _ in 0..6 {
+            throttle.failed(&alice(), peer(1), earlier);
+        }
+        let Err(Throttled { wait }) = throttle.admit(&alice(), peer(1), earlier) else { panic!("it counts anew") };
+        assert!(wait.as_secs() <= 2, "{wait:?}");
     }
 
     #[test]

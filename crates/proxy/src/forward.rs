@@ -242,8 +242,9 @@ fn clean_answer(headers: &mut HeaderMap) {
     drop_own_set_cookies(headers);
 }
 
-/// An application that set a cookie of ours could sign a person in as somebody else, or out: cookies know no ports, and hosts
-/// share them with the domain above.
+/// An application that set a cookie of ours could sign a person in as somebody else: cookies know no ports, and hosts share them
+/// with the domain above. (That it may clear all cookies of the host, and that a script of its pages may set some, no proxy can
+/// keep from it: in production the sign-in pages have a host of their own.)
 fn drop_own_set_cookies(headers: &mut HeaderMap) {
     let sets_ours =
         |field: &HeaderValue| field.as_bytes().split(|byte| *byte == b';').next().is_some_and(is_own_cookie);

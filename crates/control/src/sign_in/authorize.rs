@@ -177,6 +177,8 @@ impl SignIn {
         };
         let sent = request.redirect_uri.as_deref().unwrap_or_default();
         if !client.may_redirect_to(sent) {
+            // What follows may hold a secret, and does not say where it would go.
+            let sent = &sent[..sent.find(['?', '#']).unwrap_or(sent.len())];
             return Err(AuthorizeError::RedirectMismatch { client: shown, sent: escaped(sent.as_bytes(), 2048) });
         }
         Ok(Recipient { client, redirect_uri: sent, state: request.state.as_deref(), issuer })
@@ -278,8 +280,8 @@ impl SignIn {
     }
 }
 
-/// A person who must sign in anew did so within this time before the answer.
-const JUST_NOW: std::time::Duration = std::time::Duration::from_secs(300);
+/// A person who must sign in anew did so within this time before the answer: it follows at once.
+const JUST_NOW: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// What a denial is to the client and to the record.
 fn settle<T>(

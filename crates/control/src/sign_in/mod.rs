@@ -28,6 +28,7 @@ use crate::record::Recorder;
 use crate::throttle::Throttle;
 
 /// Signs people in, and answers clients for them.
+#[derive(Clone)]
 pub struct SignIn {
     store: Arc<dyn Store>,
     snapshots: Arc<SnapshotCell>,

@@ -53,6 +53,7 @@ pub fn hash_password(password: &str, entropy: &dyn Entropy) -> Result<PasswordHa
 }
 
 /// Where passwords are looked at, a few at a time.
+#[derive(Clone)]
 pub(super) struct PasswordDesk {
     places: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
@@ -100,11 +101,11 @@ impl Drop for Waiting {
 }
 
 impl PasswordDesk {
-    /// Waits for a turn.
-    pub(super) async fn turn(&self) -> Result<Turn, NoTurn> {
+    /// Waits for a turn. Whoever came in before from where they are waits in any crowd.
+    pub(super) async fn turn(&self, came_in_before: bool) -> Result<Turn, NoTurn> {
         let ahead = self.waiting.fetch_add(1, Ordering::SeqCst);
         let _waiting = Waiting(self.waiting.clone());
-        if ahead >= WAITING {
+        if ahead >= WAITING && !came_in_before {
             return Err(NoTurn::Crowded);
         }
         let place = self.places.clone().acquire_owned().await.map_err(|_| NoTurn::Stopping)?;
@@ -173,12 +174,12 @@ mod tests {
             ("",               None,          false),
         ];
         for (password, stored, expected) in cases {
-            let turn = desk.turn().await.unwrap();
+            let turn = desk.turn(false).await.unwrap();
             let (matches, _) = turn.verify(password, stored.cloned()).await.unwrap();
             assert_eq!(matches, expected, "{password:?} {stored:?}");
         }
         let damaged = Some(PasswordHash("$argon2id$".to_owned()));
-        assert!(!desk.turn().await.unwrap().verify("", damaged).await.unwrap().0);
+        assert!(!desk.turn(false).await.unwrap().verify("", damaged).await.unwrap().0);
     }
 
     #[tokio::test]
@@ -186,22 +187,24 @@ mod tests {
         let desk = PasswordDesk::default();
         let stored = hash_password("correct horse", &SeededEntropy::default()).unwrap();
         for _ in 0..5 {
-            let (matches, _) = desk.turn().await.unwrap().verify("wrong horse", Some(stored.clone())).await.unwrap();
+            let (matches, _) =
+                desk.turn(false).await.unwrap().verify("wrong horse", Some(stored.clone())).await.unwrap();
             assert!(!matches);
         }
         assert_eq!(desk.memory.lock().unwrap().len(), 1, "one after the other use the same");
 
-        let taken = [desk.turn().await.unwrap(), desk.turn().await.unwrap()];
-        let mut crowd: Vec<_> = (0..WAITING).map(|_| Box::pin(desk.turn())).collect();
+        let taken = [desk.turn(false).await.unwrap(), desk.turn(false).await.unwrap()];
+        let mut crowd: Vec<_> = (0..WAITING).map(|_| Box::pin(desk.turn(false))).collect();
         for waiting in &mut crowd {
             assert!(futures_now(waiting.as_mut()).is_none());
         }
-        assert_eq!(desk.turn().await.err(), Some(NoTurn::Crowded));
+        assert_eq!(desk.turn(false).await.err(), Some(NoTurn::Crowded));
+        assert!(futures_now(Box::pin(desk.turn(true)).as_mut()).is_none(), "an owner waits");
         drop(crowd.pop());
-        assert!(futures_now(Box::pin(desk.turn()).as_mut()).is_none(), "who goes away makes room");
+        assert!(futures_now(Box::pin(desk.turn(false)).as_mut()).is_none(), "who goes away makes room");
         drop(taken);
         drop(crowd);
-        assert!(desk.turn().await.is_ok());
+        assert!(desk.turn(false).await.is_ok());
         assert_eq!(desk.memory.lock().unwrap().len(), AT_ONCE);
     }
 

@@ -16,7 +16,7 @@ use doorward_core::store::StoreError;
 use super::passwords::NoTurn;
 use super::{Person, SignIn, Visitor};
 use crate::record::Refused;
-use crate::tasks::Stopping;
+use crate::tasks::{Stopping, join};
 use crate::throttle::{Guessed, Throttled};
 
 /// A session that has just begun.
@@ -94,13 +94,20 @@ impl SignIn {
         email: &str,
         password: &str,
     ) -> Result<NewSession, SignInError> {
-        let mut event = self.recorder.begin(TokenMethod::SignIn, Some(visitor.peer))?;
-        let outcome = match self.prove(visitor.peer, email.trim(), password, &mut event).await {
-            Ok(user) => self.begin_session(visitor, user, event.time).await,
-            Err(error) => Err(error),
+        // To the end, even if the browser goes away: to hang up must be no way to guess without being counted and recorded.
+        let (this, cookie, peer) = (self.clone(), visitor.cookie.map(str::to_owned), visitor.peer);
+        let (email, password) = (email.trim().to_owned(), password.to_owned());
+        let work = async move {
+            let visitor = Visitor { cookie: cookie.as_deref(), peer };
+            let mut event = this.recorder.begin(TokenMethod::SignIn, Some(peer))?;
+            let outcome = match this.prove(peer, &email, &password, &mut event).await {
+                Ok(user) => this.begin_session(visitor, user, event.time).await,
+                Err(error) => Err(error),
+            };
+            event.issued = Some("session".to_owned());
+            this.recorder.finish(event, outcome).await
         };
-        event.issued = Some("session".to_owned());
-        self.recorder.finish(event, outcome).await
+        join(tokio::spawn(work)).await?
     }
 
     /// Signs everybody out of this browser.
@@ -125,11 +132,11 @@ impl SignIn {
     ) -> Result<User, SignInError> {
         let address = email.parse::<Email>().ok();
         // What is no address may be a password, in the wrong field.
-        event.account = address.as_ref().map(Email::to_string);
+        event.account = address.as_ref().filter(|address| address.domain().contains('.')).map(Email::to_string);
         // What cannot be an address is nobody's: it is counted as one, so that strangers cannot fill the memory.
         let guessed = Guessed::Password(address.as_ref().map(Email::to_string).unwrap_or_default());
         self.throttle.admit(&guessed, peer, self.recorder.now())?;
-        let turn = self.passwords.turn().await?;
+        let turn = self.passwords.turn(self.throttle.is_owner(&guessed, peer)).await?;
         // Again, for those who were let in together with it and waited behind it.
         self.throttle.admit(&guessed, peer, self.recorder.now())?;
         let found = match &address {

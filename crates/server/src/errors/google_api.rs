@@ -318,6 +318,9 @@ impl From<PolicyError> for ApiFailure {
                      allAuthenticatedUsers."
                 ),
             ),
+            E::UnknownMember { member, .. } => {
+                (Status::InvalidArgument, format!("Service account {member} does not exist."))
+            }
             E::MalformedMember { member, .. } => (Status::InvalidArgument, format!("Invalid member: {member}.")),
             E::TooManyMembers { members } => (
                 Status::InvalidArgument,

@@ -31,14 +31,17 @@ use tree::{Entry, tree};
 /// The path under which everything is.
 const ROOT: &str = "/computeMetadata/v1/";
 /// What proxies say of whom they ask for, and what a browser says of the page that asks.
-const FORWARDED: [&str; 8] = [
+const FORWARDED: [&str; 11] = [
     "forwarded",
     "via",
     "x-real-ip",
-    "x-client-ip",
+    "x-remote-ip",
+    "x-proxyuser-ip",
     "x-original-forwarded-for",
-    "true-client-ip",
+    "x-original-host",
+    "x-envoy-external-address",
     "cf-connecting-ip",
+    "proxy-connection",
     "origin",
 ];
 /// The longest wait for a change, if the client names no time: shorter than the longest request.
@@ -184,7 +187,9 @@ impl Metadata {
         let headers = &request.headers;
         let forwarded = |name: &HeaderName| {
             let name = name.as_str();
-            folds_to_prefix(name, "x-forwarded-") || FORWARDED.iter().any(|field| folds_to(name, field))
+            ["x-forwarded", "sec-fetch-"].iter().any(|prefix| folds_to_prefix(name, prefix))
+                || name.to_ascii_lowercase().replace(['_', '-'], "").ends_with("clientip")
+                || FORWARDED.iter().any(|field| folds_to(name, field))
         };
         // A target in absolute form is what a proxy is sent.
         if headers.keys().any(forwarded) || request.uri.authority().is_some() {
@@ -332,9 +337,10 @@ fn refused(cause: TurnedAway) -> Response {
             (StatusCode::BAD_REQUEST, "The query cannot be read, or a parameter of it occurs twice.\n")
         }
         TurnedAway::NoFlavor => (forbidden, "Missing Metadata-Flavor:Google header.\n"),
-        TurnedAway::Forwarded => {
-            (forbidden, "Requests through a proxy are refused: send it directly, without X-Forwarded-For.\n")
-        }
+        TurnedAway::Forwarded => (
+            forbidden,
+            "Requests through a proxy or by a web page are refused: ask directly, without X-Forwarded-For and Origin.\n",
+        ),
         TurnedAway::ForeignHost => (
             forbidden,
             "This Host is not the metadata server. Use the host of dev.json, or metadata.google.internal.\n",

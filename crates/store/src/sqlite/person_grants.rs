@@ -95,10 +95,10 @@ pub(super) async fn end_oldest(change: &mut SqliteConnection, id: &GrantId) -> R
         "DELETE FROM person_grant WHERE id IN
          (SELECT older.id FROM person_grant older JOIN person_grant this
           ON older.client = this.client AND older.subject = this.subject
-          WHERE this.id = $1 AND older.ends IS NULL ORDER BY older.created DESC, older.id DESC LIMIT 10 OFFSET $2)",
+          WHERE this.id = $1 AND older.id <> $1 AND older.ends IS NULL ORDER BY older.created DESC, older.id DESC LIMIT 10 OFFSET $2)",
     )
     .bind(&id.0)
-    .bind(KEPT)
+    .bind(KEPT - 1)
     .execute(change)
     .await
     .map_err(failed)?;
