@@ -1,15 +1,16 @@
-// Every way to a token that google-auth-library has and whose addresses can be given.
+// Every way to a token that google-auth-library has and whose addresses can be given; and with no "api" no address is given, and
+// those whose address is a constant are gone too.
 //
-// Reads {"app", "api", "client_id", "desktop", "cookie", "target", "audience"} from standard input. Prints what each way led to, by its
-// name: the application's {"status", "body"}, or what is said where it is read.
+// Reads {"app", "api", "client_id", "desktop", "cookie", "target", "audience", "files"} from standard input. Prints what each way led
+// to, by its name: the application's {"status", "body"}, or what is said where it is read.
 "use strict";
 
 const { GoogleAuth, Impersonated, OAuth2Client } = require("google-auth-library");
 
 const given = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
-const google = (hostAndPath) => `${given.api}/${hostAndPath}`;
+const google = (hostAndPath) => given.api && `${given.api}/${hostAndPath}`;
 const url = `${given.app}/path`;
-const endpoints = {
+const endpoints = given.api && {
   oauth2AuthBaseUrl: google("accounts.google.com/o/oauth2/v2/auth"),
   oauth2TokenUrl: google("oauth2.googleapis.com/token"),
   oauth2RevokeUrl: google("oauth2.googleapis.com/revoke"),
@@ -129,8 +130,40 @@ async function assertion() {
   return { claims: (await verify(given.audience)).getPayload(), other: await refusal(verify(`${given.audience}0`)) };
 }
 
+// A token URL that is a constant, whatever the file says.
+async function keyFile(file) {
+  const client = await new GoogleAuth({ keyFilename: file }).getIdTokenClient(given.client_id);
+  return request(client);
+}
+
+async function informed(file) {
+  const scopes = ["openid", "email", "https://www.googleapis.com/auth/cloud-platform"];
+  const client = await new GoogleAuth({ keyFilename: file, scopes }).getClient();
+  const { token } = await client.getAccessToken();
+  return oauth2Client().getTokenInfo(token);
+}
+
+async function impersonatedBy(file) {
+  const sourceClient = await new GoogleAuth({
+    keyFilename: file,
+    scopes: "https://www.googleapis.com/auth/cloud-platform",
+  }).getClient();
+  const target = new Impersonated({ sourceClient, targetPrincipal: given.target });
+  return ask(await target.fetchIdToken(given.client_id, { includeEmail: true }));
+}
+
+const constants = {
+  key_file: () => keyFile(given.files.robot),
+  key_file_stranger: () => keyFile(given.files.stranger),
+  key_file_access: () => informed(given.files.robot),
+  authorized_user: () => informed(given.files.authorized_user),
+  impersonated_file: () => informed(given.files.impersonated),
+  impersonated_by_key: () => impersonatedBy(given.files.caller),
+  impersonated_denied: () => refusal(impersonatedBy(given.files.stranger)),
+};
+
 async function main() {
-  const ways = { metadata, signIn, impersonated, assertion };
+  const ways = { metadata, signIn, impersonated, assertion, ...(given.api ? {} : constants) };
   const led = {};
   for (const [name, way] of Object.entries(ways)) {
     led[name] = await way();

@@ -9,6 +9,8 @@ exec 3<>"$folder/keyboard"
 "$@" <&3 2>&1 | while IFS= read -r line; do
     printf '%s\n' "$line"
     case "$line" in
+    # Asked where there is a metadata server.
+    *"your personal account?"*) echo y >&3 ;;
     *response_type=code*)
         address=$(printf '%s\n' "$line" | grep -o 'http[^ ]*')
         page=$(curl --silent --location --header "Cookie: $BROWSER_COOKIE" "$address")

@@ -32,6 +32,27 @@ pub fn node() -> Command {
     command
 }
 
+/// The program in Go of the real-client scenarios.
+pub fn go_program() -> Command {
+    let path = build_dir().join("go/idtoken_impersonate");
+    assert!(path.is_file(), "{} is not there: `cargo xtask test` makes it", path.display());
+    Command::new(path)
+}
+
+/// Java, with the class of the real-client scenarios and the libraries of the system's packages.
+pub fn java() -> Command {
+    let classes = build_dir().join("java");
+    assert!(classes.is_dir(), "{} is not there: `cargo xtask test` makes it", classes.display());
+    let mut command = Command::new("java");
+    command.args(["-cp", &format!("{}:/usr/share/java/*", classes.display()), "GoogleAuthLibrary"]);
+    command
+}
+
+/// Ruby, with the libraries of the system's packages.
+pub fn ruby() -> Command {
+    Command::new("ruby")
+}
+
 /// A program for one of the clients, in `tests/clients/`.
 pub fn client_script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)

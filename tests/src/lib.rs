@@ -6,14 +6,16 @@
 mod browser;
 mod dev;
 mod http;
+mod names;
 mod people;
 mod process;
 mod tokens;
 mod upstream;
 
 pub use browser::{Browser, Page};
-pub use dev::{Dev, LISTENERS, PLAIN_LISTENERS, Side, client_script, doorward, node, python};
+pub use dev::{Dev, LISTENERS, PLAIN_LISTENERS, Side, client_script, doorward, go_program, java, node, python, ruby};
 pub use http::{Connection, Request, Response, authority};
+pub use names::Names;
 pub use people::{Client, Person, authorize_url, query_of};
 pub use process::{Finished, Process, run};
 pub use tokens::{Account, now_seconds, tampered};

@@ -45,6 +45,22 @@ impl Process {
         process
     }
 
+    /// Starts a program that is told by [`tell`](Self::tell) what comes next.
+    pub fn start_listening(command: &mut Command) -> Self {
+        Self::with_stdin(command, Stdio::piped())
+    }
+
+    /// Writes to the standard input of a program that listens. One that ended is known by the line that does not come.
+    pub fn tell(&self, input: &str) {
+        let mut stdin = self.child.stdin.as_ref().expect("the program listens");
+        let _ = stdin.write_all(input.as_bytes());
+    }
+
+    /// Everything that a program which closed standard output wrote to standard error.
+    pub fn errors(&self) -> String {
+        self.stderr.recv_timeout(PATIENCE).expect("the program closes standard error")
+    }
+
     fn with_stdin(command: &mut Command, stdin: Stdio) -> Self {
         let spawned = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
@@ -89,7 +105,7 @@ impl Process {
         while let Some(piece) = self.next_piece() {
             stdout += &piece;
         }
-        let stderr = self.stderr.recv_timeout(PATIENCE).expect("the program closes standard error");
+        let stderr = self.errors();
         let status = self.child.wait().expect("the program can be waited for");
         Finished { code: status.code(), stdout, stderr }
     }

@@ -49,12 +49,17 @@ impl<'a> Desk<'a> {
         stderr
     }
 
-    /// Starts a command whose standard error is read line by line, with its output.
-    fn start(&self, arguments: &[&str]) -> Process {
+    /// A command whose standard error is read line by line, with its output.
+    fn shell(&self, arguments: &[&str]) -> Command {
         let plain = self.command(arguments);
-        let mut shell = Command::new("sh");
+        let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(plain.get_program()).args(plain.get_args());
-        Process::start(shell.env("DOORWARD_CONFIG", self.config()))
+        shell.env("DOORWARD_CONFIG", self.config());
+        shell
+    }
+
+    fn start(&self, arguments: &[&str]) -> Process {
+        Process::start(&mut self.shell(arguments))
     }
 
     fn sign_in(&self, email: &str) {
@@ -152,6 +157,83 @@ fn a_browser_that_comes_back_with_somebody_elses_answer_signs_nobody_in() {
     assert!(stdout.contains(&format!("signed in as {BOB}")), "{stdout}");
 }
 
+/// A command in the world of a directory, whether a server runs there or not.
+fn command_in(home: &Path, arguments: &[&str]) -> Command {
+    let (subcommand, arguments) = arguments.split_first().expect("a subcommand");
+    let mut command = doorward();
+    command.args([subcommand, "--dir"]).arg(home.join("state")).args(arguments);
+    command.env("DOORWARD_CONFIG", home.join("config"));
+    command
+}
+
+#[test]
+fn nobody_is_asked_to_sign_in_at_a_server_that_has_stopped() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let dev = Dev::start_in(&home.path().join("state"), &[]);
+    assert_eq!(dev.stop("TERM").code, Some(0));
+    for how in ["--no-browser", "--device"] {
+        let Finished { code, stdout, stderr } = run(&mut command_in(home.path(), &["login", how]));
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+        assert!(stderr.starts_with("doorward: cannot connect to ") && stderr.lines().count() == 1, "{stderr}");
+        assert!(stderr.ends_with("is `doorward dev` still running?\n"), "{stderr}");
+    }
+}
+
+#[test]
+fn whoever_sees_no_browser_open_is_told_what_else_there_is() {
+    let dev = Dev::start(&[]);
+    let desk = Desk::new(&dev);
+    for browser in ["/bin/false", "no-such-program", "/bin/true"] {
+        let mut login = desk.shell(&["login"]);
+        // No browser of whoever runs this, and no screen on which one could open.
+        login.env("BROWSER", browser).env("PATH", "/nowhere").env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
+        let login = Process::start(&mut login);
+        rest_of_line(&login, "sign in at ");
+        let hint = login.next_line().expect("a hint");
+        assert!(hint.contains("open the address yourself") && hint.contains("--device"), "{browser}: {hint}");
+    }
+}
+
+#[test]
+fn the_page_that_a_person_gets_at_an_application_names_the_command_that_calls_as_them() {
+    let dev = Dev::start(&[]);
+    let sent = Request::get(&dev.app("/")).header("Accept", "text/html").send().expect(302);
+    let page = Request::get(sent.header("location").expect("a page")).send().expect(501).text();
+    for command in ["doorward login", "doorward curl --as me URL"] {
+        assert!(page.contains(&format!("<code>{command}</code>")), "{command}: {page}");
+    }
+}
+
+#[test]
+fn what_lets_nobody_in_is_done_and_said() {
+    let dev = Dev::start(&[]);
+    let manage = |arguments: &[&str]| {
+        let (command, rest) = arguments.split_at(2);
+        run(doorward().args(command).arg("--dir").arg(dev.dir()).args(rest))
+    };
+    let unknown = "999-x.apps.googleusercontent.com";
+    let gcloud = "32555940559.apps.googleusercontent.com";
+    // arguments => a note on standard error, and whether there is one
+    #[rustfmt::skip]
+    let rows: [(&[&str], &str, bool); 5] = [
+        (&["settings", "set", "--app", "app", "--programmatic-client", unknown],   unknown,          true),
+        (&["settings", "set", "--app", "app", "--programmatic-client", gcloud],    gcloud,           false),
+        (&["settings", "set", "--app", "app", "--programmatic-client", "desktop"], "desktop",        false),
+        (&["policy", "add", "--app", "app", "--member", "user:a@nowhere.org"],     "a@nowhere.org",  true),
+        (&["policy", "add", "--app", "app", "--member", "user:bob@example.com"],   "bob",            false),
+    ];
+    for (arguments, about, noted) in rows {
+        let Finished { code, stdout, stderr } = manage(arguments);
+        assert!(code == Some(0) && !stdout.is_empty(), "{arguments:?}: {stderr}");
+        assert_eq!(stderr.starts_with("note: ") && stderr.contains(about), noted, "{arguments:?}: {stderr}");
+        assert_eq!(stderr.is_empty(), !noted, "{arguments:?}: {stderr}");
+    }
+    let stranger = manage(&["policy", "add", "--app", "app", "--member", "stranger"]);
+    let email = dev.text("/service_accounts/stranger/email");
+    let expected = format!("doorward: stranger is not a member: use --member serviceAccount:{email}\n");
+    assert_eq!((stranger.code, stranger.stderr), (Some(1), expected));
+}
+
 #[test]
 fn where_there_is_no_browser_a_code_signs_in() {
     let dev = Dev::start(&[]);
@@ -198,6 +280,12 @@ fn a_token_comes_from_wherever_it_is_asked_for() {
     }
     let denied = desk.fail(&["token", "--app", "app", "--as", "stranger", "--impersonate", "target"]);
     assert!(denied.contains("iam.serviceAccounts.getOpenIdToken"), "{denied}");
+    assert!(denied.contains(&format!("--member serviceAccount:{}", email("stranger"))), "{denied}");
+    let nowhere = desk.fail(&["token", "--app", "app", "--metadata", "127.0.0.1:1"]);
+    assert!(
+        nowhere.contains("the metadata server at 127.0.0.1:1") && nowhere.contains("--metadata HOST:PORT"),
+        "{nowhere}"
+    );
     // One that was got before is printed again, and one that is new is asked for.
     let token = |more: &[&str]| desk.run(&[&["token", "--app", "app", "--as", "caller"], more].concat());
     let first = token(&[]);
@@ -285,6 +373,32 @@ fn a_sidecar_gives_tokens_of_an_account_and_has_no_key_but_its() {
     assert!(refused.contains("loopback"), "{refused}");
 }
 
+#[test]
+fn a_key_file_that_gives_no_token_is_answered_with_why_and_what_to_do() {
+    let dev = Dev::start(&[]);
+    let desk = Desk::new(&dev);
+    let email = dev.text("/service_accounts/robot/email");
+    let file = desk.folder.path().join("key.json");
+    let path = file.to_str().expect("text");
+    let manage = |line: &[&str]| {
+        let mut command = doorward();
+        command.arg("service-account").args(line).arg("--dir").arg(dev.dir());
+        assert_eq!(run(&mut command).code, Some(0), "{line:?}");
+    };
+    manage(&["keys", "create", path, "--account", "robot"]);
+    let made: Value = serde_json::from_slice(&fs::read(&file).expect("a key file")).expect("JSON");
+    manage(&["keys", "delete", made["private_key_id"].as_str().expect("a key id"), "--account", "robot"]);
+    let alice = dev.person(ALICE).text("authorized_user_file");
+    let again = format!("`doorward service-account keys create FILE --account {email}`");
+    // A sidecar that could give no token would announce itself all the same.
+    for command in [["token", "--app", "app", "--key-file"], ["metadata", "--listen", "127.0.0.1:0", "--key-file"]] {
+        let deleted = desk.fail(&[&command[..], &[path]].concat());
+        assert!(deleted.contains("was deleted or disabled") && deleted.contains(&again), "{deleted}");
+        let other = desk.fail(&[&command[..], &[alice]].concat());
+        assert!(other.contains("a file of type authorized_user, and no service account's key"), "{other}");
+    }
+}
+
 mod needs_curl {
     use super::*;
 
@@ -306,6 +420,19 @@ mod needs_curl {
         // The exit code is curl's: 22 of --fail.
         let refused = run(&mut desk.command(&["curl", "--as", "stranger", &dev.app("/"), "--silent", "--fail"]));
         assert_eq!(refused.code, Some(22), "{}", refused.stderr);
+    }
+
+    #[test]
+    fn a_server_that_has_stopped_is_named_also_where_curl_is_silent() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let dev = Dev::start_in(&home.path().join("state"), &[]);
+        let url = dev.app("/");
+        // The token is in the cache from now on.
+        assert_eq!(run(&mut command_in(home.path(), &["token", "--app", "app"])).code, Some(0));
+        assert_eq!(dev.stop("TERM").code, Some(0));
+        let Finished { code, stdout, stderr } = run(&mut command_in(home.path(), &["curl", &url, "--silent"]));
+        assert_eq!((code, stdout.as_str()), (Some(7), ""), "{stderr}");
+        assert!(stderr.starts_with("doorward: curl cannot connect to "), "{stderr}");
     }
 
     #[test]

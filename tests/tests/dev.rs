@@ -55,6 +55,7 @@ fn the_line_of_json_is_the_documented_interface_and_the_same_as_the_file() {
         "ca_file",
         "credential_files",
         "metadata",
+        "names",
         "oauth_clients",
         "other_app",
         "project",
@@ -92,6 +93,7 @@ fn the_line_of_json_is_the_documented_interface_and_the_same_as_the_file() {
     let allowed = ["alice@example.com", "bob@example.com"].map(|email| &description["users"][email]["allowed"]);
     assert_eq!(allowed, [true, false]);
     assert_eq!(description["version"], 1);
+    assert_eq!(description["names"], false);
     let nulls = [
         "/ca_file",
         "/api_https_url",

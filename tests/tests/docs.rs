@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use doorward_core::audit::{Reason, TokenReason};
-use doorward_tests::{Dev, client_script, doorward, run};
+use doorward_core::keys::KeyPurpose;
+use doorward_tests::{Dev, client_script, doorward, node, python, run};
 
 /// Commands that are shown and not run here, with the reason.
 const EXCEPTIONS: [(&str, &str); 2] = [
@@ -98,6 +99,16 @@ fn every_reason_of_the_token_endpoints_has_its_row_in_a_part_of_its_own() {
     each_has_one_row(&reasons().1, TokenReason::ALL.into_iter().map(TokenReason::code));
 }
 
+#[test]
+fn every_purpose_of_a_key_is_explained_in_the_book() {
+    let page = fs::read_to_string(root().join("docs/reference/command-line.md")).expect("the page of commands");
+    for purpose in KeyPurpose::ALL {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{}` | ", purpose.name())));
+        let row = row.unwrap_or_else(|| panic!("{} has no row", purpose.name()));
+        assert_eq!(row.contains("never replaced"), !purpose.is_replaceable(), "{row}");
+    }
+}
+
 /// Addresses in the book, and where a description has what they are in a test.
 const ADDRESSES: [(&str, &str); 6] = [
     ("http://127.0.0.1:8080", "/app/url"),
@@ -143,6 +154,62 @@ fn no_command_that_is_run_reaches_what_serves_at_the_default_ports() {
             let reached = ["8080", "8081", "8082", "8099", "8443", "8444", "8445"].map(|port| format!(":{port}"));
             assert!(!reached.iter().any(|port| run.contains(port)), "{}: {command}", page.display());
         }
+    }
+}
+
+/// The blocks of a page that are fenced with this word, one after the other.
+fn samples(page: &str, word: &str) -> String {
+    let fence = format!("```{word}");
+    let mut shown = false;
+    let mut code = String::new();
+    for line in page.lines() {
+        if line.starts_with("```") {
+            shown = line == fence;
+        } else if shown {
+            code.push_str(line);
+            code.push('\n');
+        }
+    }
+    code
+}
+
+/// Runs the samples of a page, in the directory of a server and with its metadata server. They call as robot and print the answer.
+fn samples_get_in(page: &str, word: &str, mut program: Command) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dev = Dev::start_in(&dir.path().join(".doorward"), &[]);
+    let text = fs::read_to_string(root().join(page)).expect("a page of the book");
+    let code = samples(&text, word);
+    assert!(!code.is_empty(), "{page} has no sample in {word}");
+    let script = dir.path().join("sample");
+    fs::write(&script, code).expect("the sample is written");
+    let host = dev.text("/metadata/host");
+    program.arg(script).current_dir(&dir).env("GCE_METADATA_HOST", host).env("GCE_METADATA_IP", host);
+    program
+        .env("CLOUDSDK_CONFIG", dir.path())
+        .env("no_proxy", "127.0.0.1")
+        .env_remove("GOOGLE_APPLICATION_CREDENTIALS");
+    let finished = run(&mut program);
+    assert_eq!(finished.code, Some(0), "{page}: {}\n{}", finished.stdout, finished.stderr);
+    assert!(finished.stdout.contains(dev.text("/service_accounts/robot/email")), "{page}: {}", finished.stdout);
+}
+
+mod needs_python {
+    use super::*;
+
+    #[test]
+    fn the_python_samples_of_the_book_get_in() {
+        for page in ["docs/guide/let-a-program-in.md", "docs/guide/run-without-a-key.md"] {
+            samples_get_in(page, "python", python());
+        }
+    }
+}
+
+mod needs_node {
+    use super::*;
+
+    #[test]
+    fn the_node_samples_of_the_book_get_in() {
+        samples_get_in("docs/guide/run-without-a-key.md", "js", node());
     }
 }
 

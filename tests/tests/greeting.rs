@@ -41,7 +41,7 @@ fn what_a_person_reads_holds_no_secret() {
     let file = fs::read(dir.path().join("dev.json")).expect("dev.json");
     server.signal("TERM");
     let Finished { code, stdout, stderr } = server.finish();
-    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!((code, stderr.as_str()), (Some(0), "stopped\n"));
     output += &stdout;
     output += &stderr;
     let description: Value = serde_json::from_slice(&file).expect("JSON");

@@ -1,13 +1,13 @@
-//! What the real-client scenarios need of the machine: environments for Python and Node, which are made, and programs of the
-//! system, which are installed where that is asked for and possible.
+//! What the real-client scenarios need of the machine: environments for Python and Node and programs in Go and Java, which are
+//! made, and programs and libraries of the system, which are installed where that is asked for and possible.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::run::{announce, command, probe, root, succeeds, target};
 
-/// A program of the system that some scenarios need.
-struct SystemProgram {
+/// A program, a library or a right that some scenarios need.
+struct Need {
     /// Succeeds if it is there.
     probe: &'static [&'static str],
     /// Where it comes from.
@@ -23,39 +23,64 @@ enum Origin {
     Package(&'static str),
     /// Somewhere else: the program, and why its absence is no failure.
     Elsewhere(&'static str, &'static str),
+    /// No package gives it: what it is, and who has it.
+    Right(&'static str, &'static str),
 }
 
-const PROGRAMS: [SystemProgram; 8] = [
-    SystemProgram {
+const NEEDS: [Need; 15] = [
+    Need {
         probe: &["curl", "--version"],
         origin: Origin::Package("curl"),
         modules: &["needs_curl::", "needs_jq_openssl_curl::", "needs_gcloud::"],
     },
-    SystemProgram { probe: &["jq", "--version"], origin: Origin::Package("jq"), modules: &["needs_jq_openssl_curl::"] },
-    SystemProgram {
-        probe: &["openssl", "version"],
-        origin: Origin::Package("openssl"),
-        modules: &["needs_jq_openssl_curl::"],
-    },
-    SystemProgram {
+    Need { probe: &["jq", "--version"], origin: Origin::Package("jq"), modules: &["needs_jq_openssl_curl::"] },
+    Need { probe: &["openssl", "version"], origin: Origin::Package("openssl"), modules: &["needs_jq_openssl_curl::"] },
+    Need {
         probe: &["python3", "-c", "import ensurepip, venv"],
         origin: Origin::Package("python3-venv"),
         modules: &["needs_python::"],
     },
-    SystemProgram { probe: &["node", "--version"], origin: Origin::Package("nodejs"), modules: &["needs_node::"] },
-    SystemProgram { probe: &["npm", "--version"], origin: Origin::Package("npm"), modules: &["needs_node::"] },
+    Need { probe: &["node", "--version"], origin: Origin::Package("nodejs"), modules: &["needs_node::"] },
+    Need { probe: &["npm", "--version"], origin: Origin::Package("npm"), modules: &["needs_node::"] },
     // Lifts a limit of a running process: a disk that is full and then is not.
-    SystemProgram {
-        probe: &["prlimit", "--version"],
-        origin: Origin::Package("util-linux"),
-        modules: &["needs_prlimit::"],
-    },
-    SystemProgram {
+    Need { probe: &["prlimit", "--version"], origin: Origin::Package("util-linux"), modules: &["needs_prlimit::"] },
+    Need {
         probe: &["gcloud", "--version"],
         origin: Origin::Elsewhere("gcloud", "no package registry has it; its maker's own archive does"),
         modules: &["needs_gcloud::"],
     },
+    Need { probe: &["go", "version"], origin: Origin::Package("golang-go"), modules: &["needs_go::"] },
+    Need {
+        probe: &["test", "-f", "/usr/share/gocode/src/google.golang.org/api/impersonate/idtoken.go"],
+        origin: Origin::Package("golang-google-api-dev"),
+        modules: &["needs_go::"],
+    },
+    Need {
+        probe: &["test", "-f", "/usr/share/gocode/src/golang.org/x/oauth2/google/google.go"],
+        origin: Origin::Package("golang-golang-x-oauth2-google-dev"),
+        modules: &["needs_go::"],
+    },
+    Need { probe: &["javac", "-version"], origin: Origin::Package("default-jdk-headless"), modules: &["needs_java::"] },
+    Need {
+        probe: &["test", "-f", "/usr/share/java/google-auth-library-oauth2-http.jar"],
+        origin: Origin::Package("libgoogle-auth-java"),
+        modules: &["needs_java::"],
+    },
+    Need {
+        probe: &["ruby", "-e", "require 'googleauth'"],
+        origin: Origin::Package("ruby-googleauth"),
+        modules: &["needs_ruby::"],
+    },
+    // What `doorward run` asks of Linux, as root or with a user namespace.
+    Need {
+        probe: &["sh", "-c", "unshare -nmpf true || unshare -Urnmpf true"],
+        origin: Origin::Right("namespaces", "root on Linux has them, and others where user namespaces are allowed"),
+        modules: &["needs_namespaces::"],
+    },
 ];
+
+/// Clients that no scenario runs, because no package registry has Google's library for them.
+const NOT_RUN: [&str; 2] = ["C#", "PHP"];
 
 /// What is not there, and the test modules that cannot run without it.
 #[derive(Debug, Default)]
@@ -75,7 +100,7 @@ pub(crate) struct Notice {
 /// Makes everything ready that can be.
 pub(crate) fn prepare(install: bool) -> Missing {
     announce("Real clients: what the system has");
-    let mut absent: Vec<&SystemProgram> = PROGRAMS.iter().filter(|program| !probe(program.probe)).collect();
+    let mut absent: Vec<&Need> = NEEDS.iter().filter(|program| !probe(program.probe)).collect();
     let packages: Vec<&str> = absent.iter().filter_map(|program| program.origin.package()).collect();
     if install && !packages.is_empty() {
         apt_get(&packages);
@@ -85,11 +110,15 @@ pub(crate) fn prepare(install: bool) -> Missing {
     for program in absent {
         missing.add(program.origin.notice(), program.modules);
     }
-    for environment in [Environment::python(), Environment::node()] {
+    for environment in [Environment::python(), Environment::node(), Environment::go(), Environment::java()] {
         if !missing.modules.contains(&environment.module) && !environment.make() {
             let text = format!("{}: not made; see above, then run `cargo xtask test` again", environment.what);
             missing.add(Notice { text, excused: false }, &[environment.module]);
         }
+    }
+    for language in NOT_RUN {
+        let text = format!("{language} is not run and not required: no package registry has Google's library for it");
+        missing.notices.push(Notice { text, excused: true });
     }
     for notice in &missing.notices {
         println!("{}", notice.text);
@@ -101,7 +130,7 @@ impl Origin {
     fn package(self) -> Option<&'static str> {
         match self {
             Origin::Package(name) => Some(name),
-            Origin::Elsewhere(..) => None,
+            Origin::Elsewhere(..) | Origin::Right(..) => None,
         }
     }
 
@@ -113,6 +142,7 @@ impl Origin {
             Origin::Elsewhere(name, reason) => {
                 Notice { text: format!("{name} is missing and not required: {reason}"), excused: true }
             }
+            Origin::Right(name, holders) => Notice { text: format!("{name} are missing: {holders}"), excused: false },
         }
     }
 }
@@ -142,14 +172,15 @@ fn apt_get(packages: &[&str]) {
     }
 }
 
-/// A folder of `target/` with the pinned packages of a language. Made once for each state of the pins.
+/// A folder of `target/` with what a language's scenarios run. Made once for each state of what it is made from.
 struct Environment {
     what: &'static str,
     module: &'static str,
     home: PathBuf,
-    pins: PathBuf,
+    /// The pins of the packages, or the program's source.
+    from: PathBuf,
     /// Fills the folder.
-    fill: fn(home: &str, pins: &Path) -> bool,
+    fill: fn(home: &str, from: &Path) -> bool,
 }
 
 impl Environment {
@@ -158,7 +189,7 @@ impl Environment {
             what: "Real clients: a Python environment in target/python",
             module: "needs_python::",
             home: target().join("python"),
-            pins: root().join("tests/requirements.txt"),
+            from: root().join("tests/requirements.txt"),
             fill: fill_python,
         }
     }
@@ -168,19 +199,39 @@ impl Environment {
             what: "Real clients: Node packages in target/node",
             module: "needs_node::",
             home: target().join("node"),
-            pins: root().join("tests/package-lock.json"),
+            from: root().join("tests/package-lock.json"),
             fill: fill_node,
+        }
+    }
+
+    fn go() -> Self {
+        Environment {
+            what: "Real clients: a program in Go, in target/go",
+            module: "needs_go::",
+            home: target().join("go"),
+            from: root().join("tests/clients/idtoken_impersonate.go"),
+            fill: fill_go,
+        }
+    }
+
+    fn java() -> Self {
+        Environment {
+            what: "Real clients: a program in Java, in target/java",
+            module: "needs_java::",
+            home: target().join("java"),
+            from: root().join("tests/clients/GoogleAuthLibrary.java"),
+            fill: fill_java,
         }
     }
 
     fn make(&self) -> bool {
         let stamp = self.home.join("made-from");
-        let (wanted, have) = (fs::read(&self.pins).ok(), fs::read(&stamp).ok());
+        let (wanted, have) = (fs::read(&self.from).ok(), fs::read(&stamp).ok());
         if wanted.is_some() && wanted == have {
             return true;
         }
         announce(self.what);
-        (self.fill)(&self.home.to_string_lossy(), &self.pins)
+        (self.fill)(&self.home.to_string_lossy(), &self.from)
             // Last, so that what was interrupted is begun again.
             && wanted.is_some_and(|wanted| fs::write(&stamp, wanted).is_ok())
     }
@@ -202,6 +253,19 @@ fn fill_node(home: &str, pins: &Path) -> bool {
     copied && succeeds(&mut command(&npm))
 }
 
+/// With the libraries of the system's packages, which lie where Go looked before it had modules.
+fn fill_go(home: &str, source: &Path) -> bool {
+    let (program, source) = (format!("{home}/idtoken_impersonate"), source.to_string_lossy());
+    let mut build = command(&["go", "build", "-o", &program, &source]);
+    build.env("GO111MODULE", "off").env("GOPATH", "/usr/share/gocode").env("GOCACHE", format!("{home}/cache"));
+    succeeds(&mut build)
+}
+
+/// With the libraries of the system's packages; those that they need at run time lie beside them.
+fn fill_java(home: &str, source: &Path) -> bool {
+    succeeds(&mut command(&["javac", "-d", home, "-cp", "/usr/share/java/*", &source.to_string_lossy()]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,36 +276,42 @@ mod tests {
         missing.add(Origin::Package("curl").notice(), &["needs_curl::", "needs_jq_openssl_curl::"]);
         missing.add(Origin::Package("jq").notice(), &["needs_jq_openssl_curl::"]);
         missing.add(Origin::Elsewhere("tool", "nobody packs it").notice(), &["needs_tool::"]);
+        missing.add(Origin::Right("wings", "birds have them").notice(), &["needs_wings::"]);
         let notice = |text: &str, excused| Notice { text: text.to_owned(), excused };
         let notices = [
             notice("curl is missing: apt-get install -y curl (not run: needs_curl, needs_jq_openssl_curl)", false),
             notice("jq is missing: apt-get install -y jq (not run: needs_jq_openssl_curl)", false),
             notice("tool is missing and not required: nobody packs it (not run: needs_tool)", true),
+            notice("wings are missing: birds have them (not run: needs_wings)", false),
         ];
         assert_eq!(missing.notices, notices);
-        assert_eq!(missing.modules, ["needs_curl::", "needs_jq_openssl_curl::", "needs_tool::"]);
+        assert_eq!(missing.modules, ["needs_curl::", "needs_jq_openssl_curl::", "needs_tool::", "needs_wings::"]);
     }
 
-    /// The modules of a scenario file, in it or in files beside it.
-    fn modules_of(path: &Path) -> Vec<String> {
-        let text = fs::read_to_string(path).unwrap();
-        let names = text.lines().filter_map(|line| {
-            let rest = line.strip_prefix("mod needs_")?;
-            rest.strip_suffix(" {").or(rest.strip_suffix(';'))
-        });
-        names.map(|name| format!("needs_{name}::")).collect()
+    /// The modules that the scenario files of a folder name, and those of the folders in it.
+    fn modules_in(folder: &Path) -> Vec<String> {
+        let mut modules = Vec::new();
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                modules.extend(modules_in(&path));
+                continue;
+            }
+            let text = fs::read_to_string(path).unwrap();
+            let names = text.lines().filter_map(|line| {
+                let rest = line.strip_prefix("mod needs_")?;
+                rest.strip_suffix(" {").or(rest.strip_suffix(';'))
+            });
+            modules.extend(names.map(|name| format!("needs_{name}::")));
+        }
+        modules
     }
 
     #[test]
     fn every_module_that_needs_something_is_known_here_and_none_besides() {
         let mut known: Vec<String> =
-            PROGRAMS.iter().flat_map(|program| program.modules).map(|m| (*m).to_owned()).collect();
-        let mut written = Vec::new();
-        for entry in fs::read_dir(root().join("tests/tests")).unwrap() {
-            let path = entry.unwrap().path();
-            let file = if path.is_dir() { path.join("main.rs") } else { path };
-            written.extend(modules_of(&file));
-        }
+            NEEDS.iter().flat_map(|program| program.modules).map(|m| (*m).to_owned()).collect();
+        let mut written = modules_in(&root().join("tests/tests"));
         for modules in [&mut known, &mut written] {
             modules.sort_unstable();
             modules.dedup();

@@ -14,8 +14,8 @@ Developer tasks.
   cargo xtask test [--install] [--require-all]
       Formatting, clippy, all tests and the real-client scenarios; ends with counts.
       --install       install missing system packages (as root, with apt-get)
-      --require-all   fail if a client is missing, instead of saying what did not run; gcloud, which no
-                      package registry has, is said and not counted
+      --require-all   fail if a client is missing, instead of saying what did not run; gcloud and Google's
+                      libraries for C# and PHP, which no package registry has, are said and not counted
 
   cargo xtask bench
       What one token and one request cost: CPU time, instructions, system calls.

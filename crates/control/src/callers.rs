@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use doorward_core::account::UniqueId;
 use doorward_core::clock::Clock;
-use doorward_core::grant::TokenHash;
-use doorward_core::member::Email;
+use doorward_core::grant::{AccessGrant, Subject, TokenHash};
+use doorward_core::member::{Email, Member};
 use doorward_core::policy::Principal;
 use doorward_core::self_signed::prove;
 use doorward_core::snapshot::{AccountKind, SnapshotCell};
@@ -26,35 +26,38 @@ impl Administrator {
     }
 }
 
-/// An account that calls an API. Made by [`Callers`], so it is proof.
+/// Somebody who calls an API: an account, or an identity from elsewhere. Made by [`Callers`], so it is proof.
 #[derive(Debug, Clone)]
 pub struct ApiCaller {
-    kind: AccountKind,
-    unique_id: UniqueId,
-    email: Email,
+    who: Who,
     opens_cloud_apis: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Who {
+    User(Email),
+    ServiceAccount(Email),
+    /// The members that stand for it, the principal first.
+    Federated(Vec<Member>),
 }
 
 impl ApiCaller {
     /// As policies see it.
     pub fn principal(&self) -> Principal<'_> {
-        match self.kind {
-            AccountKind::User => Principal::User(&self.email),
-            AccountKind::ServiceAccount => Principal::ServiceAccount(&self.email),
+        match &self.who {
+            Who::User(email) => Principal::User(email),
+            Who::ServiceAccount(email) => Principal::ServiceAccount(email),
+            Who::Federated(members) => Principal::Foreign(members),
         }
     }
 
     /// As policies write it.
     pub fn member(&self) -> String {
-        match self.kind {
-            AccountKind::User => format!("user:{}", self.email),
-            AccountKind::ServiceAccount => format!("serviceAccount:{}", self.email),
+        match &self.who {
+            Who::User(email) => format!("user:{email}"),
+            Who::ServiceAccount(email) => format!("serviceAccount:{email}"),
+            Who::Federated(members) => members.first().map_or_else(String::new, Member::to_string),
         }
-    }
-
-    /// Its number.
-    pub fn unique_id(&self) -> &UniqueId {
-        &self.unique_id
     }
 
     /// Whether its credential was given for the IAM APIs of Google Cloud.
@@ -75,11 +78,11 @@ pub enum CallerError {
     /// The operator's token, where an account is wanted: the operator is nobody whose tokens could be made.
     #[error("the administration token is no account")]
     NotAnAccount,
-    /// A proven account, which holds no permission of administration.
-    #[error("account {} holds no permission of administration", subject.0)]
+    /// Somebody proven, who holds no permission of administration.
+    #[error("{member} holds no permission of administration")]
     Forbidden {
-        /// Whose credential was sent.
-        subject: UniqueId,
+        /// Whose credential was sent, as policies write it.
+        member: String,
     },
     /// The store failed.
     #[error("could not look up the credential")]
@@ -113,7 +116,7 @@ impl Callers {
         match self.account(bearer, host).await {
             Err(CallerError::NotAnAccount) => Ok(Administrator(())),
             Err(error) => Err(error),
-            Ok(caller) => Err(CallerError::Forbidden { subject: caller.unique_id }),
+            Ok(caller) => Err(CallerError::Forbidden { member: caller.member() }),
         }
     }
 
@@ -131,15 +134,21 @@ impl Callers {
             return Err(CallerError::NotAnAccount);
         }
         let (unique_id, opens_cloud_apis) = match self.grants.access_token(&presented, self.clock.now()).await? {
-            Some(grant) => {
-                let opens = grant.scopes.open_cloud_apis();
-                (grant.subject, opens)
+            Some(AccessGrant { subject: Subject::Account(id), scopes, .. }) => (id, scopes.open_cloud_apis()),
+            Some(AccessGrant { subject: Subject::Federated(identity), scopes, .. }) => {
+                let members = self.snapshots.current().federated_members(&identity).ok_or(CallerError::Invalid)?;
+                return Ok(ApiCaller { who: Who::Federated(members), opens_cloud_apis: scopes.open_cloud_apis() });
             }
             None => self.self_signed(bearer, host).ok_or(CallerError::Invalid)?,
         };
         let snapshot = self.snapshots.current();
         let account = snapshot.account(&unique_id).filter(|account| !account.disabled).ok_or(CallerError::Invalid)?;
-        Ok(ApiCaller { kind: account.kind, email: account.email.clone(), unique_id, opens_cloud_apis })
+        let email = account.email.clone();
+        let who = match account.kind {
+            AccountKind::User => Who::User(email),
+            AccountKind::ServiceAccount => Who::ServiceAccount(email),
+        };
+        Ok(ApiCaller { who, opens_cloud_apis })
     }
 
     /// The account that signed this JWT, and whether it opens the IAM APIs. It names either the scopes that it is for, or the API

@@ -12,7 +12,7 @@ use doorward_core::account::{ManagedKey, ServiceAccountKey, UniqueId};
 use doorward_core::audit::{AuditClosed, TokenEvent, TokenMethod, TokenReason, escaped};
 use doorward_core::clock::Timestamp;
 use doorward_core::entropy::{Entropy, EntropyError, generate_private_key, random_hex};
-use doorward_core::grant::ACCESS_TOKEN_TTL;
+use doorward_core::grant::{ACCESS_TOKEN_TTL, Subject};
 use doorward_core::member::Email;
 use doorward_core::policy::{Permission, Principal};
 use doorward_core::resource::Resource;
@@ -232,7 +232,8 @@ impl IamCredentials {
                 None => ACCESS_TOKEN_TTL,
                 Some(text) => lifetime(text).ok_or(ImpersonationError::Lifetime)?,
             };
-            let made = self.minter.access_token(&target.unique_id, &scopes, None, lifetime, event.time).await?;
+            let subject = Subject::Account(target.unique_id.clone());
+            let made = self.minter.access_token(subject, &scopes, None, lifetime, event.time).await?;
             event.issued = Some("access_token".to_owned());
             event.audience = Some(scopes.as_str().to_owned());
             Ok(ImpersonatedAccessToken { token: made.token, expires: made.expires })

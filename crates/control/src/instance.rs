@@ -7,7 +7,7 @@ use std::time::Duration;
 use doorward_core::account::UniqueId;
 use doorward_core::audit::{AuditClosed, TokenMethod, TokenReason, escaped};
 use doorward_core::entropy::EntropyError;
-use doorward_core::grant::ACCESS_TOKEN_TTL;
+use doorward_core::grant::{ACCESS_TOKEN_TTL, Subject};
 use doorward_core::member::Email;
 use doorward_core::snapshot::SnapshotCell;
 use doorward_wire::metadata::IdentityFormat;
@@ -190,7 +190,10 @@ impl Instance {
             let asked = scopes.filter(|scopes| !scopes.is_empty()).map(|scopes| scopes.replace(',', " "));
             let scopes = Scopes::parse(asked.as_deref().unwrap_or(DEFAULT_SCOPES)).map_err(|_| InstanceError::Scope)?;
             let now = event.time;
-            let made = self.minter.access_token(&self.config.account, &scopes, None, ACCESS_TOKEN_TTL, now).await?;
+            let made = self
+                .minter
+                .access_token(Subject::Account(self.config.account.clone()), &scopes, None, ACCESS_TOKEN_TTL, now)
+                .await?;
             let expires_in = made.expires.since(now).saturating_sub(Duration::from_secs(1));
             Ok((InstanceToken { access_token: made.token, expires_in }, email, scopes))
         };

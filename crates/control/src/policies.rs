@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use doorward_core::account::UniqueId;
+use doorward_core::federation::Pool;
 use doorward_core::member::{Email, Member, MemberError};
 use doorward_core::policy::{Binding, Policy, PolicyEtag, Role};
 use doorward_core::resource::{Resource, ResourceError};
@@ -67,13 +68,14 @@ pub enum PolicyError {
         /// The member as it was sent.
         member: String,
     },
-    /// A service account of the project that does not exist.
-    #[error("service account {member} in the binding of {role} does not exist")]
+    /// A service account of the project that does not exist; identities of a pool that does not exist, or is another project's; or
+    /// those of an issuer that is not trusted.
+    #[error("{member} in the binding of {role} does not exist")]
     UnknownMember {
         /// The role of the binding.
         role: Role,
-        /// Its address.
-        member: Email,
+        /// The member.
+        member: Member,
     },
     /// More than [`MEMBERS_LIMIT`] members.
     #[error("{members} members are more than {MEMBERS_LIMIT}")]
@@ -141,20 +143,40 @@ impl Policies {
         self.publisher.change(write).await
     }
 
-    /// Checks that the project's accounts that are named exist. Whoever makes one later would have what was given before.
+    /// Checks that the project's accounts, the pools and the trusted issuers that are named exist. Whoever makes one later would
+    /// have what was given before.
     async fn find_members(&self, bindings: &[Binding]) -> Result<(), PolicyError> {
-        let own = format!("{}.iam.gserviceaccount.com", self.publisher.project().id);
         for binding in bindings {
             for member in &binding.members {
-                if let Member::ServiceAccount(email) = member
-                    && email.domain() == own
-                    && self.store.service_account_by_email(email).await?.is_none()
-                {
-                    return Err(PolicyError::UnknownMember { role: binding.role, member: email.clone() });
+                if !self.is_known(member).await? {
+                    return Err(PolicyError::UnknownMember { role: binding.role, member: member.clone() });
                 }
             }
         }
         Ok(())
+    }
+
+    async fn is_known(&self, member: &Member) -> Result<bool, StoreError> {
+        let project = self.publisher.project();
+        Ok(match member {
+            Member::ServiceAccount(email) => match email.domain().strip_suffix(".iam.gserviceaccount.com") {
+                Some(id) if id == project.id => self.store.service_account_by_email(email).await?.is_some(),
+                // Of another project we know nothing.
+                Some(_) | None => true,
+            },
+            Member::Principal(name) | Member::PrincipalSet(name) => match name.strip_prefix(TRUSTED_ISSUERS) {
+                Some(rest) => {
+                    let snapshot = self.publisher.cell().current();
+                    snapshot.trusted_issuers.iter().any(|issuer| is_inside(rest, issuer.id.as_str()))
+                }
+                None => {
+                    let pools = self.store.pools().await?;
+                    let name = name.strip_prefix("//iam.googleapis.com/").unwrap_or_default();
+                    pools.iter().any(|pool| is_inside(name, &Pool::name(project, &pool.id)))
+                }
+            },
+            Member::User(_) | Member::Domain(_) | Member::AllAuthenticatedUsers | Member::AllUsers => true,
+        })
     }
 
     async fn resource(&self, name: &str) -> Result<Resource, PolicyError> {
@@ -172,6 +194,36 @@ impl Policies {
         };
         Ok(Resource::ServiceAccount { unique_id: account.ok_or(ResourceError::NotFound)?.unique_id })
     }
+}
+
+/// Before the id of a trusted issuer in the names of its identities.
+const TRUSTED_ISSUERS: &str = "//doorward/trustedIssuers/";
+
+/// Whether a name is that of something inside `parent`.
+fn is_inside(name: &str, parent: &str) -> bool {
+    name.strip_prefix(parent).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Takes members out of every policy.
+pub(crate) async fn unbind(store: &dyn Store, goes: impl Fn(&Member) -> bool) -> Result<(), StoreError> {
+    for (resource, mut policy) in store.policies().await? {
+        // Somebody else may write the policy meanwhile: then it is read again.
+        loop {
+            let names = |binding: &Binding| binding.members.iter().any(&goes);
+            if !policy.bindings.iter().any(names) {
+                break;
+            }
+            for binding in &mut policy.bindings {
+                binding.members.retain(|member| !goes(member));
+            }
+            policy.bindings.retain(|binding| !binding.members.is_empty());
+            if store.replace_policy(&resource, &policy.bindings, Some(policy.etag)).await?.is_some() {
+                break;
+            }
+            policy = store.policy(&resource).await?;
+        }
+    }
+    Ok(())
 }
 
 fn encode(policy: &Policy) -> google_api::Policy {

@@ -6,12 +6,12 @@ use doorward_core::account::{AccountId, AccountIdError, ServiceAccount, ServiceA
 use doorward_core::clock::Clock;
 use doorward_core::entropy::{Entropy, EntropyError, generate_private_key, random_digits, random_hex};
 use doorward_core::member::{Email, Member};
-use doorward_core::policy::Binding;
 use doorward_core::store::{Store, StoreError};
 use doorward_wire::google_api::{CreateKeyRequest, CreateServiceAccountRequest, KeyFile};
 use doorward_wire::jose::{Algorithm, JwkSet, KeyMaterialError, SigningKey, decode_base64url, encode_base64url};
 
 use crate::callers::Administrator;
+use crate::policies::unbind;
 use crate::snapshots::{RefreshError, SnapshotPublisher};
 use crate::tasks::{Stopping, join};
 
@@ -233,7 +233,8 @@ impl ServiceAccounts {
         let store = self.store.clone();
         let write = async move {
             // First what it may do: whatever stops this in its middle, nobody inherits.
-            unbind(&*store, &Member::ServiceAccount(account.email)).await?;
+            let member = Member::ServiceAccount(account.email);
+            unbind(&*store, |it| *it == member).await?;
             match store.remove_service_account(&account.unique_id).await? {
                 true => Ok(()),
                 false => Err(ServiceAccountError::NotFound),
@@ -410,28 +411,6 @@ impl ServiceAccounts {
             universe_domain: "googleapis.com".to_owned(),
         }
     }
-}
-
-/// Takes a member out of every policy.
-async fn unbind(store: &dyn Store, member: &Member) -> Result<(), StoreError> {
-    for (resource, mut policy) in store.policies().await? {
-        // Somebody else may write the policy meanwhile: then it is read again.
-        loop {
-            let names = |binding: &Binding| binding.members.contains(member);
-            if !policy.bindings.iter().any(names) {
-                break;
-            }
-            for binding in &mut policy.bindings {
-                binding.members.retain(|it| it != member);
-            }
-            policy.bindings.retain(|binding| !binding.members.is_empty());
-            if store.replace_policy(&resource, &policy.bindings, Some(policy.etag)).await?.is_some() {
-                break;
-            }
-            policy = store.policy(&resource).await?;
-        }
-    }
-    Ok(())
 }
 
 fn check_length(field: &'static str, text: &str, limit: usize) -> Result<(), ServiceAccountError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use doorward_core::account::ServiceAccount;
+use doorward_core::issuer::TrustedIssuers;
 use doorward_core::keys::{KeyError, KeyRing};
 use doorward_core::member::Email;
 use doorward_core::resource::{Origin, Project};
@@ -19,6 +20,7 @@ pub struct SnapshotPublisher {
     store: Arc<dyn Store>,
     project: Project,
     origins: HashMap<String, Vec<Origin>>,
+    trusted_issuers: Arc<TrustedIssuers>,
     cell: Arc<SnapshotCell>,
     /// The version of the newest refresh that began.
     begun: AtomicU64,
@@ -40,17 +42,19 @@ pub enum RefreshError {
 
 impl SnapshotPublisher {
     /// Reads the store for the first time. `origins` says by the name of an application at which origins it is served; an
-    /// application without any is registered and not served.
+    /// application without any is registered and not served. `trusted_issuers` are those whose ID tokens are callers.
     pub async fn open(
         store: Arc<dyn Store>,
         project: Project,
         origins: HashMap<String, Vec<Origin>>,
+        trusted_issuers: Arc<TrustedIssuers>,
     ) -> Result<Self, RefreshError> {
-        let first = Snapshot::new(1, read(&*store, &project, &origins, &HashMap::new()).await?);
+        let first = Snapshot::new(1, read(&*store, &project, &origins, &trusted_issuers, &HashMap::new()).await?);
         Ok(SnapshotPublisher {
             store,
             project,
             origins,
+            trusted_issuers,
             cell: Arc::new(SnapshotCell::new(first)),
             begun: AtomicU64::new(1),
         })
@@ -76,7 +80,8 @@ impl SnapshotPublisher {
         // at the same time, so the one that the cell keeps holds every change whose writer has been told of success.
         let version = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let before = self.cell.current();
-        let world = read(&*self.store, &self.project, &self.origins, before.account_keys()).await?;
+        let world =
+            read(&*self.store, &self.project, &self.origins, &self.trusted_issuers, before.account_keys()).await?;
         self.cell.publish(Snapshot::new(version, world));
         Ok(())
     }
@@ -119,6 +124,7 @@ async fn read(
     store: &dyn Store,
     project: &Project,
     origins: &HashMap<String, Vec<Origin>>,
+    trusted_issuers: &Arc<TrustedIssuers>,
     known_keys: &HashMap<String, Arc<KnownKey>>,
 ) -> Result<SnapshotSource, RefreshError> {
     let at = |name: &str| origins.get(name).cloned().unwrap_or_default();
@@ -135,6 +141,9 @@ async fn read(
         service_accounts: every_service_account(store).await?,
         account_keys: every_account_key(store, known_keys).await?,
         users: store.users().await?,
+        pools: store.pools().await?,
+        providers: store.providers().await?,
+        trusted_issuers: trusted_issuers.clone(),
     })
 }
 

@@ -46,6 +46,8 @@ pub enum Reason {
     PermissionDenied,
     /// The signed header could not be made; nothing was forwarded.
     CannotSign,
+    /// The keys of the token's issuer are not at hand and could not be fetched.
+    KeysUnavailable,
     /// The application could not be reached or did not answer.
     UpstreamFailed,
     /// The record of decisions cannot be written, so nothing is let through.
@@ -54,7 +56,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 19] = [
+    pub const ALL: [Reason; 20] = [
         Reason::BadRequest,
         Reason::BadHeaderValue,
         Reason::BadHost,
@@ -72,6 +74,7 @@ impl Reason {
         Reason::MissingEmail,
         Reason::PermissionDenied,
         Reason::CannotSign,
+        Reason::KeysUnavailable,
         Reason::UpstreamFailed,
         Reason::CannotRecord,
     ];
@@ -96,6 +99,7 @@ impl Reason {
             Reason::MissingEmail => "missing_email",
             Reason::PermissionDenied => "permission_denied",
             Reason::CannotSign => "cannot_sign",
+            Reason::KeysUnavailable => "keys_unavailable",
             Reason::UpstreamFailed => "upstream_failed",
             Reason::CannotRecord => "cannot_record",
         }
@@ -133,7 +137,7 @@ pub struct Decision {
     pub time: Timestamp,
     /// The canonical name of the resource, if the host led to one.
     pub resource: Option<String>,
-    /// `user:EMAIL` or `serviceAccount:EMAIL`, if a caller was proven.
+    /// `user:EMAIL`, `serviceAccount:EMAIL` or `principal://…`, if a caller was proven.
     pub caller: Option<String>,
     /// How it was decided.
     #[serde(flatten)]
@@ -170,6 +174,8 @@ pub enum TokenMethod {
     DeviceCode,
     /// `/token`: a form that is no request.
     Token,
+    /// `sts.googleapis.com/v1/token`: a token of another issuer.
+    TokenExchange,
     /// `/device/code`, and the page on which a person decides.
     DeviceAuthorization,
     /// `/o/oauth2/v2/auth`.
@@ -225,6 +231,17 @@ pub enum TokenReason {
     InvalidAssertion,
     /// The assertion was used before.
     ReplayedAssertion,
+    /// There is no such provider, or it or its pool is disabled.
+    UnknownProvider,
+    /// The subject token is malformed, of another issuer, for another audience, not good now, or not signed by a key of its
+    /// issuer.
+    InvalidSubjectToken,
+    /// A mapped attribute is missing, has the wrong type or is too long.
+    AttributeMapping,
+    /// The provider's attribute condition does not hold.
+    AttributeCondition,
+    /// The keys of the token's issuer are not at hand and could not be fetched.
+    KeysUnavailable,
     /// There is no such account, or it is disabled.
     AccountNotFound,
     /// The password is wrong, or there is no such person.
@@ -253,7 +270,7 @@ pub enum TokenReason {
 
 impl TokenReason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [TokenReason; 24] = [
+    pub const ALL: [TokenReason; 29] = [
         TokenReason::InvalidRequest,
         TokenReason::InvalidClient,
         TokenReason::RedirectMismatch,
@@ -266,6 +283,11 @@ impl TokenReason {
         TokenReason::InvalidAudience,
         TokenReason::InvalidAssertion,
         TokenReason::ReplayedAssertion,
+        TokenReason::UnknownProvider,
+        TokenReason::InvalidSubjectToken,
+        TokenReason::AttributeMapping,
+        TokenReason::AttributeCondition,
+        TokenReason::KeysUnavailable,
         TokenReason::AccountNotFound,
         TokenReason::WrongPassword,
         TokenReason::Throttled,
@@ -295,6 +317,11 @@ impl TokenReason {
             TokenReason::InvalidAudience => "invalid_audience",
             TokenReason::InvalidAssertion => "invalid_assertion",
             TokenReason::ReplayedAssertion => "replayed_assertion",
+            TokenReason::UnknownProvider => "unknown_provider",
+            TokenReason::InvalidSubjectToken => "invalid_subject_token",
+            TokenReason::AttributeMapping => "attribute_mapping",
+            TokenReason::AttributeCondition => "attribute_condition",
+            TokenReason::KeysUnavailable => "keys_unavailable",
             TokenReason::AccountNotFound => "account_not_found",
             TokenReason::WrongPassword => "wrong_password",
             TokenReason::Throttled => "throttled",

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::UniqueId;
 use crate::clock::Timestamp;
+use crate::federation::FederatedIdentity;
 use crate::resource::ClientId;
 
 /// How long an access token is good for.
@@ -44,11 +45,20 @@ impl TokenHash {
     }
 }
 
+/// Whose an access token is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// An account of ours.
+    Account(UniqueId),
+    /// An identity of a pool.
+    Federated(Box<FederatedIdentity>),
+}
+
 /// What an access token stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessGrant {
     /// Whose it is.
-    pub subject: UniqueId,
+    pub subject: Subject,
     /// What it is for.
     pub scopes: Scopes,
     /// When it ends.

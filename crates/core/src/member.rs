@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::federation::FederationId;
+use crate::issuer::IssuerId;
+
 /// An e-mail address in the form in which it is compared: ASCII lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Email(String);
@@ -69,6 +72,10 @@ pub enum Member {
     ServiceAccount(Email),
     /// `domain:DOMAIN`: every user of that domain; no service account belongs to one.
     Domain(String),
+    /// `principal://…`: one identity from elsewhere. Holds what follows `principal:`.
+    Principal(String),
+    /// `principalSet://…`: some or all identities of a pool or an issuer. Holds what follows `principalSet:`.
+    PrincipalSet(String),
     /// `allAuthenticatedUsers`: every user and service account with a proven identity.
     AllAuthenticatedUsers,
     /// `allUsers`: everyone, without a credential too.
@@ -78,7 +85,7 @@ pub enum Member {
 /// A text that is not a member.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MemberError {
-    /// The prefix is a form of Google's that is not built yet: `group:`, `principal://`, `deleted:` and the like.
+    /// The prefix is a form of Google's that is not built yet: `group:`, `deleted:`, workforce pools and the like.
     #[error("members of this form are not served yet")]
     UnsupportedForm,
     /// Not a form of Google's, or what follows the prefix is not an e-mail address or domain.
@@ -90,16 +97,8 @@ impl FromStr for Member {
     type Err = MemberError;
 
     fn from_str(text: &str) -> Result<Self, MemberError> {
-        const NOT_YET: [&str; 8] = [
-            "group:",
-            "deleted:",
-            "principal:",
-            "principalSet:",
-            "projectOwner:",
-            "projectEditor:",
-            "projectViewer:",
-            "iapPrincipal:",
-        ];
+        const NOT_YET: [&str; 6] =
+            ["group:", "deleted:", "projectOwner:", "projectEditor:", "projectViewer:", "iapPrincipal:"];
         match text {
             "allUsers" => return Ok(Member::AllUsers),
             "allAuthenticatedUsers" => return Ok(Member::AllAuthenticatedUsers),
@@ -111,10 +110,54 @@ impl FromStr for Member {
         match kind {
             "user" => Ok(Member::User(email()?)),
             "serviceAccount" => Ok(Member::ServiceAccount(email()?)),
+            "principal" => principal(name, is_one_identity).map(Member::Principal),
+            "principalSet" => principal(name, is_set).map(Member::PrincipalSet),
             "domain" if is_domain(name) => Ok(Member::Domain(name.to_ascii_lowercase())),
             _ => Err(MemberError::Malformed),
         }
     }
+}
+
+/// The longest name of an identity from elsewhere, in bytes: a pool's name and a mapped attribute.
+const PRINCIPAL_LIMIT: usize = 2048;
+
+/// Reads the name of an identity from elsewhere, or of a set of them. It is compared as it is written, so what could be written
+/// in two ways is refused.
+///
+/// Spec: <https://cloud.google.com/iam/docs/principal-identifiers>
+fn principal(name: &str, holds: impl Fn(&str) -> bool) -> Result<String, MemberError> {
+    let rest = name.strip_prefix("//").ok_or(MemberError::Malformed)?;
+    if name.len() > PRINCIPAL_LIMIT || name.chars().any(char::is_control) {
+        return Err(MemberError::Malformed);
+    }
+    let inside = if let Some(pool) = rest.strip_prefix("iam.googleapis.com/projects/") {
+        let (number, rest) = pool.split_once('/').ok_or(MemberError::Malformed)?;
+        let pool = rest.strip_prefix("locations/global/workloadIdentityPools/").ok_or(MemberError::UnsupportedForm)?;
+        let (pool, inside) = pool.split_once('/').ok_or(MemberError::Malformed)?;
+        let number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        (number && pool.parse::<FederationId>().is_ok()).then_some(inside)
+    } else if let Some(issuer) = rest.strip_prefix("doorward/trustedIssuers/") {
+        let (issuer, inside) = issuer.split_once('/').ok_or(MemberError::Malformed)?;
+        issuer.parse::<IssuerId>().is_ok().then_some(inside)
+    } else {
+        return Err(MemberError::UnsupportedForm);
+    };
+    match inside {
+        Some(inside) if holds(inside) => Ok(name.to_owned()),
+        Some(_) | None => Err(MemberError::Malformed),
+    }
+}
+
+fn is_one_identity(inside: &str) -> bool {
+    inside.strip_prefix("subject/").is_some_and(|subject| !subject.is_empty())
+}
+
+fn is_set(inside: &str) -> bool {
+    let attribute =
+        |rest: &str| rest.split_once('/').is_some_and(|(name, value)| !name.is_empty() && !value.is_empty());
+    inside == "*"
+        || inside.strip_prefix("group/").is_some_and(|group| !group.is_empty())
+        || inside.strip_prefix("attribute.").is_some_and(attribute)
 }
 
 impl fmt::Display for Member {
@@ -123,6 +166,8 @@ impl fmt::Display for Member {
             Member::User(email) => write!(f, "user:{email}"),
             Member::ServiceAccount(email) => write!(f, "serviceAccount:{email}"),
             Member::Domain(domain) => write!(f, "domain:{domain}"),
+            Member::Principal(name) => write!(f, "principal:{name}"),
+            Member::PrincipalSet(name) => write!(f, "principalSet:{name}"),
             Member::AllAuthenticatedUsers => f.write_str("allAuthenticatedUsers"),
             Member::AllUsers => f.write_str("allUsers"),
         }
@@ -145,6 +190,18 @@ mod tests {
             ("group:g@example.com",         Err(MemberError::UnsupportedForm)),
             ("deleted:user:a@b.c?uid=1",    Err(MemberError::UnsupportedForm)),
             ("principalSet://iam/x",        Err(MemberError::UnsupportedForm)),
+            ("principal://iam.googleapis.com/locations/global/workforcePools/p/subject/s", Err(MemberError::UnsupportedForm)),
+            ("principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/subject/repo:a/b", Ok("principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/subject/repo:a/b")),
+            ("principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/attribute.repo/a/b", Ok("principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/attribute.repo/a/b")),
+            ("principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/*", Ok("principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/*")),
+            ("principal://doorward/trustedIssuers/corp/subject/S", Ok("principal://doorward/trustedIssuers/corp/subject/S")),
+            ("principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/*", Err(MemberError::Malformed)),
+            ("principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/subject/s", Err(MemberError::Malformed)),
+            ("principal://iam.googleapis.com/projects/p-id/locations/global/workloadIdentityPools/pool/subject/s", Err(MemberError::Malformed)),
+            ("principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/Pool/subject/s", Err(MemberError::Malformed)),
+            ("principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/subject/", Err(MemberError::Malformed)),
+            ("principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/subject/a\nb", Err(MemberError::Malformed)),
+            ("principal:iam.googleapis.com/x", Err(MemberError::Malformed)),
             ("user:",                       Err(MemberError::Malformed)),
             ("user:ann",                    Err(MemberError::Malformed)),
             ("user:a@b@c",                  Err(MemberError::Malformed)),

@@ -153,6 +153,9 @@ mod tests {
             service_accounts: vec![program("1", ROBOT, false), program("2", RETIRED, true)],
             account_keys: ["1", "2", "3", "9"].map(known_key).into(),
             users: vec![User { unique_id: UniqueId("3".into()), email: ALICE.parse().unwrap(), disabled: false }],
+            pools: Vec::new(),
+            providers: Vec::new(),
+            trusted_issuers: Default::default(),
         };
         Snapshot::new(1, source)
     }

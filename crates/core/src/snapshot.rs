@@ -8,8 +8,10 @@ use arc_swap::ArcSwap;
 use doorward_wire::jose::VerifyingKey;
 
 use crate::account::{ServiceAccount, UniqueId, User};
+use crate::federation::{FederatedIdentity, FederationId, Pool, Provider};
+use crate::issuer::TrustedIssuers;
 use crate::keys::KeyRing;
-use crate::member::Email;
+use crate::member::{Email, Member};
 use crate::policy::{Granted, Grants, Permission, Policy, Principal};
 use crate::resource::{Application, ClientId, Host, Origin, Project, Resource};
 use crate::settings::{Settings, programmatic_clients};
@@ -69,6 +71,10 @@ pub struct Snapshot {
     resources: HashMap<Host, (Origin, Arc<ProtectedResource>)>,
     accounts: HashMap<UniqueId, KnownAccount>,
     addresses: HashMap<Email, UniqueId>,
+    pools: HashMap<FederationId, Pool>,
+    providers: HashMap<(FederationId, FederationId), Arc<Provider>>,
+    /// Issuers whose ID tokens are callers.
+    pub trusted_issuers: Arc<TrustedIssuers>,
     account_keys: HashMap<String, Arc<KnownKey>>,
     keys_of_accounts: HashMap<UniqueId, Vec<Arc<KnownKey>>>,
     policies: HashMap<String, Policy>,
@@ -93,13 +99,20 @@ pub struct SnapshotSource {
     pub account_keys: HashMap<String, Arc<KnownKey>>,
     /// People.
     pub users: Vec<User>,
+    /// Pools of identities from elsewhere.
+    pub pools: Vec<Pool>,
+    /// Who vouches for them.
+    pub providers: Vec<Provider>,
+    /// Issuers whose ID tokens are callers.
+    pub trusted_issuers: Arc<TrustedIssuers>,
 }
 
 impl Snapshot {
     /// Builds the view.
     pub fn new(version: u64, world: SnapshotSource) -> Self {
-        let SnapshotSource { project, keys, applications, policies, settings, service_accounts, account_keys, users } =
+        let SnapshotSource { project, keys, applications, policies, settings, service_accounts, account_keys, .. } =
             world;
+        let SnapshotSource { users, pools, providers, trusted_issuers, .. } = world;
         let policy = |resource: &Resource| policies.get(&resource.name(&project));
         let mut resources = HashMap::new();
         for (application, origins) in applications {
@@ -124,13 +137,28 @@ impl Snapshot {
             (user.unique_id, KnownAccount { email: user.email, kind: AccountKind::User, disabled: user.disabled })
         });
         let accounts: HashMap<UniqueId, KnownAccount> = programs.chain(people).collect();
-        let programs = accounts.iter().filter(|(_, account)| account.kind == AccountKind::ServiceAccount);
-        let addresses = programs.map(|(id, account)| (account.email.clone(), id.clone())).collect();
+        let addresses = accounts.iter().map(|(id, account)| (account.email.clone(), id.clone())).collect();
+        let pools = pools.into_iter().map(|pool| (pool.id.clone(), pool)).collect();
+        let named = providers.into_iter().map(|it| ((it.pool.clone(), it.id.clone()), Arc::new(it)));
+        let providers = named.collect();
         let mut keys_of_accounts: HashMap<UniqueId, Vec<Arc<KnownKey>>> = HashMap::new();
         for known in account_keys.values() {
             keys_of_accounts.entry(known.account.clone()).or_default().push(known.clone());
         }
-        Snapshot { version, project, keys, resources, accounts, addresses, account_keys, keys_of_accounts, policies }
+        Snapshot {
+            version,
+            project,
+            keys,
+            resources,
+            accounts,
+            addresses,
+            pools,
+            providers,
+            trusted_issuers,
+            account_keys,
+            keys_of_accounts,
+            policies,
+        }
     }
 
     /// The application served at this host, port included, and the configured origin to which the host belongs.
@@ -141,7 +169,37 @@ impl Snapshot {
     /// The service account of this address.
     pub fn service_account(&self, email: &Email) -> Option<(&UniqueId, &KnownAccount)> {
         let id = self.addresses.get(email)?;
-        Some((id, self.accounts.get(id)?))
+        Some((id, self.accounts.get(id).filter(|account| account.kind == AccountKind::ServiceAccount)?))
+    }
+
+    /// Whether an address is that of an account here, or could be that of a service account of this project: nobody else may
+    /// vouch for it.
+    pub fn is_ours(&self, email: &Email) -> bool {
+        let own = email.domain().strip_suffix(".iam.gserviceaccount.com").is_some_and(|id| id == self.project.id);
+        own || self.addresses.contains_key(email)
+    }
+
+    /// The provider with this resource name, if identities of it may get tokens: neither it nor its pool is disabled.
+    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+        let rest = name.strip_prefix("projects/")?;
+        let (project, rest) = rest.split_once("/locations/global/workloadIdentityPools/")?;
+        let (pool, provider) = rest.split_once("/providers/")?;
+        let known = project == self.project.number || project == self.project.id;
+        if !known {
+            return None;
+        }
+        self.enabled_provider(&pool.parse().ok()?, &provider.parse().ok()?)
+    }
+
+    fn enabled_provider(&self, pool: &FederationId, provider: &FederationId) -> Option<&Arc<Provider>> {
+        self.pools.get(pool).filter(|pool| !pool.disabled)?;
+        self.providers.get(&(pool.clone(), provider.clone())).filter(|provider| !provider.disabled)
+    }
+
+    /// The members that stand for an identity of a pool, if its pool and its provider are there and neither is disabled.
+    pub fn federated_members(&self, identity: &FederatedIdentity) -> Option<Vec<Member>> {
+        self.enabled_provider(&identity.pool, &identity.provider)?;
+        Some(identity.members(&self.project))
     }
 
     /// The account of this number, with the snapshot's own copy of the number.

@@ -9,6 +9,7 @@ use crate::account::{ManagedKey, PasswordHash, ServiceAccount, ServiceAccountKey
 use crate::audit::{AuditEvent, StoredEvent};
 use crate::client::OAuthClient;
 use crate::clock::Timestamp;
+use crate::federation::{FederationId, Pool, Provider};
 use crate::grant::{
     AccessGrant, CodeGrant, DeviceGrant, DevicePoll, GrantId, PersonGrant, RefreshGrant, TakenCode, TokenHash,
 };
@@ -142,6 +143,35 @@ pub trait SessionStore: Send + Sync {
 
     /// Ends a session; `false` if there was none.
     async fn remove_session(&self, hash: &TokenHash) -> Result<bool, StoreError>;
+}
+
+/// Pools of identities from elsewhere, and their providers.
+#[async_trait]
+pub trait FederationStore: Send + Sync {
+    /// Adds a pool; `false`, and no change, if its id is taken.
+    async fn add_pool(&self, pool: &Pool) -> Result<bool, StoreError>;
+
+    /// Replaces what can change of a pool; `false`, and no change, if there is none of its id.
+    async fn replace_pool(&self, pool: &Pool) -> Result<bool, StoreError>;
+
+    /// Removes a pool with its providers and the access tokens of its identities; `false` if there was none.
+    async fn remove_pool(&self, pool: &FederationId) -> Result<bool, StoreError>;
+
+    /// Every pool, in the order of their ids.
+    async fn pools(&self) -> Result<Vec<Pool>, StoreError>;
+
+    /// Adds a provider; `false`, and no change, if its id is taken within its pool, or there is no such pool.
+    async fn add_provider(&self, provider: &Provider) -> Result<bool, StoreError>;
+
+    /// Replaces what can change of a provider and ends the access tokens that were given for its tokens; `false`, and no change,
+    /// if there is none of its id.
+    async fn replace_provider(&self, provider: &Provider) -> Result<bool, StoreError>;
+
+    /// Removes a provider with the access tokens that were given for its tokens; `false` if there was none.
+    async fn remove_provider(&self, pool: &FederationId, provider: &FederationId) -> Result<bool, StoreError>;
+
+    /// Every provider, in the order of their pools and ids.
+    async fn providers(&self) -> Result<Vec<Provider>, StoreError>;
 }
 
 /// IAP settings, by canonical resource name.
@@ -304,6 +334,7 @@ pub trait Store:
     + ApplicationStore
     + OAuthClientStore
     + SessionStore
+    + FederationStore
     + SettingsStore
     + PolicyStore
     + KeyStore
@@ -318,6 +349,7 @@ impl<S> Store for S where
         + ApplicationStore
         + OAuthClientStore
         + SessionStore
+        + FederationStore
         + SettingsStore
         + PolicyStore
         + KeyStore

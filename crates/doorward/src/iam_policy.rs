@@ -1,12 +1,13 @@
 //! Reading and changing a policy by the methods that every Google API has for it: `getIamPolicy` and `setIamPolicy`.
 
 use anyhow::{Context as _, bail};
-use doorward_core::member::Member;
+use doorward_core::member::{Email, Member};
+use doorward_server::dev::description::Description;
 use doorward_wire::google_api::{Binding, Policy, Status};
 use serde_json::{Value, json};
 
 use crate::api::{Api, ApiError, path_segment};
-use crate::output::{json_line, print, printable, table};
+use crate::output::{json_line, print, printable, say, table};
 
 /// How often a change is tried while others win. Each loss means that another writer made progress.
 const ATTEMPTS: usize = 5;
@@ -24,11 +25,57 @@ pub(crate) struct Governed {
     pub(crate) shown_by: String,
 }
 
-/// Reads a member, or says which forms there are.
-pub(crate) fn member(text: &str) -> Result<Member, String> {
-    text.parse().map_err(|error| {
-        format!("{error}: use user:EMAIL, serviceAccount:EMAIL, domain:DOMAIN, allAuthenticatedUsers or allUsers")
+/// The forms of a member.
+const FORMS: &str = "user:EMAIL, serviceAccount:EMAIL, domain:DOMAIN, principal://..., principalSet://..., allAuthenticatedUsers or allUsers";
+
+/// A member as a command line has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MemberArg {
+    /// In the form of a policy.
+    Member(Member),
+    /// One word, which is none. What was meant by it, dev.json may tell.
+    Word(String),
+}
+
+/// Reads a member, or says what it should be.
+pub(crate) fn member(text: &str) -> Result<MemberArg, String> {
+    let error = match text.parse() {
+        Ok(member) => return Ok(MemberArg::Member(member)),
+        Err(error) => error,
+    };
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+        return Ok(MemberArg::Word(text.to_owned()));
+    }
+    let address: Result<Email, _> = text.parse();
+    Err(match address {
+        Ok(email) if email.as_str().ends_with(".gserviceaccount.com") => format!("{error}: use serviceAccount:{email}"),
+        Ok(email) => format!("{error}: use user:{email} for a person, serviceAccount:{email} for a program"),
+        Err(_) => format!("{error}: use {FORMS}"),
     })
+}
+
+impl MemberArg {
+    /// The member. A name of dev.json is refused with the member that it stands for: what is granted must be read on the line.
+    pub(crate) fn of(self, world: &Description) -> anyhow::Result<Member> {
+        let word = match self {
+            MemberArg::Member(member) => return Ok(member),
+            MemberArg::Word(word) => word,
+        };
+        match world.service_accounts.get(&word) {
+            Some(account) => bail!("{word} is not a member: use --member serviceAccount:{}", account.email),
+            None => bail!("{word} is not a member: use {FORMS}"),
+        }
+    }
+}
+
+/// What is to be said of a member who is let in and whom nobody here can be. Service accounts are looked up by the server.
+fn note(world: &Description, member: &Member) -> Option<String> {
+    let Member::User(email) = member else { return None };
+    if world.users.keys().any(|known| known.eq_ignore_ascii_case(email.as_str())) {
+        return None;
+    }
+    let known: Vec<&str> = world.users.keys().map(String::as_str).collect();
+    Some(format!("note: nobody in dev.json has the address {email}; the people are {}", known.join(", ")))
 }
 
 impl Governed {
@@ -41,13 +88,13 @@ impl Governed {
     /// Makes a change and says what became of it.
     pub(crate) async fn make(
         &self,
-        api: &Api,
+        world: &Description,
         change: Change,
         (role, member): (&str, &Member),
         as_json: bool,
     ) -> anyhow::Result<()> {
         let Governed { resource, shown_by, .. } = self;
-        let (changed, answer) = self.replace(api, change, role, &member.to_string()).await?;
+        let (changed, answer) = self.replace(&Api::of(world)?, change, role, &member.to_string()).await?;
         let line = match (change, changed) {
             (Change::Add, true) => format!("added {member} to {role} on {resource}"),
             (Change::Add, false) => format!("{member} held {role} on {resource} before: nothing was changed"),
@@ -56,6 +103,11 @@ impl Governed {
                 bail!("{member} does not hold {role} on {resource}: `{shown_by}` shows its bindings")
             }
         };
+        if change == Change::Add
+            && let Some(note) = note(world, member)
+        {
+            say(&note);
+        }
         Ok(print(&if as_json { json_line(&answer)? } else { format!("{}\n", printable(&line)) })?)
     }
 
@@ -163,6 +215,7 @@ impl Change {
 mod tests {
     use super::*;
     use crate::api::tests::{api_at, block_on, replay};
+    use crate::world::tests::description;
 
     const ROLE: &str = "roles/iap.httpsResourceAccessor";
 
@@ -173,6 +226,47 @@ mod tests {
 
     fn bindings(value: Value) -> Policy {
         serde_json::from_value(json!({ "bindings": value })).unwrap()
+    }
+
+    #[test]
+    fn what_is_no_member_is_answered_with_the_member_that_was_meant() {
+        let world: Description = serde_json::from_value(description("http://127.0.0.1:1")).unwrap();
+        const FORMS: &str = "use user:EMAIL, serviceAccount:EMAIL, domain:DOMAIN, principal://..., principalSet://..., allAuthenticatedUsers or allUsers";
+        let robot = "robot@p.iam.gserviceaccount.com";
+        #[rustfmt::skip]
+        let cases = [
+            ("user:a@x.com",       Ok("user:a@x.com")),
+            ("allUsers",           Ok("allUsers")),
+            ("robot",              Err(format!("robot is not a member: use --member serviceAccount:{robot}"))),
+            ("allusers",           Err(format!("allusers is not a member: {FORMS}"))),
+            ("nobody",             Err(format!("nobody is not a member: {FORMS}"))),
+            ("a@x.com",            Err("not a member: use user:a@x.com for a person, serviceAccount:a@x.com for a program".to_owned())),
+            (robot,                Err(format!("not a member: use serviceAccount:{robot}"))),
+            ("User:a@x.com",       Err(format!("not a member: {FORMS}"))),
+            ("group:a@x.com",      Err(format!("members of this form are not served yet: {FORMS}"))),
+            ("",                   Err(format!("not a member: {FORMS}"))),
+        ];
+        for (text, expected) in cases {
+            let read = member(text).and_then(|member| member.of(&world).map_err(|error| error.to_string()));
+            assert_eq!(read.map(|member| member.to_string()), expected.map(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn whoever_lets_somebody_in_whom_nobody_is_here_hears_of_it() {
+        let world: Description = serde_json::from_value(description("http://127.0.0.1:1")).unwrap();
+        #[rustfmt::skip]
+        let cases = [
+            ("user:alice@example.com",    None),
+            ("user:Alice@Example.com",    None),
+            ("user:nobody@nowhere.org",   Some("note: nobody in dev.json has the address nobody@nowhere.org; the people are alice@example.com")),
+            ("domain:nowhere.org",        None),
+            ("serviceAccount:a@p.example", None),
+            ("allUsers",                  None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(note(&world, &text.parse().unwrap()).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -124,17 +124,19 @@ impl Source {
             (None, Proof::Person(person)) => person.id_token(world, audience).await,
             (Some(target), Proof::KeyFile(file)) => {
                 let access_token = key_file::access_token(file, now).await?;
-                impersonate(world, &access_token, (target, &file.client_email), audience).await
+                let asking = format!("serviceAccount:{}", file.client_email);
+                impersonate(world, &access_token, (target, &asking), audience).await
             }
             (Some(target), Proof::Person(person)) => {
                 let access_token = person.access_token(world).await?;
-                impersonate(world, &access_token, (target, &person.credential.email), audience).await
+                let asking = format!("user:{}", person.credential.email);
+                impersonate(world, &access_token, (target, &asking), audience).await
             }
         }
     }
 }
 
-/// An ID token of another account, made by whoever holds a role on it.
+/// An ID token of another account, made by whoever holds a role on it. `asking` is the member of whom the access token is.
 ///
 /// Spec: <https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateIdToken>
 async fn impersonate(
@@ -151,8 +153,8 @@ async fn impersonate(
     let answer: Result<GenerateIdTokenResponse, _> =
         Api::with_access_token(world, access_token)?.post(&path, &body).await;
     let advice = format!(
-        "choose another asking account than {asking} with --as, or let it in with `doorward service-account policy add \
-         --account {target} --member MEMBER`"
+        "choose another asking account with --as, or let this one act as the account with `doorward service-account \
+         policy add --account {target} --member {asking}`"
     );
     Ok(answer.map_err(|error| error.advise(Status::PermissionDenied, &advice))?.token)
 }
@@ -246,8 +248,8 @@ mod tests {
         assert_eq!(
             block_on(source.id_token(&world, "c", now)).unwrap_err().to_string(),
             format!(
-                "No. (PERMISSION_DENIED): choose another asking account than robot@p.iam.gserviceaccount.com with --as, or let \
-                 it in with `doorward service-account policy add --account {target} --member MEMBER`"
+                "No. (PERMISSION_DENIED): choose another asking account with --as, or let this one act as the account with \
+                 `doorward service-account policy add --account {target} --member serviceAccount:robot@p.iam.gserviceaccount.com`"
             )
         );
         let asked = asked.join().unwrap();

@@ -27,6 +27,9 @@ const ASSERTION_TTL: i64 = 3600;
 /// What access tokens are asked for: the APIs of Google Cloud.
 pub(crate) const CLOUD_PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
 
+/// The `type` of a key file.
+const KEY_FILE_TYPE: &str = "service_account";
+
 /// The claim that says what an assertion is exchanged for.
 #[derive(Debug, Clone, Copy)]
 enum Wanted<'a> {
@@ -40,7 +43,10 @@ pub(crate) enum ExchangeError {
     /// Its private key is none. The cause stands within the sentence, before the next step, and is no `source`.
     #[error("{cause}: make another key for {email}")]
     Key { cause: KeyMaterialError, email: String },
-    /// The token endpoint gave none.
+    /// The token endpoint does not take what the key signed, or does not know the account.
+    #[error("{cause}: {advice}")]
+    NotAccepted { cause: ApiError, advice: String },
+    /// The token endpoint gave none, for another reason.
     #[error(transparent)]
     Endpoint(#[from] ApiError),
 }
@@ -50,7 +56,28 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<KeyFile> {
     let shown = path.display();
     let bytes =
         fs::read(path).map_err(|error| anyhow!("cannot read the key file {shown} ({error}): name another file"))?;
-    serde_json::from_slice(&bytes).map_err(|error| anyhow!("{shown} is no key file ({error}): name another file"))
+    parse(&bytes).map_err(|error| anyhow!("{shown} is {error}: name another file"))
+}
+
+/// Why a file that was read gives no key.
+#[derive(Debug, thiserror::Error)]
+enum NoKeyFile {
+    #[error("a file of type {0}, and no service account's key")]
+    OtherType(String),
+    #[error("no key file ({0})")]
+    Malformed(serde_json::Error),
+}
+
+fn parse(bytes: &[u8]) -> Result<KeyFile, NoKeyFile> {
+    /// The other files of credentials say what they are in the same member.
+    #[derive(Deserialize)]
+    struct Kind {
+        r#type: String,
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Kind { r#type }) if r#type != KEY_FILE_TYPE => Err(NoKeyFile::OtherType(r#type)),
+        Ok(_) | Err(_) => serde_json::from_slice(bytes).map_err(NoKeyFile::Malformed),
+    }
 }
 
 /// The key file of the account of dev.json that is called `wanted`, by name or address.
@@ -70,7 +97,7 @@ pub(crate) fn of_account(world: &Description, wanted: &str) -> anyhow::Result<Ke
     let (shown, email) = (path.display(), &account.email);
     let again = format!("make another with `doorward service-account keys create {shown} --account {email}`");
     let bytes = fs::read(path).map_err(|error| anyhow!("cannot read the key file {shown} ({error}): {again}"))?;
-    serde_json::from_slice(&bytes).map_err(|error| anyhow!("{shown} is no key file ({error}): remove it, then {again}"))
+    parse(&bytes).map_err(|error| anyhow!("{shown} is {error}: remove it, then {again}"))
 }
 
 /// An ID token for `audience`, from the token endpoint that the file names.
@@ -100,7 +127,25 @@ pub(crate) async fn access_token_for(
 async fn exchange<T: DeserializeOwned>(file: &KeyFile, wanted: Wanted<'_>, now: Timestamp) -> Result<T, ExchangeError> {
     let assertion =
         assertion(file, wanted, now).map_err(|cause| ExchangeError::Key { cause, email: file.client_email.clone() })?;
-    Ok(post_form(&file.token_uri, &[("grant_type", JWT_BEARER), ("assertion", &assertion)]).await?)
+    let answer = post_form(&file.token_uri, &[("grant_type", JWT_BEARER), ("assertion", &assertion)]).await;
+    answer.map_err(|error| advised(error, &file.client_email))
+}
+
+/// Google says `invalid_grant` of many things. These two are about the file, and only a new one helps.
+fn advised(cause: ApiError, email: &str) -> ExchangeError {
+    let ApiError::OAuth { description, .. } = &cause else { return cause.into() };
+    let advice = match description.as_str() {
+        "Invalid JWT Signature." => format!(
+            "the key of the file was deleted or disabled, or the file is of another server; make a new key with \
+             `doorward service-account keys create FILE --account {email}`"
+        ),
+        "Invalid grant: account not found" => format!(
+            "{email} was deleted or disabled, or the file is of another server; `doorward service-account list` shows \
+             the accounts"
+        ),
+        _ => return cause.into(),
+    };
+    ExchangeError::NotAccepted { cause, advice }
 }
 
 /// A signed request for a token (RFC 7523 section 3).
@@ -193,6 +238,25 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_file_that_the_endpoint_does_not_take_is_answered_with_why_and_the_next_step() {
+        let refused = |text: &str| (400, json!({"error": "invalid_grant", "error_description": text}));
+        #[rustfmt::skip]
+        let cases = [
+            ("Invalid JWT Signature.",           true,  "the key of the file was deleted or disabled, or the file is of another server; make a new key with `doorward service-account keys create FILE --account robot@p.iam.gserviceaccount.com`"),
+            ("Invalid grant: account not found", true,  "robot@p.iam.gserviceaccount.com was deleted or disabled, or the file is of another server; `doorward service-account list` shows the accounts"),
+            ("Invalid JWT: Failed audience check.", false, ""),
+        ];
+        for (text, is_advised, advice) in cases {
+            let (address, _) = replay(vec![refused(text)]);
+            let file = new_key_file(&format!("http://{address}/token"));
+            let error = block_on(access_token(&file, Timestamp::from_seconds(1000))).unwrap_err();
+            assert_eq!(matches!(error, ExchangeError::NotAccepted { .. }), is_advised, "{text}");
+            let told = format!("the token endpoint refused: {text} (invalid_grant)");
+            assert_eq!(error.to_string(), if is_advised { format!("{told}: {advice}") } else { told });
+        }
+    }
+
+    #[test]
     fn the_account_is_found_by_name_or_address_and_otherwise_the_usable_ones_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("robot.json");
@@ -221,6 +285,10 @@ pub(crate) mod tests {
             format!("{no_key_file}: remove it, then {again}")
         );
         assert_eq!(read(&path).unwrap_err().to_string(), format!("{no_key_file}: name another file"));
+        fs::write(&path, json!({"type": "authorized_user", "client_id": "1", "refresh_token": "x"}).to_string())
+            .unwrap();
+        let other = format!("{shown} is a file of type authorized_user, and no service account's key");
+        assert_eq!(read(&path).unwrap_err().to_string(), format!("{other}: name another file"));
         fs::remove_file(&path).unwrap();
         let missing = format!("cannot read the key file {shown} (No such file or directory (os error 2))");
         assert_eq!(of_account(&world, "robot").unwrap_err().to_string(), format!("{missing}: {again}"));

@@ -14,6 +14,8 @@ mod key_file;
 mod loopback;
 mod output;
 mod person;
+#[cfg(target_os = "linux")]
+mod run;
 mod runtime;
 mod sidecar;
 mod token_cache;
@@ -22,13 +24,11 @@ mod world;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use crate::commands::Cli;
 use crate::output::{PrintError, say};
 
 fn main() -> ExitCode {
-    match Cli::parse().run() {
+    match Cli::of_this_process().run() {
         Ok(code) => code,
         // The reader has what it wanted: `doorward decisions | head` did not fail.
         Err(error) if matches!(error.downcast_ref(), Some(PrintError::ReaderGone)) => ExitCode::SUCCESS,

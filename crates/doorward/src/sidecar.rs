@@ -22,6 +22,16 @@ pub(crate) struct Sidecar {
     pub(crate) project_number: Option<String>,
 }
 
+impl Sidecar {
+    /// Gets a token and forgets it: what a key file is worth shows only in use.
+    ///
+    /// # Errors
+    /// [`WorkloadError::Refused`] if it gives no token, now or later; [`WorkloadError::Unavailable`] if that is not known.
+    pub(crate) async fn try_key(&self) -> Result<(), WorkloadError> {
+        key_file::access_token(&self.key_file, SystemClock.now()).await.map(drop).map_err(failed)
+    }
+}
+
 #[async_trait]
 impl Workload for Sidecar {
     fn facts(&self) -> Facts {
@@ -69,7 +79,9 @@ fn failed(error: ExchangeError) -> WorkloadError {
     use ApiError as E;
     let text = error.to_string();
     match error {
-        ExchangeError::Key { .. } | ExchangeError::Endpoint(E::OAuth { .. }) => WorkloadError::Refused(text),
+        ExchangeError::Key { .. } | ExchangeError::NotAccepted { .. } | ExchangeError::Endpoint(E::OAuth { .. }) => {
+            WorkloadError::Refused(text)
+        }
         ExchangeError::Endpoint(
             E::Address(_)
             | E::Https(_)
@@ -94,11 +106,16 @@ mod tests {
     #[test]
     fn a_refusal_is_final_and_a_silent_endpoint_is_asked_again() {
         let oauth = ApiError::OAuth { code: "invalid_grant".into(), description: "No.".into() };
+        let gone = ExchangeError::NotAccepted {
+            cause: ApiError::OAuth { code: "invalid_grant".into(), description: "Gone.".into() },
+            advice: "make a new key".into(),
+        };
         let silent = ApiError::Timeout { address: "127.0.0.1:1".into() };
         let no_key = ExchangeError::Key { cause: KeyMaterialError, email: "a@p.example".into() };
         #[rustfmt::skip]
         let cases = [
             (ExchangeError::Endpoint(oauth),  true,  "the token endpoint refused: No. (invalid_grant)"),
+            (gone,                            true,  "the token endpoint refused: Gone. (invalid_grant): make a new key"),
             (no_key,                          true,  "make another key for a@p.example"),
             (ExchangeError::Endpoint(silent), false, "127.0.0.1:1 did not answer within 30 seconds"),
         ];

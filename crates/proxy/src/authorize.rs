@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use doorward_core::policy::{Granted, Principal};
-use doorward_core::snapshot::{AccountKind, Snapshot};
+use doorward_core::snapshot::Snapshot;
 
 use crate::authenticate::{Authenticated, Caller};
 use crate::record::Trace;
@@ -36,10 +36,7 @@ pub(crate) fn authorize<'a>(
     trace: &mut Trace,
 ) -> Result<Permit<'a>, Refusal> {
     let principal = match &authenticated {
-        Authenticated::Caller(caller) => match caller.kind {
-            AccountKind::User => Principal::User(&caller.email),
-            AccountKind::ServiceAccount => Principal::ServiceAccount(&caller.email),
-        },
+        Authenticated::Caller(caller) => caller.principal(),
         Authenticated::Nobody { .. } => Principal::Anonymous,
     };
     match (site.resource.grants.admits(principal), authenticated) {

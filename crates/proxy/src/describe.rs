@@ -40,7 +40,7 @@ pub(crate) fn describe(
     let body = serde_json::to_vec(&description(site, config)).ok()?;
     let none = String::new;
     trace.outcome = Some(Outcome::Allowed { binding_resource: none(), role: none(), member: none() });
-    trace.note = Some(NOTE);
+    trace.note = Some(NOTE.into());
     Some(answer(body, trace.is_head))
 }
 
@@ -95,7 +95,7 @@ mod tests {
             let method = method.parse().unwrap();
             let answer = describe(&world.site(), &method, path, &shared.config, &mut trace);
             assert_eq!(answer.is_some(), described, "{method} {path}");
-            assert_eq!(trace.note.is_some_and(|note| note.contains("nothing was forwarded")), described);
+            assert_eq!(trace.note.take().is_some_and(|note| note.contains("nothing was forwarded")), described);
             let binding = trace.outcome.take().map(|outcome| match outcome {
                 Outcome::Allowed { binding_resource, role, member } => [binding_resource, role, member].concat(),
                 Outcome::Refused { detail, .. } => detail,

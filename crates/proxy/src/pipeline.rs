@@ -7,6 +7,7 @@ use std::sync::Arc;
 use doorward_core::audit::AuditSink;
 use doorward_core::clock::Clock;
 use doorward_core::entropy::Entropy;
+use doorward_core::outbound::IssuerKeys;
 use doorward_core::snapshot::{Snapshot, SnapshotCell};
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
@@ -50,15 +51,16 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Puts together what every worker needs.
+    /// Puts together what every worker needs. `issuer_keys` are those of the trusted issuers.
     pub fn new(
         config: Config,
         snapshots: Arc<SnapshotCell>,
         audit: Arc<dyn AuditSink>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+        issuer_keys: Arc<dyn IssuerKeys>,
     ) -> Self {
-        let authenticator = Authenticator::new(config.issuer.clone(), config.email_claim);
+        let authenticator = Authenticator::new(config.issuer.clone(), config.email_claim, issuer_keys);
         Shared { config, snapshots, audit, clock, entropy, authenticator, assertions: Assertions::new() }
     }
 }
@@ -111,7 +113,7 @@ impl Proxy {
         if let Some(own) = describe(&site, &request.method, request.target.path(), &shared.config, trace) {
             return Ok(own);
         }
-        let caller = authenticate(&shared.authenticator, &request, &site, snapshot, trace)?;
+        let caller = authenticate(&shared.authenticator, &request, &site, snapshot, trace).await?;
         let permit = authorize(caller, site, snapshot, trace)?;
         let identity = assert(&shared.assertions, &permit, snapshot, trace)?;
         ensure_recordable(&*shared.audit)?;

@@ -1,5 +1,6 @@
 //! Stage 6: one record for each request, whatever became of it.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ pub(crate) struct Trace {
     pub(crate) stripped: u32,
     pub(crate) resource: Option<String>,
     pub(crate) caller: Option<String>,
-    pub(crate) note: Option<&'static str>,
+    pub(crate) note: Option<Cow<'static, str>>,
     pub(crate) outcome: Option<Outcome>,
     recorded: bool,
 }
@@ -95,8 +96,8 @@ impl Trace {
 
     fn event(&mut self, status: u16) -> AuditEvent {
         let unfinished = || Outcome::Refused { reason: Reason::BadRequest, detail: "the caller went away".to_owned() };
-        let note = match (self.note, self.stripped) {
-            (note, 0) => note.map(str::to_owned),
+        let note = match (self.note.take(), self.stripped) {
+            (note, 0) => note.map(Cow::into_owned),
             (None, stripped) => Some(format!("stripped={stripped}")),
             (Some(note), stripped) => Some(format!("{note}; stripped={stripped}")),
         };

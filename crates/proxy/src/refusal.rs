@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use doorward_core::audit::Reason;
 use doorward_core::keys::KeyError;
+use doorward_core::outbound::IssuerKeysError;
 use doorward_core::resource::{ClientId, Origin};
 use doorward_core::self_signed::SelfSignedError;
 use doorward_core::snapshot::ProtectedResource;
@@ -15,7 +16,7 @@ use doorward_wire::headers::{DOORWARD_DECISION_ID, DOORWARD_FIX, DOORWARD_REASON
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::authenticate::{Caller, TokenError};
+use crate::authenticate::{Caller, ForeignTokenError, TokenError};
 use crate::body::ProxyBody;
 use crate::describe::description_url;
 use crate::record::Trace;
@@ -34,7 +35,9 @@ pub(crate) enum Refusal {
     SignInRequired { resource: Arc<ProtectedResource>, origin: Origin, invalid_proxy_authorization: bool },
     #[error("{error}")]
     BadCredential { error: TokenError, expected: ClientId, origin: Origin },
-    #[error("{} holds no role here", caller.email)]
+    #[error("the keys of {entry}: {cause}")]
+    KeysUnavailable { entry: String, cause: IssuerKeysError },
+    #[error("{} holds no role here", caller.shown())]
     AccessDenied { caller: Arc<Caller>, resource: Arc<ProtectedResource> },
     #[error("the signed header could not be made: {0}")]
     CannotSign(KeyError),
@@ -135,6 +138,7 @@ impl Refusal {
             Refusal::Malformed(_)
             | Refusal::NoSuchResource
             | Refusal::AmbiguousCredential
+            | Refusal::KeysUnavailable { .. }
             | Refusal::AccessDenied { .. }
             | Refusal::CannotSign(_)
             | Refusal::Upstream(_)
@@ -188,12 +192,22 @@ impl Refusal {
                 told(StatusCode::UNAUTHORIZED, Reason::NoCredential, &format!("{PREFIX}empty token"), fix)
             }
             R::BadCredential { error, expected, origin } => bad_credential(error, expected, origin),
-            R::AccessDenied { caller, resource } => told(
-                StatusCode::FORBIDDEN,
-                Reason::PermissionDenied,
-                &format!("{}: Access denied. For user {}.", resource.application.name, caller.email),
-                &format!("Ask for roles/iap.httpsResourceAccessor on this application for {}.", caller.member()),
+            R::KeysUnavailable { .. } => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Reason::KeysUnavailable,
+                "The keys of the token's issuer cannot be fetched, so it is not known whether the token is valid.",
+                "The keys of this token's issuer cannot be fetched now. Try again; the operator finds the cause in the \
+                 record.",
             ),
+            R::AccessDenied { caller, resource } => {
+                let application = &resource.application.name;
+                told(
+                    StatusCode::FORBIDDEN,
+                    Reason::PermissionDenied,
+                    &format!("{application}: Access denied. For user {}.", html_escaped(&caller.shown())),
+                    &access_fix(caller, application),
+                )
+            }
             R::CannotSign(_) => told(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 Reason::CannotSign,
@@ -292,6 +306,7 @@ fn bad_credential(error: &TokenError, expected: &ClientId, origin: &Origin) -> T
                  like this."
             ),
         ),
+        E::Foreign { issuer: _, error } => return foreign_credential(error),
         E::Signature => (
             Reason::InvalidToken,
             "JWT signature is invalid".to_owned(),
@@ -320,7 +335,7 @@ fn bad_credential(error: &TokenError, expected: &ClientId, origin: &Origin) -> T
                 html_escaped(&doorward_core::audit::escaped(audience.as_bytes(), 256)),
                 expected.0
             ),
-            format!("Ask for an ID token with the audience {}.", expected.0),
+            audience_fix(audience, expected),
         ),
         E::EmailMissing => (
             Reason::MissingEmail,
@@ -331,6 +346,88 @@ fn bad_credential(error: &TokenError, expected: &ClientId, origin: &Origin) -> T
     Told { status: StatusCode::UNAUTHORIZED, reason, sentence: format!("{PREFIX}{sentence}"), fix }
 }
 
+/// The same for a token of a trusted issuer. What its bearer may get, they get there and not here.
+fn foreign_credential(error: &ForeignTokenError) -> Told {
+    use ForeignTokenError as E;
+    const CLAIMS: &str = "JWT claims are not valid";
+    let (reason, sentence, fix) = match error {
+        // The words for a token of an issuer that is not trusted: who is, need not be told here.
+        E::Signature => {
+            (Reason::InvalidToken, "JWT signature is invalid", "Get a new ID token from this issuer's token endpoint.")
+        }
+        E::Kind => (
+            Reason::WrongTokenKind,
+            CLAIMS,
+            "Send an ID token of this issuer: the header of this one says in typ that it is of another kind.",
+        ),
+        E::Claims => (
+            Reason::InvalidToken,
+            CLAIMS,
+            "Get an ID token of this issuer that has iss, and iat and exp in whole seconds.",
+        ),
+        E::TooLong(_) => (
+            Reason::InvalidToken,
+            CLAIMS,
+            "Get an ID token of this issuer whose exp is at most 86400 seconds after its iat.",
+        ),
+        E::AudienceMissing => (
+            Reason::InvalidToken,
+            CLAIMS,
+            "Get an ID token of this issuer whose aud is a string, or a list of strings.",
+        ),
+        E::Subject => (
+            Reason::InvalidToken,
+            CLAIMS,
+            "Get an ID token of this issuer whose sub is 1 to 255 visible ASCII characters, without a space at its ends.",
+        ),
+        // Without the expected value: clients would ask for the application's client id, which this issuer need not know.
+        E::Audience(_) => (
+            Reason::WrongAudience,
+            "JWT audience doesn't match this application",
+            "Ask the token's issuer for an audience that the operator listed for it.",
+        ),
+    };
+    let (sentence, fix) = (format!("{PREFIX}{sentence}"), fix.to_owned());
+    Told { status: StatusCode::UNAUTHORIZED, reason, sentence, fix }
+}
+
+/// How a caller who holds no role is let in.
+fn access_fix(caller: &Caller, application: &str) -> String {
+    let ask = "Ask for roles/iap.httpsResourceAccessor on this application";
+    let member = caller.member();
+    match caller {
+        Caller::Account(_) => format!("{ask} for {member}."),
+        // Nobody knows such a name by heart, so it is told how it is given. A subject may hold any visible character, and an
+        // operator copies this into a shell.
+        Caller::Foreign(_) => {
+            format!("{ask}: doorward policy add --app {application} --member {}", shell_quoted(&member))
+        }
+    }
+}
+
+/// One word to a POSIX shell, whatever it holds.
+fn shell_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// What to do about another audience. A program that signs people in for its own client, as gcloud does, cannot always ask for
+/// another one: then the application has to list that client. Only what has the form of a client id is repeated.
+fn audience_fix(audience: &str, expected: &ClientId) -> String {
+    const LIMIT: usize = 128;
+    let asked = format!("Ask for an ID token with the audience {}", expected.0);
+    let is_client = audience.strip_suffix(".apps.googleusercontent.com").is_some_and(|name| {
+        (1..LIMIT).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    });
+    if is_client {
+        format!(
+            "{asked}; or, for people whose program cannot ask for one (gcloud), have its client listed: doorward settings set \
+             --app APP --programmatic-client {audience}"
+        )
+    } else {
+        format!("{asked}.")
+    }
+}
+
 /// The sentences go out as HTML, as Google's do, and an audience is a text that its bearer chose.
 fn html_escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
@@ -339,7 +436,7 @@ fn html_escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{CLIENT_ID, TestWorld, own_text, shared, trace};
+    use crate::testing::{CLIENT_ID, TestWorld, foreign, own_text, shared, trace};
     use doorward_core::keys::KeyPurpose;
     use serde_json::Value;
 
@@ -382,6 +479,112 @@ mod tests {
             assert_eq!(header("x-doorward-reason"), reason);
             assert_eq!(own_text(answer.body()), format!("Invalid IAP credentials: {sentence}"));
             assert!(header("x-doorward-fix").contains(fix), "{}", header("x-doorward-fix"));
+        }
+    }
+
+    #[test]
+    fn a_foreign_token_is_told_what_its_bearer_can_do_and_not_whom_we_trust() {
+        use ForeignTokenError as F;
+        let world = TestWorld::new(&[]);
+        let told = |error: TokenError| {
+            let answer = answer(&world, bad_token(&world, "app.test", error), "POST");
+            assert_eq!(answer.status(), 401);
+            let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+            (header("x-doorward-reason"), header("x-doorward-fix"), own_text(answer.body()))
+        };
+        let of_corp = |error| TokenError::Foreign { issuer: "corp".parse().unwrap(), error };
+        assert_eq!(told(of_corp(F::Signature)), told(TokenError::Signature), "as for an issuer that is not trusted");
+        #[rustfmt::skip]
+        let cases = [
+            (F::Kind,                          "wrong_token_kind", "JWT claims are not valid",                  "in typ"),
+            (F::Claims,                        "invalid_token",  "JWT claims are not valid",                    "whole seconds"),
+            (F::TooLong(86_401),               "invalid_token",  "JWT claims are not valid",                    "86400 seconds"),
+            (F::AudienceMissing,               "invalid_token",  "JWT claims are not valid",                    "whose aud"),
+            (F::Subject,                       "invalid_token",  "JWT claims are not valid",                    "whose sub"),
+            (F::Audience("<b>".to_owned()),    "wrong_audience", "JWT audience doesn't match this application", "the operator listed"),
+        ];
+        for (error, reason, sentence, fix) in cases {
+            let (told_reason, told_fix, text) = told(of_corp(error));
+            assert_eq!((told_reason.as_str(), text), (reason, format!("Invalid IAP credentials: {sentence}")));
+            assert!(told_fix.contains(fix), "{told_fix}");
+            assert!(!told_fix.contains("corp"), "{told_fix}");
+        }
+    }
+
+    #[test]
+    fn keys_that_are_not_there_are_our_failure_and_the_cause_is_for_the_record() {
+        use doorward_core::outbound::FetchError;
+        let world = TestWorld::new(&[]);
+        let cause = IssuerKeysError::Fetch { what: "the keys", cause: FetchError::Status(502) };
+        let refusal = Refusal::KeysUnavailable { entry: "trustedIssuers/corp".to_owned(), cause };
+        assert_eq!(
+            refusal.to_string(),
+            "the keys of trustedIssuers/corp: could not fetch the keys of the issuer: the answer has status 502"
+        );
+        let answer = answer(&world, refusal, "GET");
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()[DOORWARD_REASON], "keys_unavailable");
+        assert_eq!(
+            answer.headers()[DOORWARD_FIX],
+            "The keys of this token's issuer cannot be fetched now. Try again; the operator finds the cause in the record."
+        );
+        assert_eq!(answer.headers().get(WWW_AUTHENTICATE), None);
+        assert_eq!(
+            own_text(answer.body()),
+            "The keys of the token's issuer cannot be fetched, so it is not known whether the token is valid."
+        );
+    }
+
+    #[test]
+    fn a_foreign_caller_without_a_role_is_told_the_command_that_lets_them_in_as_one_word_to_a_shell() {
+        let world = TestWorld::new(&[]);
+        let corp = "principal://doorward/trustedIssuers/corp/subject/";
+        // (sub, e-mail, who is refused, the member's word)
+        #[rustfmt::skip]
+        let cases = [
+            ("1001",               None,                  format!("{corp}1001"),                             format!("'{corp}1001'")),
+            ("1001",               Some("bob@corp.test"), "bob@corp.test".to_owned(),                        format!("'{corp}1001'")),
+            ("1001",               Some("b&b@corp.test"), "b&amp;b@corp.test".to_owned(),                    format!("'{corp}1001'")),
+            ("CN=Ann Lee",         None,                  format!("{corp}CN=Ann Lee"),                       format!("'{corp}CN=Ann Lee'")),
+            ("<script>a</script>", None,                  format!("{corp}&lt;script&gt;a&lt;/script&gt;"),   format!("'{corp}<script>a</script>'")),
+            ("'; reboot #",        None,                  format!("{corp}'; reboot #"),                      format!(r"'{corp}'\''; reboot #'")),
+            ("$(reboot)`a`\\",     None,                  format!("{corp}$(reboot)`a`\\"),                   format!("'{corp}$(reboot)`a`\\'")),
+        ];
+        for (subject, email, shown, word) in cases {
+            let caller = Arc::new(foreign("corp", subject, email));
+            let answer = answer(&world, Refusal::AccessDenied { caller, resource: world.site().resource }, "GET");
+            assert_eq!(answer.status(), 403);
+            assert_eq!(own_text(answer.body()), format!("app: Access denied. For user {shown}."));
+            let fix = answer.headers()[DOORWARD_FIX].to_str().unwrap();
+            let (ask, command) = fix.split_once(": ").unwrap();
+            assert_eq!(ask, "Ask for roles/iap.httpsResourceAccessor on this application");
+            assert_eq!(command, format!("doorward policy add --app app --member {word}"));
+        }
+    }
+
+    #[test]
+    fn a_token_for_another_client_is_told_that_the_client_can_be_listed() {
+        let world = TestWorld::new(&[]);
+        let listed = |audience: &str| {
+            let error = TokenError::Audience(audience.to_owned());
+            let answer = answer(&world, bad_token(&world, "app.test", error), "GET");
+            let fix = answer.headers()["x-doorward-fix"].to_str().unwrap();
+            let rest = fix.strip_prefix(&format!("Ask for an ID token with the audience {CLIENT_ID}")).unwrap();
+            rest.split_once("--programmatic-client ").map(|(_, client)| client.to_owned())
+        };
+        #[rustfmt::skip]
+        let cases = [
+            ("32555940559.apps.googleusercontent.com",            true),
+            ("1-x.apps.googleusercontent.com",                    true),
+            (".apps.googleusercontent.com",                       false),
+            ("a b.apps.googleusercontent.com",                    false),
+            ("a\r\nx: y.apps.googleusercontent.com",              false),
+            ("1-x.apps.googleusercontent.com.evil.example",       false),
+            ("another",                                           false),
+            ("",                                                  false),
+        ];
+        for (audience, is_listed) in cases {
+            assert_eq!(listed(audience), is_listed.then(|| audience.to_owned()), "{audience:?}");
         }
     }
 

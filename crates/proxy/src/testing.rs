@@ -2,13 +2,18 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, Waker};
 
 use doorward_core::account::{ServiceAccount, UniqueId, User};
 use doorward_core::audit::RecordedEvents;
 use doorward_core::clock::{ManualClock, Timestamp};
 use doorward_core::entropy::{SeededEntropy, SystemEntropy, generate_private_key};
+use doorward_core::issuer::{ForeignCaller, IssuerId, TrustedIssuer, TrustedIssuers};
 use doorward_core::keys::{KeyPurpose, KeyRing, StoredKey};
+use doorward_core::member::Member;
+use doorward_core::outbound::FixedIssuerKeys;
 use doorward_core::policy::{Binding, Policy, PolicyEtag, Role};
 use doorward_core::resource::{Application, ClientId, Host, Origin, Project, Scheme};
 use doorward_core::settings::Settings;
@@ -18,7 +23,7 @@ use http::Request;
 use serde_json::{Map, Value};
 
 use crate::api_urls::ApiUrls;
-use crate::authenticate::{Caller, EmailClaim};
+use crate::authenticate::{AccountCaller, Caller, EmailClaim, TokenError, Unproven};
 use crate::body::ProxyBody;
 use crate::pipeline::{Config, Shared};
 use crate::record::Trace;
@@ -103,8 +108,17 @@ impl TestWorld {
                 email: "alice@example.com".parse().unwrap(),
                 disabled: false,
             }],
+            pools: Vec::new(),
+            providers: Vec::new(),
+            trusted_issuers: Default::default(),
         };
         TestWorld { snapshot: Arc::new(Snapshot::new(1, world)), id_token_key }
+    }
+
+    /// The same, where these issuers are trusted.
+    pub(crate) fn trusting(mut self, issuers: TrustedIssuers) -> Self {
+        Arc::get_mut(&mut self.snapshot).unwrap().trusted_issuers = Arc::new(issuers);
+        self
     }
 
     /// The application at `http://app.test`.
@@ -130,7 +144,7 @@ impl TestWorld {
     fn caller(&self, id: &str, kind: AccountKind) -> Caller {
         let unique_id = UniqueId(id.into());
         let email = self.snapshot.account(&unique_id).unwrap().email.clone();
-        Caller { kind, unique_id, email, note: None }
+        Caller::Account(AccountCaller { kind, unique_id, email, note: None })
     }
 
     /// A token with any header and payload, signed by our own ID-token key: what is refused is the header, not the signature.
@@ -155,6 +169,46 @@ impl TestWorld {
     }
 }
 
+/// An entry of this id, at `https://ID.test`, for tokens with the audience `for-ID`.
+pub(crate) fn entry(id: &str, email_domains: &[&str]) -> TrustedIssuer {
+    TrustedIssuer {
+        id: id.parse::<IssuerId>().unwrap(),
+        issuer: format!("https://{id}.test"),
+        audiences: vec![format!("for-{id}")],
+        email_domains: email_domains.iter().map(|domain| (*domain).to_owned()).collect(),
+        google: false,
+        insecure_loopback: false,
+        jwks: None,
+    }
+}
+
+/// A caller whom the issuer of this entry vouches for.
+pub(crate) fn foreign(id: &str, subject: &str, email: Option<&str>) -> Caller {
+    let principal = format!("principal://doorward/trustedIssuers/{id}/subject/{subject}");
+    Caller::Foreign(ForeignCaller {
+        issuer: Arc::new(entry(id, &[])),
+        subject: subject.to_owned(),
+        email: email.map(|email| email.parse().unwrap()),
+        members: Arc::new([principal.parse::<Member>().unwrap()]),
+    })
+}
+
+/// The result of what never has to wait.
+pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+/// The verdict on a token whose keys are there.
+pub(crate) fn judged<T>(verified: impl Future<Output = Result<T, Unproven>>) -> Result<T, TokenError> {
+    at_once(verified).map_err(|unproven| match unproven {
+        Unproven::Token(error) => error,
+        Unproven::Keys { entry, cause } => panic!("{entry}: {cause}"),
+    })
+}
+
 pub(crate) fn shared(world: &TestWorld) -> Arc<Shared> {
     let config = Config {
         issuer: ISSUER.into(),
@@ -173,6 +227,9 @@ pub(crate) fn shared(world: &TestWorld) -> Arc<Shared> {
             account_keys: HashMap::new(),
             service_accounts: vec![],
             users: vec![],
+            pools: Vec::new(),
+            providers: Vec::new(),
+            trusted_issuers: Default::default(),
         },
     )));
     Arc::new(Shared::new(
@@ -181,6 +238,7 @@ pub(crate) fn shared(world: &TestWorld) -> Arc<Shared> {
         Arc::new(RecordedEvents::default()),
         Arc::new(ManualClock::at(Timestamp::from_seconds(NOW))),
         Arc::new(SeededEntropy::default()),
+        Arc::new(FixedIssuerKeys::default()),
     ))
 }
 

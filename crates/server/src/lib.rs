@@ -8,5 +8,7 @@ mod errors;
 mod hosts;
 mod listen;
 pub mod metadata;
+pub mod outbound;
 mod pages;
+mod trusted_issuers;
 pub mod wiring;

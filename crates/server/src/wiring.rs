@@ -8,6 +8,7 @@ use doorward_control::callers::Callers;
 use doorward_control::certificates::Certificates;
 use doorward_control::iam_credentials::IamCredentials;
 use doorward_control::instance::{Instance, InstanceConfig};
+use doorward_control::issuer_keys::CachedIssuerKeys;
 use doorward_control::keys::{EnsureKeysError, Keys, ensure_keys};
 use doorward_control::oauth_clients::OAuthClients;
 use doorward_control::policies::Policies;
@@ -16,11 +17,15 @@ use doorward_control::service_accounts::{KeyFileUrls, ServiceAccounts};
 use doorward_control::settings::SettingsService;
 use doorward_control::sign_in::SignIn;
 use doorward_control::snapshots::{RefreshError, SnapshotPublisher};
+use doorward_control::sts::TokenExchange;
 use doorward_control::throttle::Throttle;
 use doorward_control::tokens::{Minter, TokenService};
+use doorward_control::workload_identity::WorkloadIdentity;
 use doorward_core::clock::Clock;
 use doorward_core::entropy::{Entropy, EntropyError};
 use doorward_core::grant::TokenHash;
+use doorward_core::issuer::TrustedIssuers;
+use doorward_core::outbound::{Fetch, IssuerKeys, Reach};
 use doorward_core::resource::{Host, Origin, Project};
 use doorward_core::snapshot::SnapshotCell;
 use doorward_core::store::Store;
@@ -28,6 +33,7 @@ use doorward_proxy::{ApiUrls, Config as ProxyConfig, EmailClaim, Shared, Upstrea
 
 use crate::audit_log::{AuditLog, Writer};
 use crate::console::Console;
+use crate::dev::names::Addressing;
 use crate::hosts::Services;
 
 /// The outside world, as it is given to the whole.
@@ -39,6 +45,8 @@ pub struct Outside {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Documents of other issuers.
+    pub fetch: Arc<dyn Fetch>,
 }
 
 /// What is set.
@@ -47,6 +55,8 @@ pub struct StackConfig {
     pub project: Project,
     /// `iss` of ID tokens.
     pub issuer: String,
+    /// How files address the APIs.
+    pub addressing: Addressing,
     /// Our own origin, without a trailing slash.
     pub api_url: String,
     /// The same over TLS.
@@ -59,6 +69,10 @@ pub struct StackConfig {
     pub email_claim: EmailClaim,
     /// The hash of the administration token.
     pub admin_token: TokenHash,
+    /// Issuers beside ourselves whose ID tokens are callers.
+    pub trusted_issuers: Arc<TrustedIssuers>,
+    /// The widest reach that a provider of a pool may ask for its issuer.
+    pub reach: Reach,
     /// How many events the record keeps.
     pub keep_events: u64,
 }
@@ -108,8 +122,8 @@ pub enum WiringError {
 /// # Errors
 /// [`WiringError`]: nothing serves.
 pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, WiringError> {
-    let Outside { store, clock, entropy } = outside;
-    let surface = |host: &str| format!("{}/{host}", config.api_url);
+    let Outside { store, clock, entropy, fetch } = outside;
+    let surface = |host: &str| config.addressing.base(&config.api_url, host);
     let api_urls = || [Some(&config.api_url), config.api_https_url.as_ref()].into_iter().flatten();
     let token_urls = api_urls().flat_map(|api| {
         [
@@ -125,12 +139,17 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
         .map(|(name, served)| ((name.clone(), served.origins), (name, served.upstream)))
         .unzip();
 
-    let publisher = Arc::new(SnapshotPublisher::open(store.clone(), config.project.clone(), origins).await?);
+    let issuers = config.trusted_issuers;
+    let publisher = SnapshotPublisher::open(store.clone(), config.project.clone(), origins, issuers).await?;
+    let publisher = Arc::new(publisher);
     let snapshots = publisher.cell();
     let (audit, writer) = AuditLog::start(store.clone(), config.keep_events);
     let recorder = Recorder::new(audit.clone(), entropy.clone(), clock.clone());
     let minter = Minter::new(store.clone(), snapshots.clone(), entropy.clone(), config.issuer.clone());
     let throttle = Arc::new(Throttle::default());
+    let issuer_keys: Arc<dyn IssuerKeys> =
+        Arc::new(CachedIssuerKeys::new(fetch, clock.clone(), tokio::runtime::Handle::current()));
+    let own_issuers = api_urls().chain([&config.issuer]).cloned().collect();
 
     let key_file_urls = KeyFileUrls {
         auth_uri: format!("{}/o/oauth2/auth", surface("accounts.google.com")),
@@ -152,6 +171,14 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
             token_urls,
         ),
         sign_in: SignIn::new(store.clone(), snapshots.clone(), recorder.clone(), entropy.clone(), throttle),
+        token_exchange: TokenExchange::new(
+            store.clone(),
+            snapshots.clone(),
+            recorder.clone(),
+            minter.clone(),
+            issuer_keys.clone(),
+        ),
+        workload_identity: WorkloadIdentity::new(store.clone(), publisher.clone(), own_issuers, config.reach),
         iam_credentials: IamCredentials::new(
             store.clone(),
             publisher.clone(),
@@ -188,7 +215,7 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
     tokio::spawn(keep_keys_in_order(store, publisher, clock.clone(), entropy.clone()));
     Ok(Stack {
         services: Arc::new(services),
-        proxy: Arc::new(Shared::new(proxy, snapshots.clone(), audit, clock, entropy)),
+        proxy: Arc::new(Shared::new(proxy, snapshots.clone(), audit, clock, entropy, issuer_keys)),
         snapshots,
         writer,
         recorder,

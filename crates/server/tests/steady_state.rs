@@ -15,15 +15,19 @@ use doorward_core::audit::{AuditEvent, StoredEvent};
 use doorward_core::client::OAuthClient;
 use doorward_core::clock::{Clock, SystemClock, Timestamp};
 use doorward_core::entropy::{Entropy, SystemEntropy, generate_private_key};
+use doorward_core::federation::{FederationId, Pool, Provider};
 use doorward_core::grant::*;
 use doorward_core::keys::{KeyPurpose, StoredKey};
 use doorward_core::member::Email;
+use doorward_core::outbound::Reach;
 use doorward_core::policy::{Binding, Policy, PolicyEtag, Role};
 use doorward_core::resource::{Application, ClientId, Host, Origin, Project, Scheme};
 use doorward_core::session::SignInSession;
 use doorward_core::settings::Settings;
 use doorward_core::store::*;
 use doorward_proxy::{EmailClaim, Proxy, Upstream};
+use doorward_server::dev::names::Addressing;
+use doorward_server::outbound::Fetcher;
 use doorward_server::wiring::{self, Outside, ServedApplication, StackConfig};
 use doorward_store::SqliteStore;
 use doorward_wire::jose::{Algorithm, SigningKey};
@@ -103,6 +107,19 @@ counting! {
         fn settings(resource_name: &str) -> Result<Settings, StoreError>;
         fn every_settings() -> Result<Vec<(String, Settings)>, StoreError>;
         fn replace_settings(resource_name: &str, settings: &Settings) -> Result<(), StoreError>;
+    }
+}
+
+counting! {
+    FederationStore {
+        fn add_pool(pool: &Pool) -> Result<bool, StoreError>;
+        fn replace_pool(pool: &Pool) -> Result<bool, StoreError>;
+        fn remove_pool(pool: &FederationId) -> Result<bool, StoreError>;
+        fn pools() -> Result<Vec<Pool>, StoreError>;
+        fn add_provider(provider: &Provider) -> Result<bool, StoreError>;
+        fn replace_provider(provider: &Provider) -> Result<bool, StoreError>;
+        fn remove_provider(pool: &FederationId, provider: &FederationId) -> Result<bool, StoreError>;
+        fn providers() -> Result<Vec<Provider>, StoreError>;
     }
 }
 
@@ -217,6 +234,7 @@ async fn requests_of_known_and_of_new_tokens_reach_the_application_without_a_sto
     let host = Host::parse(&address.to_string()).unwrap();
     let upstream = Arc::new(Upstream::parse(&format!("http://{}", application().await)).unwrap());
     let config = StackConfig {
+        addressing: Addressing::OwnOrigin,
         project,
         issuer: "https://accounts.google.com".into(),
         api_url: "http://api.test".into(),
@@ -228,9 +246,11 @@ async fn requests_of_known_and_of_new_tokens_reach_the_application_without_a_sto
         )]),
         email_claim: EmailClaim::Optional,
         admin_token: TokenHash::of("unused"),
+        trusted_issuers: Default::default(),
+        reach: Reach::Public,
         keep_events: 1000,
     };
-    let outside = Outside { store, clock: clock.clone(), entropy };
+    let outside = Outside { store, clock: clock.clone(), entropy, fetch: Arc::new(Fetcher::default()) };
     let stack = wiring::build(outside, config).await.unwrap();
     let proxy = Arc::new(Proxy::new(stack.proxy.clone()));
     tokio::spawn(async move {

@@ -7,6 +7,7 @@ mod applications;
 mod audit;
 mod codes;
 mod devices;
+mod federation;
 mod grants;
 mod keys;
 mod oauth_clients;

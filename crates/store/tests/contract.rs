@@ -58,6 +58,13 @@ every_backend_keeps! {
         writers_who_expect_nothing_all_win_and_each_gets_a_state_of_its_own
         settings_are_replaced_as_a_whole
     }
+    federation {
+        a_pool_and_a_provider_are_listed_as_they_were_written
+        ids_are_given_once_and_a_provider_needs_its_pool
+        a_change_of_a_provider_ends_its_tokens_and_no_others
+        a_pool_goes_with_its_providers_and_their_tokens_and_takes_no_others
+        nothing_is_kept_for_a_provider_that_is_no_more
+    }
     keys {
         keys_are_added_all_or_none_and_forgotten_by_id
     }

@@ -3,6 +3,7 @@
 //! No I/O, no clock, no async: a function that needs the time takes it as an argument.
 //! Google's words live here; the crates above speak the project's own (see `ARCHITECTURE.md`).
 
+pub mod credential_file;
 pub mod doorward_api;
 pub mod google_api;
 pub mod headers;

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{Answer, add_binding, service_account, succeed, verified_email, wrong_audience};
 
-const SIGN_IN_URL: &str = "https://accounts.google.com/o/oauth2/v2/auth?client_id=DESKTOP_CLIENT_ID&response_type=code&scope=openid%20email&access_type=offline&redirect_uri=http://localhost:4444&cred_ref=true";
-const REDEEM_CODE: &str = "curl --verbose \
+pub(super) const SIGN_IN_URL: &str = "https://accounts.google.com/o/oauth2/v2/auth?client_id=DESKTOP_CLIENT_ID&response_type=code&scope=openid%20email&access_type=offline&redirect_uri=http://localhost:4444&cred_ref=true";
+pub(super) const REDEEM_CODE: &str = "curl --verbose \
       --data client_id=DESKTOP_CLIENT_ID \
       --data client_secret=DESKTOP_CLIENT_SECRET \
       --data code=AUTH_CODE \
@@ -16,44 +16,51 @@ const REDEEM_CODE: &str = "curl --verbose \
       --data redirect_uri=http://localhost:4444 \
       --data grant_type=authorization_code \
       https://oauth2.googleapis.com/token";
-const REDEEM_REFRESH_TOKEN: &str = "curl --verbose \
+pub(super) const REDEEM_REFRESH_TOKEN: &str = "curl --verbose \
       --data client_id=DESKTOP_CLIENT_ID \
       --data client_secret=DESKTOP_CLIENT_SECRET \
       --data refresh_token=REFRESH_TOKEN \
       --data grant_type=refresh_token \
       --data audience=IAP_CLIENT_ID \
       https://oauth2.googleapis.com/token";
-const ASK: &str = "curl --verbose --header 'Authorization: Bearer ID_TOKEN' URL";
-const ASK_BY_PROXY_AUTHORIZATION: &str =
+pub(super) const ASK: &str = "curl --verbose --header 'Authorization: Bearer ID_TOKEN' URL";
+pub(super) const ASK_BY_PROXY_AUTHORIZATION: &str =
     "curl --verbose --header 'Proxy-Authorization: Bearer ID_TOKEN' --header 'Authorization: Basic b3du' URL";
 /// <https://cloud.google.com/iam/docs/create-short-lived-credentials-direct>
-const IMPERSONATE: &str = r#"curl -X POST \
+pub(super) const IMPERSONATE: &str = r#"curl -X POST \
     -H "Authorization: Bearer ACCESS_TOKEN" \
     -H "Content-Type: application/json; charset=utf-8" \
     -d 'REQUEST' \
     "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/ACCOUNT:METHOD""#;
 /// <https://cloud.google.com/compute/docs/instances/verifying-instance-identity>
-const METADATA: &str = "curl -H 'Metadata-Flavor: Google' 'http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/identity?audience=AUDIENCE&format=FORMAT'";
+pub(super) const METADATA: &str = "curl -H 'Metadata-Flavor: Google' 'http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/identity?audience=AUDIENCE&format=FORMAT'";
 
-/// A printed command with placeholders and hosts replaced, run by a shell. The status of the answer is added.
-fn shell(side: Side<'_>, command: &str, replaced: &[(&str, &str)]) -> Answer {
+/// For a shell: a printed command with its placeholders replaced, that shows the status of the answer besides.
+pub(super) fn filled(command: &str, replaced: &[(&str, &str)]) -> String {
     let mut line = command.to_owned();
     for (placeholder, value) in replaced {
         assert!(line.contains(placeholder), "{placeholder} in {command}");
         line = line.replace(placeholder, value);
     }
+    format!("{line} --write-out '\\n%{{http_code}}'")
+}
+
+/// A printed command with placeholders and hosts replaced, run by a shell.
+fn shell(side: Side<'_>, command: &str, replaced: &[(&str, &str)]) -> Answer {
+    let mut line = filled(command, replaced);
     for host in ["oauth2.googleapis.com", "iamcredentials.googleapis.com"] {
         line = line.replace(&format!("https://{host}"), &side.google(host));
     }
     let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("{line} --write-out '\\n%{{http_code}}'")]);
+    shell.args(["-c", &line]);
     if let Some(ca_file) = side.ca_file {
         shell.env("CURL_CA_BUNDLE", ca_file);
     }
     answer(&succeed(&mut shell))
 }
 
-fn answer(printed: &str) -> Answer {
+/// What such a command prints.
+pub(super) fn answer(printed: &str) -> Answer {
     let (body, status) = printed.rsplit_once('\n').expect("the status is on the last line");
     Answer { status: status.parse().expect("a status"), body: body.to_owned() }
 }
@@ -65,7 +72,7 @@ fn curl(arguments: &[&str]) -> Answer {
     answer(&succeed(&mut command))
 }
 
-fn json_of(answer: &Answer) -> Value {
+pub(super) fn json_of(answer: &Answer) -> Value {
     assert_eq!(answer.status, 200, "{}", answer.body);
     serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error} in {}", answer.body))
 }

@@ -16,12 +16,17 @@ fn replace(script: &str, times: usize, from: &str, to: &str) -> String {
     script.replace(from, to)
 }
 
+/// The published script with its three variables replaced, as it asks for, and not one other byte.
+pub(super) fn published_script(key_file: &str, client_id: &str, url: &str) -> String {
+    let script = replace(SCRIPT, 1, "\"service_account_key_file_path\"", &format!("\"{key_file}\""));
+    let script = replace(&script, 1, "\"iap_client_id\"", &format!("\"{client_id}\""));
+    replace(&script, 1, "\"application_url\"", &format!("\"{url}\""))
+}
+
 /// Runs the published script with its three variables and its URLs replaced and not one other byte.
 fn call(dev: &Dev, account: &str, client_id: &str, own_audience: bool) -> Finished {
     let key_file = dev.text(&format!("/service_accounts/{account}/key_file"));
-    let script = replace(SCRIPT, 1, "\"service_account_key_file_path\"", &format!("\"{key_file}\""));
-    let script = replace(&script, 1, "\"iap_client_id\"", &format!("\"{client_id}\""));
-    let script = replace(&script, 1, "\"application_url\"", &format!("\"{}\"", dev.app("/")));
+    let script = published_script(key_file, client_id, &dev.app("/"));
     let own = dev.google("www.googleapis.com/oauth2/v4/token");
     let script = if own_audience {
         replace(&script, 2, TOKEN_URL, &own)

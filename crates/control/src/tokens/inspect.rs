@@ -6,7 +6,7 @@ use doorward_core::account::UniqueId;
 use doorward_core::audit::{AuditClosed, TokenEvent, TokenMethod, TokenReason};
 use doorward_core::clock::CLOCK_SKEW;
 use doorward_core::entropy::EntropyError;
-use doorward_core::grant::{ACCESS_TOKEN_PREFIX, AccessGrant, TokenHash};
+use doorward_core::grant::{ACCESS_TOKEN_PREFIX, AccessGrant, Subject, TokenHash};
 use doorward_core::keys::KeyPurpose;
 use doorward_core::snapshot::{AccountKind, KnownAccount};
 use doorward_core::store::StoreError;
@@ -115,17 +115,17 @@ impl TokenService {
     }
 
     async fn access_token_info(&self, token: &str, event: &mut TokenEvent) -> Result<TokenInfo, InspectError> {
-        let (grant, account) = self.find_access_token(token, event).await?;
+        let (grant, subject, account) = self.find_access_token(token, event).await?;
         let (client, access_type) = match grant.person_grant {
             // Whether the client holds a refresh token too is not written beside the access token; most do.
             Some((_, client)) => (client.0, "offline"),
-            None => (grant.subject.0.clone(), "online"),
+            None => (subject.0.clone(), "online"),
         };
         let email = grant.scopes.contains("email").then(|| account.email.to_string());
         Ok(TokenInfo::AccessToken(Box::new(AccessTokenInfo {
             azp: client.clone(),
             aud: client,
-            sub: grant.subject.0,
+            sub: subject.0,
             scope: grant.scopes.as_str().to_owned(),
             exp: grant.expires.seconds().to_string(),
             expires_in: grant.expires.since(event.time).as_secs().to_string(),
@@ -136,30 +136,38 @@ impl TokenService {
     }
 
     async fn user_of(&self, token: &str, event: &mut TokenEvent) -> Result<UserInfo, InspectError> {
-        let (grant, account) = self.find_access_token(token, event).await?;
+        let (grant, subject, account) = self.find_access_token(token, event).await?;
         if !grant.scopes.tell_of_the_person() {
             return Err(InspectError::Invalid);
         }
         let told = grant.scopes.contains("email");
         Ok(UserInfo {
-            sub: grant.subject.0,
+            sub: subject.0,
             email: told.then(|| account.email.to_string()),
             email_verified: told.then_some(true),
             hd: (told && account.kind == AccountKind::User).then(|| account.email.domain().to_owned()),
         })
     }
 
+    /// A token of an account. One of an identity from elsewhere is for IAM only, and tells nothing here.
     async fn find_access_token(
         &self,
         token: &str,
         event: &mut TokenEvent,
-    ) -> Result<(AccessGrant, KnownAccount), InspectError> {
+    ) -> Result<(AccessGrant, UniqueId, KnownAccount), InspectError> {
         let found = self.store.access_token(&TokenHash::of(token), event.time).await?;
         let grant = found.ok_or(InspectError::Invalid)?;
         event.client = grant.person_grant.as_ref().map(|(_, client)| client.0.clone());
         event.audience = Some(grant.scopes.as_str().to_owned());
-        let account = self.enabled_account(&grant.subject, event)?;
-        Ok((grant, account))
+        let subject = match &grant.subject {
+            Subject::Account(id) => id.clone(),
+            Subject::Federated(identity) => {
+                event.account = Some(identity.principal(&self.snapshots.current().project).to_string());
+                return Err(InspectError::Invalid);
+            }
+        };
+        let account = self.enabled_account(&subject, event)?;
+        Ok((grant, subject, account))
     }
 
     /// What a token says of an account that is disabled or removed is true no more.

@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 use doorward_core::account::UniqueId;
 use doorward_core::clock::Timestamp;
 use doorward_core::entropy::{Entropy, EntropyError, random_base64url};
-use doorward_core::grant::{ACCESS_TOKEN_PREFIX, AccessGrant, PersonGrant, TokenHash};
+use doorward_core::grant::{ACCESS_TOKEN_PREFIX, AccessGrant, PersonGrant, Subject, TokenHash};
 use doorward_core::keys::{ID_TOKEN_TTL, KeyError, KeyPurpose};
 use doorward_core::member::Email;
 use doorward_core::snapshot::SnapshotCell;
@@ -134,7 +134,7 @@ impl Minter {
     /// An access token, stored before this returns.
     pub(crate) async fn access_token(
         &self,
-        subject: &UniqueId,
+        subject: Subject,
         scopes: &Scopes,
         from: Option<&PersonGrant>,
         lifetime: Duration,
@@ -143,7 +143,7 @@ impl Minter {
         let token = self.secret(ACCESS_TOKEN_PREFIX)?;
         let expires = now + lifetime;
         let person_grant = from.map(|grant| (grant.id.clone(), grant.client.clone()));
-        let grant = AccessGrant { subject: subject.clone(), scopes: scopes.clone(), expires, person_grant };
+        let grant = AccessGrant { subject, scopes: scopes.clone(), expires, person_grant };
         if !self.store.add_access_token(&TokenHash::of(&token), &grant, now).await? {
             return Err(MintError::Revoked);
         }

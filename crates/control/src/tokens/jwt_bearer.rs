@@ -8,7 +8,7 @@ use std::time::Duration;
 use doorward_core::account::UniqueId;
 use doorward_core::audit::{TokenEvent, escaped};
 use doorward_core::clock::{CLOCK_SKEW, Timestamp};
-use doorward_core::grant::ACCESS_TOKEN_TTL;
+use doorward_core::grant::{ACCESS_TOKEN_TTL, Subject};
 use doorward_core::member::Email;
 use doorward_core::self_signed::LONGEST_LIFE;
 use doorward_core::snapshot::Snapshot;
@@ -65,7 +65,8 @@ impl TokenService {
                 Ok(Issued::IdToken(token))
             }
             Wanted::AccessToken { scopes } => {
-                let made = self.minter.access_token(&account.unique_id, &scopes, None, ACCESS_TOKEN_TTL, now).await?;
+                let subject = Subject::Account(account.unique_id.clone());
+                let made = self.minter.access_token(subject, &scopes, None, ACCESS_TOKEN_TTL, now).await?;
                 event.issued = Some("access_token".to_owned());
                 event.audience = Some(scopes.as_str().to_owned());
                 Ok(Issued::AccessToken { token: made.token, expires_in: ACCESS_TOKEN_EXPIRES_IN })

@@ -22,7 +22,7 @@ pub(crate) use device_code::canonical_user_code;
 use doorward_core::account::UniqueId;
 use doorward_core::audit::{AuditClosed, TokenMethod, TokenReason};
 use doorward_core::entropy::EntropyError;
-use doorward_core::grant::ACCESS_TOKEN_TTL;
+use doorward_core::grant::{ACCESS_TOKEN_TTL, Subject};
 use doorward_core::keys::KeyError;
 use doorward_core::snapshot::{Snapshot, SnapshotCell};
 use doorward_core::store::{Store, StoreError};
@@ -288,6 +288,14 @@ fn method(request: &Result<TokenRequest, TokenFormError>) -> TokenMethod {
 /// The address of an account for the record, or its number if it is no more.
 fn account_name(snapshot: &Snapshot, subject: &UniqueId) -> String {
     snapshot.account(subject).map_or_else(|| subject.0.clone(), |account| account.email.to_string())
+}
+
+/// The same of whoever an access token is for.
+fn subject_name(snapshot: &Snapshot, subject: &Subject) -> String {
+    match subject {
+        Subject::Account(id) => account_name(snapshot, id),
+        Subject::Federated(identity) => identity.principal(&snapshot.project).to_string(),
+    }
 }
 
 /// A client's id for the record, as a request names it. What has not the form of one may be a secret in the wrong place.

@@ -2,7 +2,7 @@
 
 use doorward_core::account::UniqueId;
 use doorward_core::audit::TokenEvent;
-use doorward_core::grant::{ACCESS_TOKEN_TTL, PersonGrant, REFRESH_TOKEN_PREFIX, TokenHash};
+use doorward_core::grant::{ACCESS_TOKEN_TTL, PersonGrant, REFRESH_TOKEN_PREFIX, Subject, TokenHash};
 use doorward_core::member::Email;
 use doorward_core::snapshot::AccountKind;
 use doorward_wire::oauth::Scopes;
@@ -46,7 +46,8 @@ impl TokenService {
     ) -> Result<Issued, RedeemError> {
         let PersonAnswer { grant, scopes, audience, with_nonce, refresh_token } = answer;
         let (now, audience) = (event.time, audience.client().0.as_str());
-        let made = self.minter.access_token(&grant.subject, scopes, Some(grant), ACCESS_TOKEN_TTL, now).await?;
+        let subject = Subject::Account(grant.subject.clone());
+        let made = self.minter.access_token(subject, scopes, Some(grant), ACCESS_TOKEN_TTL, now).await?;
         let access_token = made.token;
         let id_token = grant.scopes.tell_of_the_person().then(|| {
             let kind = IdToken::Person { grant, email: &person.email, access_token: &access_token, with_nonce };

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use doorward_core::audit::{TokenEvent, TokenMethod};
 use doorward_core::grant::TokenHash;
 
-use super::{RedeemError, TokenService, account_name};
+use super::{RedeemError, TokenService, account_name, subject_name};
 
 impl TokenService {
     /// Ends a refresh or access token. What a person allowed to a client ends whole, whichever of its tokens is presented.
@@ -28,7 +28,7 @@ impl TokenService {
             }
             None => {
                 let access = self.store.access_token(token, event.time).await?.ok_or(RedeemError::TokenUnknown)?;
-                event.account = Some(account_name(&self.snapshots.current(), &access.subject));
+                event.account = Some(subject_name(&self.snapshots.current(), &access.subject));
                 match access.person_grant {
                     Some((grant, client)) => {
                         event.client = Some(client.0);

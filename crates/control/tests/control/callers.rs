@@ -3,7 +3,7 @@ use std::time::Duration;
 use doorward_control::callers::{ApiCaller, Callers};
 use doorward_core::account::UniqueId;
 use doorward_core::entropy::random_base64url;
-use doorward_core::grant::{AccessGrant, TokenHash};
+use doorward_core::grant::{AccessGrant, Subject, TokenHash};
 use doorward_wire::jose::encode_base64url;
 use doorward_wire::oauth::Scopes;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ const HOST: &str = "iamcredentials.googleapis.com";
 const IAM: &str = "https://www.googleapis.com/auth/iam";
 
 impl Stack {
-    fn callers(&self) -> Callers {
+    pub(crate) fn callers(&self) -> Callers {
         let store = self.store.clone();
         Callers::new(TokenHash::of("doorward_admin_x"), store, self.publisher.cell(), self.clock.clone())
     }
@@ -24,7 +24,7 @@ impl Stack {
     async fn access_token(&self, subject: &UniqueId, scope: &str) -> String {
         let token = format!("doorward_at_{}", random_base64url(&*self.entropy, 32).unwrap());
         let grant = AccessGrant {
-            subject: subject.clone(),
+            subject: Subject::Account(subject.clone()),
             scopes: Scopes::parse(scope).unwrap(),
             expires: self.now() + Duration::from_secs(10),
             person_grant: None,

@@ -27,7 +27,7 @@ fn address(id: &str) -> String {
 
 impl Stack {
     /// Lets a member hold a role on an account, or on the project if none is given.
-    async fn let_act(&self, on: Option<&UniqueId>, role: Role, members: &[&str]) {
+    pub(crate) async fn let_act(&self, on: Option<&UniqueId>, role: Role, members: &[&str]) {
         let resource = match on {
             Some(account) => format!("projects/123/serviceAccounts/{}", account.0),
             None => "projects/123".to_owned(),
@@ -215,7 +215,10 @@ async fn an_access_token_lives_as_long_as_was_asked_and_an_hour_at_most() {
                 assert_eq!(Ok(made.expires.since(stack.now()).as_secs()), expected, "{shown}");
                 let hash = doorward_core::grant::TokenHash::of(&made.token);
                 let grant = stack.store.access_token(&hash, stack.now()).await.unwrap().unwrap();
-                assert_eq!((grant.subject, grant.expires), (target.unique_id.clone(), made.expires));
+                assert_eq!(
+                    (grant.subject, grant.expires),
+                    (doorward_core::grant::Subject::Account(target.unique_id.clone()), made.expires)
+                );
             }
             Err(error) => assert_eq!(Err(cause(&error).as_str()), expected, "{shown}"),
         }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use doorward_control::instance::{IdentityRequest, TurnedAway};
 use doorward_core::audit::TokenMethod;
-use doorward_core::grant::TokenHash;
+use doorward_core::grant::{Subject, TokenHash};
 
 use crate::robots::{CLOUD, ROBOT};
 use crate::{APP_CLIENT, PEER, Stack, cause};
@@ -29,7 +29,11 @@ async fn a_workload_gets_tokens_of_its_account_for_known_scopes() {
             Ok(made) => {
                 let hash = TokenHash::of(&made.access_token);
                 let grant = stack.store.access_token(&hash, stack.now()).await.unwrap().unwrap();
-                assert_eq!((&grant.subject, Ok(grant.scopes.as_str())), (&robot, expected), "{asked:?}");
+                assert_eq!(
+                    (&grant.subject, Ok(grant.scopes.as_str())),
+                    (&Subject::Account(robot.clone()), expected),
+                    "{asked:?}"
+                );
                 assert_eq!(made.expires_in, Duration::from_secs(3599));
                 assert_eq!(stack.last_event().audience.as_deref(), Some(grant.scopes.as_str()));
             }

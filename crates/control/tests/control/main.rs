@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail")]
 
 mod callers;
+mod federation;
 mod iam_credentials;
 mod instance;
 mod keys;
@@ -89,7 +90,9 @@ impl Stack {
         ensure_keys(&*store, &entropy, Timestamp::from_seconds(START)).await.unwrap();
         let project = Project { id: "dev-project".to_owned(), number: "123".to_owned() };
         let origins = HashMap::from([("app".to_owned(), vec![Origin::new(Scheme::Http, &app_host())])]);
-        let publisher = Arc::new(SnapshotPublisher::open(store.clone(), project.clone(), origins).await.unwrap());
+        let publisher = Arc::new(
+            SnapshotPublisher::open(store.clone(), project.clone(), origins, Default::default()).await.unwrap(),
+        );
         let urls = KeyFileUrls {
             auth_uri: "http://api/accounts.google.com/o/oauth2/auth".to_owned(),
             token_uri: OWN_TOKEN_URL.to_owned(),

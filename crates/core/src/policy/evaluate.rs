@@ -13,6 +13,11 @@ pub enum Principal<'a> {
     User(&'a Email),
     /// A program.
     ServiceAccount(&'a Email),
+    /// Somebody from elsewhere: the members that they match, the most specific first. Never one of
+    /// `allAuthenticatedUsers`, which means accounts of ours.
+    ///
+    /// Spec: <https://cloud.google.com/iam/docs/principals-overview#all-authenticated-users>
+    Foreign(&'a [Member]),
     /// Nobody was proven.
     Anonymous,
 }
@@ -62,11 +67,12 @@ impl Grants {
                 .get(&Member::User(email.clone()))
                 .or_else(|| self.0.get(&Member::Domain(email.domain().to_owned()))),
             Principal::ServiceAccount(email) => self.0.get(&Member::ServiceAccount(email.clone())),
+            Principal::Foreign(members) => members.iter().find_map(|member| self.0.get(member)),
             Principal::Anonymous => None,
         };
         let authenticated = || match principal {
             Principal::User(_) | Principal::ServiceAccount(_) => self.0.get(&Member::AllAuthenticatedUsers),
-            Principal::Anonymous => None,
+            Principal::Foreign(_) | Principal::Anonymous => None,
         };
         named.or_else(authenticated).or_else(|| self.0.get(&Member::AllUsers))
     }

@@ -1,5 +1,6 @@
 //! Who may reach what: bindings, and the one function that decides.
 
+pub mod condition;
 mod evaluate;
 
 pub use evaluate::{Granted, Grants, Principal};

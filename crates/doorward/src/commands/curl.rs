@@ -7,17 +7,22 @@ use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
 use anyhow::{anyhow, bail};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use doorward_core::clock::{Clock as _, SystemClock};
 use doorward_server::dev::description::Description;
 
 use crate::curl_arguments::{check, follows_redirects};
 use crate::id_token::SourceArgs;
+use crate::output::say;
 use crate::world::{Addressed, AppName, WorldArgs, addressed};
 
 /// The first version that sends no credential to another port of the same host when it follows a redirect.
 ///
 /// Source: <https://curl.se/docs/CVE-2022-27774.html>
 const SAFE_REDIRECTS: (u32, u32) = (7, 83);
+
+/// What curl ends with if nobody listens at the address.
+const CANNOT_CONNECT: i32 = 7;
 
 /// Call an application with curl and a token
 ///
@@ -43,6 +48,20 @@ pub(crate) struct Args {
     arguments: Vec<OsString>,
 }
 
+/// What clap does not know: that an option which stands before the address is meant for curl.
+pub(crate) fn advise(mut error: clap::Error) -> clap::Error {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return error;
+    }
+    if let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg).cloned() {
+        let tip = format!("curl's arguments come after the address: doorward curl URL {option} ...");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+        // Options of ours that are spelled like it would lead astray.
+        error.remove(ContextKind::SuggestedArg);
+    }
+    error
+}
+
 /// Runs curl to its end.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let world = args.world.open()?;
@@ -57,7 +76,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     // `-q` first: whatever a configuration file of curl says about proxies and redirects must not reach the token.
     let mut curl = Command::new("curl");
     curl.args(["-q", "--config", "-"]).args(&args.arguments).arg("--").arg(format!("{}{}", found.origin, found.rest));
-    exit_code(feed(&mut curl, &config).map_err(|error| cannot_run(&error))?)
+    let status = feed(&mut curl, &config).map_err(|error| cannot_run(&error))?;
+    if status.code() == Some(CANNOT_CONNECT) {
+        // `-s` silences curl, and a token of before needs no server.
+        say(&format!("doorward: curl cannot connect to {}: is `doorward dev` still running?", found.origin));
+    }
+    exit_code(status)
 }
 
 /// The application to which `url` belongs.
@@ -66,12 +90,29 @@ fn find<'a>(world: &'a Description, url: &'a str) -> anyhow::Result<Addressed<'a
         bail!("an address holds no spaces and control characters: write them as %20 and the like");
     }
     addressed(world, url).ok_or_else(|| {
+        if let Some(meant) = meant(url).into_iter().find(|meant| addressed(world, meant).is_some()) {
+            return anyhow!("{url} is not written as dev.json writes it, and gets no token: use {meant}");
+        }
+        let over_tls = url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
+        let hint = match world.app.https_url {
+            None if over_tls => "start `doorward dev` with --tls to serve https, or ",
+            None | Some(_) => "",
+        };
         let origins: Vec<&str> = AppName::ALL.into_iter().flat_map(|app| app.origins(world)).collect();
         anyhow!(
-            "{url} is at no application of dev.json, and gets no token: use an address that starts with {}",
+            "{url} is at no application of dev.json, and gets no token: {hint}use an address that starts with {}",
             origins.join(" or ")
         )
     })
+}
+
+/// What a person may have meant by an address: with a scheme, and with the number of this machine for its name.
+fn meant(url: &str) -> Vec<String> {
+    let (scheme, rest) = url.split_once("://").map_or((None, url), |(scheme, rest)| (Some(scheme), rest));
+    let local = |rest: &str| rest.strip_prefix("localhost:").map(|rest| format!("127.0.0.1:{rest}"));
+    let rest = local(rest).unwrap_or_else(|| rest.to_owned());
+    let schemes = scheme.map_or(vec!["http", "https"], |scheme| vec![scheme]);
+    schemes.into_iter().map(|scheme| format!("{scheme}://{rest}")).collect()
 }
 
 /// What curl reads. A bearer of its own, unlike a header, is not sent along to another host, port or scheme; braces in an address
@@ -151,6 +192,31 @@ mod tests {
             "http://evil.example/ is at no application of dev.json, and gets no token: use an address that starts with \
              http://127.0.0.1:8080 or https://127.0.0.1:8443 or http://127.0.0.1:8082"
         );
+        #[rustfmt::skip]
+        let mended = [
+            ("http://localhost:8080/a?b",   "http://127.0.0.1:8080/a?b"),
+            ("https://localhost:8443/",     "https://127.0.0.1:8443/"),
+            ("127.0.0.1:8082/a",            "http://127.0.0.1:8082/a"),
+            ("127.0.0.1:8443",              "https://127.0.0.1:8443"),
+            ("localhost:8080/",             "http://127.0.0.1:8080/"),
+        ];
+        for (url, meant) in mended {
+            let expected = format!("{url} is not written as dev.json writes it, and gets no token: use {meant}");
+            assert_eq!(find(&world, url).unwrap_err().to_string(), expected);
+        }
+        let plain = {
+            let mut world = world.clone();
+            world.app.https_url = None;
+            world
+        };
+        let with_tls = "gets no token: start `doorward dev` with --tls to serve https, or use an address";
+        for (world, url, hinted) in [
+            (&plain, "https://127.0.0.1:8443/", true),
+            (&plain, "http://127.0.0.1:8443/", false),
+            (&world, "https://127.0.0.1:1/", false),
+        ] {
+            assert_eq!(find(world, url).unwrap_err().to_string().contains(with_tls), hinted, "{url}");
+        }
         for url in ["http://127.0.0.1:8080/\n", "http://127.0.0.1:8080/a b"] {
             assert!(find(&world, url).unwrap_err().to_string().starts_with("an address holds no spaces"), "{url:?}");
         }

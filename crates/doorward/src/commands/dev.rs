@@ -8,7 +8,7 @@ use doorward_server::dev::description::Description;
 use doorward_server::dev::{self, Options, TlsListen, World};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::output::{json_line, print, printable, quoted};
+use crate::output::{json_line, print, printable, quoted, say};
 
 const DEFAULT_DIR: &str = ".doorward";
 
@@ -28,28 +28,31 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     /// Where the application is served
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = super::listen_address, default_value = "127.0.0.1:8080")]
     app_listen: SocketAddr,
     /// Where the second application is served
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8082")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = super::listen_address, default_value = "127.0.0.1:8082")]
     other_app_listen: SocketAddr,
     /// Where our own origin and the Google hosts are served
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = super::listen_address, default_value = "127.0.0.1:8081")]
     api_listen: SocketAddr,
     /// Where the metadata server is served, to this machine alone
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8099")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = super::listen_address, default_value = "127.0.0.1:8099")]
     metadata_listen: SocketAddr,
     /// Serve everything over TLS too, with certificates of an authority of this directory
     #[arg(long)]
     tls: bool,
     /// Where the application is served over TLS
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8443", requires = "tls")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = super::listen_address)]
+    #[arg(default_value = "127.0.0.1:8443", requires = "tls")]
     app_tls_listen: SocketAddr,
     /// Where our own origin and the Google hosts are served over TLS
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8444", requires = "tls")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = super::listen_address)]
+    #[arg(default_value = "127.0.0.1:8444", requires = "tls")]
     api_tls_listen: SocketAddr,
     /// Where the second application is served over TLS
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8445", requires = "tls")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = super::listen_address)]
+    #[arg(default_value = "127.0.0.1:8445", requires = "tls")]
     other_app_tls_listen: SocketAddr,
     /// Allow addresses that other machines can reach
     #[arg(long)]
@@ -57,6 +60,9 @@ pub(crate) struct Args {
     /// Whether an ID token must carry an `email` claim
     #[arg(long, value_enum, default_value = "optional")]
     email_claim: EmailClaim,
+    /// A list of other issuers whose ID tokens are callers: a TOML file of [[trusted_issuer]] tables
+    #[arg(long, value_name = "FILE")]
+    trusted_issuers: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -99,6 +105,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             EmailClaim::Required => doorward_server::dev::EmailClaim::Required,
             EmailClaim::Optional => doorward_server::dev::EmailClaim::Optional,
         },
+        trusted_issuers: args.trusted_issuers.clone(),
     };
     let world = tokio::select! {
         world = dev::start(options) => world?,
@@ -115,7 +122,13 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     tokio::select! {
-        () = world.stop() => Ok(()),
+        () = world.stop() => {
+            // A program that started it reads standard error for what went wrong.
+            if !args.json {
+                say("stopped");
+            }
+            Ok(())
+        }
         // Whoever asks twice does not want to wait for requests to end.
         _ = interrupt.recv() => anyhow::bail!("stopped at once; requests that had begun were cut off"),
     }

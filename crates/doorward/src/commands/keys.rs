@@ -22,6 +22,16 @@ pub(crate) enum Command {
 /// List the keys: what each is for, and since when or from when it signs
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Purposes:
+  id-token         ID tokens
+  assertion        the signed header that applications receive
+  sign-in-state    what a browser carries to the sign-in and back
+  sign-in-flow     what a sign-in page carries to its sending
+  console-session  the cookie of the page of decisions
+  key-certificate  the certificates in which public keys are published
+  tls-authority    the certificates of `dev --tls`; never replaced, since people trust it
+  fixture          the secrets of dev.json; never replaced, since they must stay what they are
+
 Example:
   doorward keys list --json")]
 pub(crate) struct ListArgs {
@@ -39,7 +49,8 @@ Example:
   doorward keys rotate
   doorward keys rotate --purpose id-token --immediately")]
 pub(crate) struct RotateArgs {
-    /// What the keys are for, such as id-token or assertion; everything that can be replaced, if it is not given
+    /// What the keys are for, such as id-token or assertion, as `doorward keys list --help` explains; everything that can be
+    /// replaced, if it is not given
     #[arg(long, value_name = "PURPOSE", value_parser = purpose)]
     purpose: Option<KeyPurpose>,
     /// Sign with the new keys at once and forget the old ones
@@ -50,10 +61,13 @@ pub(crate) struct RotateArgs {
 }
 
 fn purpose(text: &str) -> Result<KeyPurpose, String> {
-    KeyPurpose::from_name(text).ok_or_else(|| {
-        let names: Vec<&str> = KeyPurpose::ALL.into_iter().map(KeyPurpose::name).collect();
-        format!("not a purpose: use one of {}", names.join(", "))
-    })
+    let why = match KeyPurpose::from_name(text) {
+        Some(purpose) if purpose.is_replaceable() => return Ok(purpose),
+        Some(_) => "never replaced",
+        None => "not a purpose",
+    };
+    let names: Vec<&str> = KeyPurpose::ALL.into_iter().filter(|it| it.is_replaceable()).map(KeyPurpose::name).collect();
+    Err(format!("{why}: use one of {}", names.join(", ")))
 }
 
 /// Runs one of the commands.
@@ -92,6 +106,22 @@ fn shown(keys: &[KeyResource]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Args as _;
+
+    #[test]
+    fn every_purpose_is_explained_and_only_what_is_ever_replaced_is_offered() {
+        let help = ListArgs::augment_args(clap::Command::new("list")).render_help().to_string();
+        for known in KeyPurpose::ALL {
+            let name = known.name();
+            let line = help.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix("  "));
+            let never = line.unwrap_or_else(|| panic!("{name} is not explained")).contains("never replaced");
+            assert_eq!(never, !known.is_replaceable(), "{name}");
+            let offered = purpose("other").unwrap_err();
+            assert_eq!(offered.contains(name), known.is_replaceable(), "{offered}");
+            assert_eq!(purpose(name).is_ok(), known.is_replaceable(), "{name}");
+        }
+        assert!(purpose("fixture").unwrap_err().starts_with("never replaced: use one of id-token, "));
+    }
 
     #[test]
     fn a_key_is_shown_in_a_row_and_the_newest_has_no_end() {

@@ -7,12 +7,13 @@ use doorward_core::clock::{Clock as _, SystemClock};
 use doorward_core::entropy::{SystemEntropy, random_base64url};
 use doorward_core::grant::TokenHash;
 use doorward_server::dev::description::{Description, OAuthClientDescription};
+use doorward_wire::jose::JwkSet;
 use doorward_wire::oauth::{AUTHORIZATION_CODE, with_query};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::logout;
-use crate::api::post_form;
+use crate::api::{get, post_form};
 use crate::config_folder::ConfigFolder;
 use crate::credentials::{self, Credential};
 use crate::device;
@@ -106,15 +107,22 @@ async fn in_browser(
     client: &OAuthClientDescription,
     open_browser: bool,
 ) -> anyhow::Result<Tokens> {
+    // A page that nobody serves would be waited for without end.
+    let _: JwkSet = get(&format!("{}/www.googleapis.com/oauth2/v3/certs", world.api_url)).await?;
     let loopback = Loopback::start().await.context("cannot listen on 127.0.0.1 for the browser; use --device")?;
     let redirect_uri = loopback.redirect_uri();
     let state = random_base64url(&SystemEntropy, 32)?;
     let verifier = random_base64url(&SystemEntropy, 32)?;
     let address = authorization_address(world, client, &redirect_uri, (&state, &verifier));
     say(&format!("sign in at {address}"));
-    if open_browser && !open(&address) {
-        say("no browser could be opened: open the address yourself");
-    }
+    // A program that was started may still have found no browser, and its end would not tell that from one that did its work.
+    say(match open_browser && open(&address) {
+        true => "if no browser opens: open the address yourself, or use `doorward login --device`",
+        false if open_browser => {
+            "no browser could be started: open the address yourself, or use `doorward login --device`"
+        }
+        false => "open the address in a browser on this machine; elsewhere, use `doorward login --device`",
+    });
     say("waiting for the browser to come back; Ctrl-C ends it");
     let redirect = loopback.wait(Expected { state, issuer: world.api_url.clone() }).await;
     let code = code_of(redirect.context("cannot listen for the browser; use --device")?)?;

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use doorward_server::metadata::WorkloadError;
 use doorward_wire::google_api::KeyFile;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,6 +19,8 @@ use crate::world::WorldArgs;
 /// Programs that find their credentials as on Google Cloud get tokens of the account from it, and never see the key. Serves until
 /// Ctrl-C or SIGTERM. Requests that it refuses are printed, and recorded nowhere.
 ///
+/// `doorward dev` serves one of its own at the default address: beside it, choose another with --listen.
+///
 /// A token from a key file always carries the e-mail and no instance: format=standard and format=full are the same here.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -28,7 +31,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     key: KeyArgs,
     /// Where it is served; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8099")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = super::listen_address, default_value = "127.0.0.1:8099")]
     listen: SocketAddr,
     #[command(flatten)]
     world: WorldArgs,
@@ -66,6 +69,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let project_number =
         world.filter(|world| world.project.id == key_file.project_id).map(|world| world.project.number);
     let sidecar = Arc::new(Sidecar { key_file, project_number });
+    match sidecar.try_key().await {
+        Ok(()) => {}
+        Err(WorkloadError::Refused(cause)) => bail!("the key file gives no token: {cause}"),
+        // The server may come later, as it may go and come back.
+        Err(WorkloadError::Unavailable(cause)) => say(&format!("no token can be got yet: {cause}")),
+    }
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let told_to_stop = async move {
         tokio::select! {
@@ -74,7 +83,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         }
     };
     let serving = doorward_server::metadata::serve(sidecar, args.listen, ready, told_to_stop);
-    serving
-        .await
-        .with_context(|| format!("cannot serve metadata at {}: choose another address with --listen", args.listen))
+    serving.await.with_context(|| {
+        format!("cannot serve metadata at {}: choose another address, such as --listen 127.0.0.1:8098", args.listen)
+    })
 }

@@ -9,13 +9,17 @@ mod logout;
 mod metadata;
 mod oauth_client;
 mod policy;
+mod run;
 mod service_account;
 mod service_account_keys;
 mod service_account_policy;
 mod settings;
 mod token;
 mod whoami;
+mod workload_identity;
 
+use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -43,6 +47,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Dev(dev::Args),
+    Run(run::Args),
+    #[command(hide = true)]
+    RunInner(run::InnerArgs),
     Token(token::Args),
     Curl(curl::Args),
     Login(login::Args),
@@ -50,6 +57,10 @@ enum Command {
     Whoami(whoami::Args),
     #[command(subcommand)]
     ServiceAccount(service_account::Command),
+    #[command(subcommand)]
+    WorkloadIdentityPool(workload_identity::PoolCommand),
+    #[command(subcommand, visible_alias = "provider")]
+    WorkloadIdentityProvider(workload_identity::ProviderCommand),
     #[command(subcommand, name = "oauth-client")]
     OAuthClient(oauth_client::Command),
     #[command(subcommand)]
@@ -80,17 +91,41 @@ impl Common {
     }
 }
 
+/// Reads where something is to be served. No names: whether one leads to this machine alone is not known before it is looked up.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
+        let name = if host.eq_ignore_ascii_case("localhost") { ", and an IP address instead of a name" } else { "" };
+        format!("not ADDRESS:PORT: write both{name}, such as 127.0.0.1:8090 or [::1]:8090")
+    })
+}
+
 impl Cli {
+    /// Reads the command line. Ends the program with a message if it is wrong, or if help was asked for.
+    pub(crate) fn of_this_process() -> Self {
+        Self::read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn read(line: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let line: Vec<OsString> = line.collect();
+        Cli::try_parse_from(&line)
+            .map_err(|error| if line.get(1).is_some_and(|it| it == "curl") { curl::advise(error) } else { error })
+    }
+
     /// Runs the command to its end. `dev` makes its own runtimes, and `token` and `curl` need none if the cache has the token.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let ended = match self.command {
             Command::Curl(args) => return curl::run(args),
             Command::Dev(args) => dev::run(args),
+            Command::Run(args) => return Ok(run::run(args)),
+            Command::RunInner(args) => return Ok(run::run_inner(args)),
             Command::Token(args) => token::run(args),
             Command::Login(args) => block_on(login::run(args)),
             Command::Logout(args) => block_on(logout::run(args)),
             Command::Whoami(args) => block_on(whoami::run(args)),
             Command::ServiceAccount(command) => block_on(service_account::run(command)),
+            Command::WorkloadIdentityPool(command) => block_on(workload_identity::run_pool(command)),
+            Command::WorkloadIdentityProvider(command) => block_on(workload_identity::run_provider(command)),
             Command::OAuthClient(command) => block_on(oauth_client::run(command)),
             Command::Policy(command) => block_on(policy::run(command)),
             Command::Settings(command) => block_on(settings::run(command)),
@@ -117,7 +152,23 @@ mod tests {
     use clap::{CommandFactory as _, error::ErrorKind};
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(std::iter::once("doorward").chain(line.split_whitespace()))
+        Cli::read(std::iter::once("doorward").chain(line.split_whitespace()).map(OsString::from))
+    }
+
+    #[test]
+    fn a_line_that_is_wrong_is_answered_with_one_that_is_right() {
+        #[rustfmt::skip]
+        let cases = [
+            ("curl -X POST http://127.0.0.1:8080/",   "curl's arguments come after the address: doorward curl URL -X ...", "-- -X"),
+            ("curl --json {} http://127.0.0.1:8080/", "curl's arguments come after the address: doorward curl URL --json ...", "-- --json"),
+            ("dev --app-listen 8090",                 "not ADDRESS:PORT: write both, such as 127.0.0.1:8090", "socket address syntax"),
+            ("dev --api-listen localhost:8090",       "write both, and an IP address instead of a name, such as 127.0.0.1:8090", "socket address syntax"),
+            ("token --app app --as-me",               "unexpected argument '--as-me'", "curl's arguments"),
+        ];
+        for (line, told, not_told) in cases {
+            let message = parse(line).unwrap_err().to_string();
+            assert!(message.contains(told) && !message.contains(not_told), "{line}: {message}");
+        }
     }
 
     #[test]
@@ -143,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_line_is_taken_or_refused_before_anything_is_called() {
-        use ErrorKind::{ArgumentConflict, InvalidValue, MissingRequiredArgument, ValueValidation};
+        use ErrorKind::{ArgumentConflict, InvalidValue, MissingRequiredArgument, UnknownArgument, ValueValidation};
         #[rustfmt::skip]
         let cases = [
             ("token --app app",                                               None),
@@ -174,6 +225,7 @@ mod tests {
             ("policy add --app app --member allUsers --role roles/x",         None),
             ("policy add --app app",                                          Some(MissingRequiredArgument)),
             ("policy add --app app --member a@example.com",                   Some(ValueValidation)),
+            ("policy add --app app --member robot",                           None),
             ("policy add --app app --member group:a@example.com",             Some(ValueValidation)),
             ("policy remove --app app --member domain:example.com",           None),
             ("token --audience 123-x",                                        None),
@@ -216,6 +268,7 @@ mod tests {
             ("keys list",                                                     None),
             ("keys rotate --purpose id-token --immediately",                  None),
             ("keys rotate --purpose other",                                   Some(ValueValidation)),
+            ("keys rotate --purpose fixture",                                 Some(ValueValidation)),
             ("settings get --app app",                                        None),
             ("settings set --app app --programmatic-client desktop --programmatic-client 1-x", None),
             ("settings set --app app --no-programmatic-clients",              None),
@@ -227,6 +280,9 @@ mod tests {
             ("metadata",                                                      Some(MissingRequiredArgument)),
             ("metadata --key-file k.json --service-account robot",            Some(ArgumentConflict)),
             ("dev --tls --app-tls-listen 127.0.0.1:0 --metadata-listen 127.0.0.1:0", None),
+            ("dev --app-listen 8090",                                         Some(ValueValidation)),
+            ("metadata --key-file k.json --listen localhost:8098",            Some(ValueValidation)),
+            ("curl -X POST http://127.0.0.1:8080/",                           Some(UnknownArgument)),
             ("dev --app-tls-listen 127.0.0.1:0",                              Some(MissingRequiredArgument)),
             ("decisions --follow --json --limit 5",                           None),
             ("decisions --limit 0",                                           Some(ValueValidation)),

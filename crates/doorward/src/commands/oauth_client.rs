@@ -1,6 +1,7 @@
 //! `doorward oauth-client`: the clients for which people sign in, through our own API.
 
 use anyhow::anyhow;
+use doorward_server::dev::description::Description;
 use doorward_wire::doorward_api::{ListOAuthClientsResponse, OAuthClientResource};
 use doorward_wire::google_api::Status;
 use serde_json::json;
@@ -97,6 +98,7 @@ pub(crate) struct ListArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
+  doorward oauth-client describe desktop
   doorward oauth-client describe 123-x.apps.googleusercontent.com")]
 pub(crate) struct DescribeArgs {
     #[command(flatten)]
@@ -131,15 +133,25 @@ pub(crate) struct DeleteArgs {
 
 #[derive(Debug, clap::Args)]
 struct ClientArgs {
-    /// The client's id
-    #[arg(value_name = "CLIENT_ID")]
-    client_id: String,
+    /// The client's id, or its name in dev.json, such as desktop
+    #[arg(value_name = "CLIENT")]
+    client: String,
 }
 
 impl ClientArgs {
-    fn path(&self) -> String {
-        format!("{PATH}/{}", path_segment(&self.client_id))
+    /// No id is a name of dev.json: ids end with a domain.
+    fn id<'a>(&'a self, world: &'a Description) -> &'a str {
+        world.oauth_clients.get(&self.client).map_or(&self.client, |known| &known.client_id)
     }
+
+    fn path(&self, world: &Description) -> String {
+        client_path(self.id(world))
+    }
+}
+
+/// The path of one client.
+pub(super) fn client_path(client_id: &str) -> String {
+    format!("{PATH}/{}", path_segment(client_id))
 }
 
 /// Runs one of the commands.
@@ -182,13 +194,13 @@ async fn list(ListArgs { common }: ListArgs) -> anyhow::Result<()> {
 
 async fn describe(DescribeArgs { client, common }: DescribeArgs) -> anyhow::Result<()> {
     let world = common.world.open()?;
-    let client: OAuthClientResource = Api::of(&world)?.get(&client.path()).await.map_err(advise)?;
+    let client: OAuthClientResource = Api::of(&world)?.get(&client.path(&world)).await.map_err(advise)?;
     Ok(print(&if common.json { json_line(&client)? } else { shown(&client) })?)
 }
 
 async fn reset_secret(ResetSecretArgs { client, common }: ResetSecretArgs) -> anyhow::Result<()> {
     let world = common.world.open()?;
-    let path = format!("{}:resetSecret", client.path());
+    let path = format!("{}:resetSecret", client.path(&world));
     let client: OAuthClientResource = Api::of(&world)?.post(&path, &json!({})).await.map_err(advise)?;
     Ok(print(&if common.json {
         json_line(&client)?
@@ -200,11 +212,11 @@ async fn reset_secret(ResetSecretArgs { client, common }: ResetSecretArgs) -> an
 
 async fn delete(DeleteArgs { client, common }: DeleteArgs) -> anyhow::Result<()> {
     let world = common.world.open()?;
-    Api::of(&world)?.delete(&client.path()).await.map_err(advise)?;
+    Api::of(&world)?.delete(&client.path(&world)).await.map_err(advise)?;
     Ok(print(&if common.json {
         "{}\n".to_owned()
     } else {
-        format!("deleted {}, and what people allowed it\n", printable(&client.client_id))
+        format!("deleted {}, and what people allowed it\n", printable(client.id(&world)))
     })?)
 }
 
@@ -233,6 +245,22 @@ fn shown(client: &OAuthClientResource) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::world::tests::description;
+
+    #[test]
+    fn a_client_is_named_by_its_id_or_as_dev_json_names_it() {
+        let world: Description = serde_json::from_value(description("http://127.0.0.1:1")).unwrap();
+        #[rustfmt::skip]
+        let cases = [
+            ("desktop",                          "/v1/oauthClients/123-desktop.apps.googleusercontent.com"),
+            ("9-y.apps.googleusercontent.com",   "/v1/oauthClients/9-y.apps.googleusercontent.com"),
+            ("dekstop",                          "/v1/oauthClients/dekstop"),
+        ];
+        for (client, expected) in cases {
+            assert_eq!(ClientArgs { client: client.to_owned() }.path(&world), expected);
+        }
+    }
 
     #[test]
     fn a_client_is_shown_by_what_is_known_of_it() {

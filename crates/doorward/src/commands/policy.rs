@@ -1,12 +1,11 @@
 //! `doorward policy`: who may reach what, through the methods of `iap.googleapis.com`. And what it shares with
 //! `doorward service-account policy`.
 
-use doorward_core::member::Member;
 use doorward_server::dev::description::Description;
 
 use super::Common;
 use crate::api::Api;
-use crate::iam_policy::{Change, Governed, member};
+use crate::iam_policy::{Change, Governed, MemberArg, member};
 use crate::world::AppName;
 
 /// What a command line says of a place that has a policy.
@@ -59,7 +58,7 @@ pub(crate) struct ChangeArgs<P: Place> {
     place: P,
     /// Who
     #[arg(long, value_parser = member)]
-    member: Member,
+    member: MemberArg,
     /// What they hold
     #[arg(long, default_value = P::DEFAULT_ROLE)]
     role: String,
@@ -82,7 +81,8 @@ pub(crate) async fn run<P: Place>(command: Command<P>) -> anyhow::Result<()> {
 async fn change<P: Place>(change: Change, args: ChangeArgs<P>) -> anyhow::Result<()> {
     let ChangeArgs { place, member, role, common } = args;
     let world = common.world.open()?;
-    place.governed(&world)?.make(&Api::of(&world)?, change, (&role, &member), common.json).await
+    let member = member.of(&world)?;
+    place.governed(&world)?.make(&world, change, (&role, &member), common.json).await
 }
 
 /// The applications and what is above them.

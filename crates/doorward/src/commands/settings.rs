@@ -2,13 +2,15 @@
 
 use anyhow::anyhow;
 use doorward_server::dev::description::Description;
+use doorward_wire::doorward_api::OAuthClientResource;
 use doorward_wire::google_api::{AccessSettings, IapSettings, OAuthSettings, Status};
 
 use super::Common;
+use super::oauth_client::client_path;
 use super::policy::{NAME_ANOTHER, Target};
 use crate::api::{Api, ApiError};
 use crate::iam_policy::resource_path;
-use crate::output::{json_line, print, printable};
+use crate::output::{json_line, print, printable, say};
 
 /// Show and change the settings of the applications
 #[derive(Debug, clap::Subcommand)]
@@ -74,8 +76,11 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
         Command::Set(SetArgs { target, clients, common }) => {
             let world = common.world.open()?;
             let resource = target.resource(&world);
-            let settings = settings(&resource, client_ids(&world, clients.programmatic_clients)?);
-            let answer: IapSettings = Api::of(&world)?.patch(&path(&resource), &settings).await.map_err(advise)?;
+            let ids = client_ids(&world, clients.programmatic_clients)?;
+            let api = Api::of(&world)?;
+            warn_of_unknown(&api, &ids).await;
+            let settings = settings(&resource, ids);
+            let answer: IapSettings = api.patch(&path(&resource), &settings).await.map_err(advise)?;
             (resource, answer, common)
         }
     };
@@ -89,6 +94,19 @@ pub(crate) fn path(resource: &str) -> String {
 
 fn advise(error: ApiError) -> anyhow::Error {
     error.advise(Status::NotFound, NAME_ANOTHER)
+}
+
+/// Says which clients are not registered: one may be, later. What cannot be asked shows when the settings are sent.
+async fn warn_of_unknown(api: &Api, ids: &[String]) {
+    for id in ids {
+        let found: Result<OAuthClientResource, ApiError> = api.get(&client_path(id)).await;
+        if found.is_err_and(|error| error.is(Status::NotFound)) {
+            say(&format!(
+                "note: no client {id} is registered here, so nobody gets a token for it; `doorward oauth-client list` \
+                 shows the clients"
+            ));
+        }
+    }
 }
 
 /// How every client id ends.

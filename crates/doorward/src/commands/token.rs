@@ -13,7 +13,7 @@ use doorward_wire::metadata::{FLAVOR, METADATA_FLAVOR};
 use http::{HeaderValue, Method};
 
 use super::settings;
-use crate::api::{self, Api, path_segment};
+use crate::api::{self, Api, ApiError, path_segment};
 use crate::explain::{Explanation, Known, explain, self_signer};
 use crate::id_token::{SourceArgs, checked};
 use crate::output::{json_line, print};
@@ -105,7 +105,16 @@ async fn from_metadata(host: &str, audience: &str) -> anyhow::Result<String> {
         .finish();
     let url = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/identity?{query}");
     let flavor = vec![(METADATA_FLAVOR, HeaderValue::from_static(FLAVOR))];
-    let answer = transport::call(Method::GET, &url, flavor, String::new()).await?;
+    let answer = transport::call(Method::GET, &url, flavor, String::new()).await.map_err(|error| match error {
+        // It need not be the one of `doorward dev`.
+        ApiError::Connect { address, cause } => {
+            anyhow!(
+                "cannot connect to the metadata server at {address} ({cause}): start it, or name another with --metadata \
+                 HOST:PORT"
+            )
+        }
+        error => error.into(),
+    })?;
     // Whoever does not say so is another server, which was not asked for a token.
     if answer.headers.get(METADATA_FLAVOR).is_none_or(|flavor| flavor != FLAVOR) {
         bail!("{host} is no metadata server: it does not answer with Metadata-Flavor: Google");

@@ -53,7 +53,7 @@ impl Explanation {
     }
 }
 
-/// `in 59 minutes`, `2 hours ago`: how far `time` is from `now`, both in seconds.
+/// `in 59 minutes`, `2 hours ago`, `now`: how far `time` is from `now`, both in seconds.
 pub(super) fn distance(time: i64, now: i64) -> String {
     let difference = time.saturating_sub(now);
     let seconds = difference.unsigned_abs();
@@ -63,6 +63,9 @@ pub(super) fn distance(time: i64, now: i64) -> String {
         7200..172_800 => (seconds / 3600, "hour"),
         _ => (seconds / 86_400, "day"),
     };
+    if difference == 0 {
+        return "now".to_owned();
+    }
     let plural = if number == 1 { "" } else { "s" };
     if difference < 0 { format!("{number} {unit}{plural} ago") } else { format!("in {number} {unit}{plural}") }
 }
@@ -84,7 +87,7 @@ mod tests {
         let expected = format!(
             "Header\n  alg  RS256\n  kid  k\n  typ  JWT\n\
              Claims\n  aud    {APP}\n  email  a\\u{{1b}}[2J@x.com\n  exp    1795643540  (2026-11-25T21:52:20Z, in 59 minutes)\n  \
-             iat    1795640000  (2026-11-25T20:53:20Z, in 0 seconds)\n  iss    {ISSUER}\n\
+             iat    1795640000  (2026-11-25T20:53:20Z, now)\n  iss    {ISSUER}\n\
              How it is judged\n  good  an ID token of {ISSUER}\n  good  signed by key k\n  good  expires in 59 minutes\n  \
              good  email is a\\u{{1b}}[2J@x.com\n  good  aud is the client of app\n\
              It proves who calls app; whether they may come in, the policy says: `doorward policy get --app app`\n"
@@ -99,7 +102,7 @@ mod tests {
     fn distances_in_time_are_said_in_their_largest_unit() {
         #[rustfmt::skip]
         let cases = [
-            (0, "in 0 seconds"), (1, "in 1 second"), (-1, "1 second ago"), (119, "in 119 seconds"), (120, "in 2 minutes"),
+            (0, "now"), (1, "in 1 second"), (-1, "1 second ago"), (119, "in 119 seconds"), (120, "in 2 minutes"),
             (-7199, "119 minutes ago"), (7200, "in 2 hours"), (-172_800, "2 days ago"),
         ];
         for (difference, expected) in cases {

@@ -8,7 +8,7 @@ use doorward_core::snapshot::{ProtectedResource, Snapshot};
 use doorward_wire::jose::Claims;
 use serde_json::Value;
 
-use super::{Caller, EmailClaim, TokenError, seconds, time_error};
+use super::{AccountCaller, EmailClaim, TokenError, seconds, time_error};
 
 /// The caller whom the claims of an ID token name, and until when. One of our keys has verified the signature.
 ///
@@ -22,7 +22,7 @@ pub(super) fn check(
     resource: &ProtectedResource,
     snapshot: &Snapshot,
     now: Timestamp,
-) -> Result<(Caller, Timestamp), TokenError> {
+) -> Result<(AccountCaller, Timestamp), TokenError> {
     if claims.string("iss") != Some(issuer) {
         return Err(TokenError::Claims);
     }
@@ -52,6 +52,6 @@ pub(super) fn check(
     if claims.as_object().get("email_verified").is_some_and(|verified| *verified != Value::Bool(true)) {
         return Err(TokenError::Claims);
     }
-    let caller = Caller { kind: account.kind, unique_id, email: account.email.clone(), note };
+    let caller = AccountCaller { kind: account.kind, unique_id, email: account.email.clone(), note };
     Ok((caller, Timestamp::from_seconds(expires) + CLOCK_SKEW))
 }

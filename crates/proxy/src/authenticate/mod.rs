@@ -1,5 +1,8 @@
-//! Stage 2: who is calling? Bearer ID tokens of our own issuer, and JWTs that service accounts sign themselves.
+//! Stage 2: who is calling? Bearer ID tokens of our own issuer and of issuers that the operator trusts, and JWTs that service
+//! accounts sign themselves.
 
+mod caller;
+mod foreign;
 mod id_token;
 mod self_signed;
 
@@ -7,13 +10,13 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorward_core::account::UniqueId;
 use doorward_core::clock::Timestamp;
 use doorward_core::grant::{ACCESS_TOKEN_PREFIX, ADMIN_TOKEN_PREFIX};
+use doorward_core::issuer::{IssuerId, TrustedIssuer};
 use doorward_core::keys::KeyPurpose;
-use doorward_core::member::Email;
+use doorward_core::outbound::{IssuerKeys, IssuerKeysError};
 use doorward_core::self_signed::SelfSignedError;
-use doorward_core::snapshot::{AccountKind, ProtectedResource, Snapshot};
+use doorward_core::snapshot::{ProtectedResource, Snapshot};
 use doorward_wire::headers::{ASSERTION_ISSUER, Bearer, bearer};
 use doorward_wire::jose::{Algorithm, ClaimError, JwsError, TOKEN_LIMIT, Unverified};
 use http::header::{AUTHORIZATION, HeaderMap, PROXY_AUTHORIZATION};
@@ -26,46 +29,21 @@ use crate::refusal::Refusal;
 use crate::resolve::Site;
 use crate::sanitize::Sanitized;
 
+pub(crate) use caller::{AccountCaller, Caller};
+pub(crate) use foreign::ForeignTokenError;
 use self_signed::UrlAudience;
 
 /// How much of verified tokens is kept, in bytes.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
-/// What becomes of an ID token of our issuer without an `email` claim.
+/// What becomes of an ID token of our issuer without an `email` claim. Those of trusted issuers need none: their callers are named
+/// by `sub`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EmailClaim {
     /// The account is found by `sub`, and the record says that Google's IAP would refuse the token.
     Optional,
     /// Refused with Google's sentence.
     Required,
-}
-
-/// Who is calling: proven by a credential for this resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caller {
-    pub(crate) kind: AccountKind,
-    pub(crate) unique_id: UniqueId,
-    pub(crate) email: Email,
-    /// Something that Google's IAP would have decided otherwise.
-    pub(crate) note: Option<&'static str>,
-}
-
-impl Caller {
-    /// The organisation of a person: the domain of their address. A program has none.
-    pub(crate) fn hosted_domain(&self) -> Option<&str> {
-        match self.kind {
-            AccountKind::User => Some(self.email.domain()),
-            AccountKind::ServiceAccount => None,
-        }
-    }
-
-    /// As policies write it.
-    pub(crate) fn member(&self) -> String {
-        match self.kind {
-            AccountKind::User => format!("user:{}", self.email),
-            AccountKind::ServiceAccount => format!("serviceAccount:{}", self.email),
-        }
-    }
 }
 
 /// What came of looking for a credential.
@@ -103,6 +81,9 @@ pub(crate) enum TokenError {
     /// `aud`, escaped and cut.
     #[error("a self-signed JWT: for {0}, which is not the URL asked for")]
     Url(String),
+    /// A token of a trusted issuer: of this entry.
+    #[error("a token of trustedIssuers/{}: {error}", issuer.as_str())]
+    Foreign { issuer: IssuerId, error: ForeignTokenError },
     #[error("another issuer, no account, or a claim that is missing or has the wrong type")]
     Claims,
     #[error("expired at {0}")]
@@ -115,10 +96,31 @@ pub(crate) enum TokenError {
     EmailMissing,
 }
 
+/// Why a token proves nobody.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unproven {
+    /// It is not accepted.
+    Token(TokenError),
+    /// It is not known whether it could be: the keys of its issuer are not there.
+    Keys {
+        /// The entry of the issuer.
+        entry: String,
+        /// Why.
+        cause: IssuerKeysError,
+    },
+}
+
+impl From<TokenError> for Unproven {
+    fn from(error: TokenError) -> Self {
+        Unproven::Token(error)
+    }
+}
+
 /// Verifies tokens, and remembers those that it verified.
 pub(crate) struct Authenticator {
     issuer: String,
     email_claim: EmailClaim,
+    issuer_keys: Arc<dyn IssuerKeys>,
     verified: Cache<TokenKey, Verified, BySize>,
 }
 
@@ -147,7 +149,7 @@ impl Equivalent<TokenKey> for TokenKeyRef<'_> {
 #[derive(Clone)]
 struct Verified {
     caller: Arc<Caller>,
-    /// An entry never outlives its token.
+    /// An entry never outlives its token; and one of a foreign token ends soon, so that its keys are looked at again.
     valid_until: Timestamp,
     /// Of a self-signed JWT: where it is good. An ID token is good for the whole application.
     good_for: Option<Arc<UrlAudience>>,
@@ -159,34 +161,40 @@ struct BySize;
 impl Weighter<TokenKey, Verified> for BySize {
     fn weight(&self, key: &TokenKey, verified: &Verified) -> u64 {
         let urls = verified.good_for.as_ref().map_or(0, |urls| urls.as_str().len());
-        (key.token.len() + key.resource.len() + urls + 256) as u64
+        let foreign = match &*verified.caller {
+            Caller::Account(_) => 0,
+            // The subject, and the members with their names.
+            Caller::Foreign(foreign) => 2 * foreign.subject.len() + foreign.members.len() * 128,
+        };
+        (key.token.len() + key.resource.len() + urls + foreign + 256) as u64
     }
 }
 
 impl Authenticator {
-    pub(crate) fn new(issuer: String, email_claim: EmailClaim) -> Self {
-        let expected_items = 16 * 1024;
-        Authenticator { issuer, email_claim, verified: Cache::with_weighter(expected_items, CACHE_BYTES, BySize) }
+    pub(crate) fn new(issuer: String, email_claim: EmailClaim, issuer_keys: Arc<dyn IssuerKeys>) -> Self {
+        let verified = Cache::with_weighter(16 * 1024, CACHE_BYTES, BySize);
+        Authenticator { issuer, email_claim, issuer_keys, verified }
     }
 
-    /// The caller whom this token proves at this application, for this path.
-    fn verify(
+    /// The caller whom this token proves at this application, for this path. Waits only for the keys of a trusted issuer that are
+    /// not at hand.
+    async fn verify(
         &self,
         token: &str,
         site: &Site<'_>,
         path: &str,
         snapshot: &Snapshot,
         now: Timestamp,
-    ) -> Result<Arc<Caller>, TokenError> {
+    ) -> Result<Arc<Caller>, Unproven> {
         if token.len() > TOKEN_LIMIT {
-            return Err(TokenError::TooLarge);
+            return Err(TokenError::TooLarge.into());
         }
         let resource = &*site.resource;
         let key = TokenKeyRef { snapshot: snapshot.version, resource: &resource.name, token };
         let verified = match self.verified.get(&key).filter(|hit| now < hit.valid_until) {
             Some(hit) => hit,
             None => {
-                let verified = self.check(token, resource, snapshot, now)?;
+                let verified = self.check(token, resource, snapshot, now).await?;
                 let (resource, token) = (resource.name.clone(), token.to_owned());
                 let key = TokenKey { snapshot: snapshot.version, resource, token };
                 self.verified.insert(key, verified.clone());
@@ -195,20 +203,68 @@ impl Authenticator {
         };
         match verified.good_for {
             // Not part of the key, so compared on every hit: one token may reach many paths, and must reach no others.
-            Some(urls) if !urls.covers(site.origin, path) => Err(self_signed::wrong_url(urls.as_str())),
+            Some(urls) if !urls.covers(site.origin, path) => Err(self_signed::wrong_url(urls.as_str()).into()),
             Some(_) | None => Ok(verified.caller),
         }
     }
 
-    fn check(
+    async fn check(
         &self,
         token: &str,
         resource: &ProtectedResource,
         snapshot: &Snapshot,
         now: Timestamp,
-    ) -> Result<Verified, TokenError> {
+    ) -> Result<Verified, Unproven> {
         let unverified = Unverified::parse(token, TOKEN_LIMIT, &[Algorithm::Rs256, Algorithm::Es256])
             .map_err(|error| from_jws(error, token))?;
+        match self.trusted_issuer(&unverified, snapshot) {
+            Some(issuer) => self.check_foreign(unverified, issuer, snapshot, now).await,
+            None => Ok(self.check_own(unverified, resource, snapshot, now)?),
+        }
+    }
+
+    /// The entry that alone judges this token, because the token claims to be of its issuer. What claims to be ours is never looked
+    /// up, whatever the list says.
+    fn trusted_issuer<'a>(
+        &self,
+        unverified: &Unverified<'_>,
+        snapshot: &'a Snapshot,
+    ) -> Option<&'a Arc<TrustedIssuer>> {
+        let unproven = unverified.unproven_claims().get("iss").and_then(Value::as_str)?;
+        let ours = unproven == self.issuer || unproven == ASSERTION_ISSUER;
+        snapshot.trusted_issuers.find(unproven).filter(|_| !ours)
+    }
+
+    async fn check_foreign(
+        &self,
+        unverified: Unverified<'_>,
+        issuer: &Arc<TrustedIssuer>,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Result<Verified, Unproven> {
+        let Some(kid) = unverified.kid() else {
+            let error = ForeignTokenError::Signature;
+            return Err(TokenError::Foreign { issuer: issuer.id.clone(), error }.into());
+        };
+        let source = issuer.key_source();
+        let keys = match self.issuer_keys.at_hand(&source, kid) {
+            Some(keys) => keys,
+            None => match self.issuer_keys.keys(&source, kid).await {
+                Ok(keys) => keys,
+                Err(cause) => return Err(Unproven::Keys { entry: source.entry, cause }),
+            },
+        };
+        let (caller, valid_until) = foreign::check(unverified, issuer, &keys, snapshot, now)?;
+        Ok(Verified { caller: Arc::new(Caller::Foreign(caller)), valid_until, good_for: None })
+    }
+
+    fn check_own(
+        &self,
+        unverified: Unverified<'_>,
+        resource: &ProtectedResource,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Result<Verified, TokenError> {
         let unproven_issuer = unverified.unproven_claims().get("iss").and_then(Value::as_str);
         if unverified.algorithm() != Algorithm::Rs256 {
             let own = unproven_issuer == Some(ASSERTION_ISSUER);
@@ -222,30 +278,47 @@ impl Authenticator {
             let claims = unverified.verify(key).map_err(|_| unsigned)?;
             let (caller, valid_until) =
                 id_token::check(&claims, &self.issuer, self.email_claim, resource, snapshot, now)?;
-            return Ok(Verified { caller: Arc::new(caller), valid_until, good_for: None });
+            return Ok(Verified { caller: Arc::new(Caller::Account(caller)), valid_until, good_for: None });
         }
         let (caller, valid_until, urls) = self_signed::check(unverified, unsigned, snapshot, now)?;
-        Ok(Verified { caller: Arc::new(caller), valid_until, good_for: Some(Arc::new(urls)) })
+        Ok(Verified { caller: Arc::new(Caller::Account(caller)), valid_until, good_for: Some(Arc::new(urls)) })
     }
 }
 
 /// Finds the caller: `Proxy-Authorization` first, then `Authorization`.
 ///
 /// A valid token in `Proxy-Authorization` decides alone, and `Authorization` is then the application's own. An invalid one
-/// is never itself an error.
+/// is never itself an error. One of which it is not known whether it is valid, because its issuer's keys are not there, is: else an
+/// outage of the issuer would make the same request another caller's.
 ///
 /// Spec: <https://cloud.google.com/iap/docs/authentication-howto>, "Authenticating from Proxy-Authorization Header".
-pub(crate) fn authenticate(
+pub(crate) async fn authenticate(
     authenticator: &Authenticator,
     request: &Sanitized,
     site: &Site<'_>,
     snapshot: &Snapshot,
     trace: &mut Trace,
 ) -> Result<Authenticated, Refusal> {
-    let now = trace.now();
-    let proxy_token = single_bearer(&request.headers, PROXY_AUTHORIZATION)?;
-    let token = single_bearer(&request.headers, AUTHORIZATION)?;
-    let verify = |token| authenticator.verify(token, site, request.target.path(), snapshot, now);
+    let path = request.target.path();
+    let found = find_caller(authenticator, &request.headers, path, site, snapshot, trace.now()).await?;
+    if let Authenticated::Caller(caller) = &found {
+        trace.caller = Some(caller.member());
+        trace.note = caller.note();
+    }
+    Ok(found)
+}
+
+async fn find_caller(
+    authenticator: &Authenticator,
+    headers: &HeaderMap,
+    path: &str,
+    site: &Site<'_>,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Result<Authenticated, Refusal> {
+    let proxy_token = single_bearer(headers, PROXY_AUTHORIZATION)?;
+    let token = single_bearer(headers, AUTHORIZATION)?;
+    let verify = |token| authenticator.verify(token, site, path, snapshot, now);
     let mut invalid_proxy_authorization = false;
     let proven = match proxy_token {
         Presented::Absent => None,
@@ -254,7 +327,11 @@ pub(crate) fn authenticate(
             None
         }
         Presented::Token(token) => {
-            let verified = verify(token).ok();
+            let verified = match verify(token).await {
+                Ok(caller) => Some(caller),
+                Err(Unproven::Token(_)) => None,
+                Err(unknown @ Unproven::Keys { .. }) => return Err(refusal(unknown, site)),
+            };
             invalid_proxy_authorization = verified.is_none();
             verified
         }
@@ -262,18 +339,23 @@ pub(crate) fn authenticate(
     let proven = match (proven, token) {
         (Some(caller), _) => Some(caller),
         (None, Presented::Absent) => None,
-        (None, Presented::NotAToken) => return Err(bad_credential(TokenError::NotAJwt, site)),
-        (None, Presented::Token(token)) => Some(verify(token).map_err(|error| bad_credential(error, site))?),
+        (None, Presented::NotAToken) => return Err(refusal(TokenError::NotAJwt.into(), site)),
+        (None, Presented::Token(token)) => Some(verify(token).await.map_err(|error| refusal(error, site))?),
     };
-    let Some(caller) = proven else { return Ok(Authenticated::Nobody { invalid_proxy_authorization }) };
-    trace.caller = Some(caller.member());
-    trace.note = caller.note;
-    Ok(Authenticated::Caller(caller))
+    Ok(match proven {
+        Some(caller) => Authenticated::Caller(caller),
+        None => Authenticated::Nobody { invalid_proxy_authorization },
+    })
 }
 
-fn bad_credential(error: TokenError, site: &Site<'_>) -> Refusal {
-    let expected = site.resource.application.client_id.clone();
-    Refusal::BadCredential { error, expected, origin: site.origin.clone() }
+fn refusal(unproven: Unproven, site: &Site<'_>) -> Refusal {
+    match unproven {
+        Unproven::Token(error) => {
+            let expected = site.resource.application.client_id.clone();
+            Refusal::BadCredential { error, expected, origin: site.origin.clone() }
+        }
+        Unproven::Keys { entry, cause } => Refusal::KeysUnavailable { entry, cause },
+    }
 }
 
 enum Presented<'a> {
@@ -324,12 +406,13 @@ fn seconds(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{CLIENT_ID, ISSUER, NOW, PROGRAMMATIC_CLIENT, TestWorld};
+    use crate::testing::{CLIENT_ID, ISSUER, NOW, PROGRAMMATIC_CLIENT, TestWorld, judged};
+    use doorward_core::outbound::FixedIssuerKeys;
     use doorward_wire::jose::{decode_base64url, encode_base64url};
     use serde_json::json;
 
     fn authenticator(email_claim: EmailClaim) -> Authenticator {
-        Authenticator::new(ISSUER.to_owned(), email_claim)
+        Authenticator::new(ISSUER.to_owned(), email_claim, Arc::new(FixedIssuerKeys::default()))
     }
 
     fn good_claims() -> Value {
@@ -352,9 +435,9 @@ mod tests {
     }
 
     fn verdict(world: &TestWorld, email_claim: EmailClaim, token: &str) -> Result<String, TokenError> {
-        let verified =
-            authenticator(email_claim).verify(token, &world.site(), "/", &world.snapshot, Timestamp::from_seconds(NOW));
-        verified.map(|caller| caller.member())
+        let (authenticator, site) = (authenticator(email_claim), world.site());
+        let verified = authenticator.verify(token, &site, "/", &world.snapshot, Timestamp::from_seconds(NOW));
+        judged(verified).map(|caller| caller.member())
     }
 
     #[test]
@@ -407,10 +490,9 @@ mod tests {
         let world = TestWorld::new(&[]);
         let token = world.sign(KeyPurpose::IdToken, &claims(json!({"email": null})));
         assert_eq!(verdict(&world, EmailClaim::Required, &token), Err(TokenError::EmailMissing));
-        let caller = authenticator(EmailClaim::Optional)
-            .verify(&token, &world.site(), "/", &world.snapshot, Timestamp::from_seconds(NOW))
-            .unwrap();
-        assert!(caller.note.is_some_and(|note| note.contains("Google's IAP would refuse")));
+        let (authenticator, site) = (authenticator(EmailClaim::Optional), world.site());
+        let verified = authenticator.verify(&token, &site, "/", &world.snapshot, Timestamp::from_seconds(NOW));
+        assert!(judged(verified).unwrap().note().is_some_and(|note| note.contains("Google's IAP would refuse")));
     }
 
     #[test]
@@ -507,7 +589,8 @@ mod tests {
         let token = world.sign(KeyPurpose::IdToken, &good_claims());
         let authenticator = authenticator(EmailClaim::Optional);
         let at = |world: &TestWorld, now: i64| {
-            authenticator.verify(&token, &world.site(), "/", &world.snapshot, Timestamp::from_seconds(now)).map(drop)
+            let site = world.site();
+            judged(authenticator.verify(&token, &site, "/", &world.snapshot, Timestamp::from_seconds(now))).map(drop)
         };
         assert_eq!(at(&world, NOW), Ok(()));
         assert_eq!(at(&world, NOW + 3590 + 29), Ok(()));

@@ -8,7 +8,7 @@ use doorward_core::snapshot::Snapshot;
 use doorward_wire::jose::Unverified;
 use serde_json::{Map, Value};
 
-use super::{Caller, TokenError};
+use super::{AccountCaller, TokenError};
 
 /// How the address of a token endpoint ends, Google's and ours: what the same account signs to get a token there.
 const TOKEN_ENDPOINTS: [&str; 3] =
@@ -101,7 +101,7 @@ pub(super) fn check(
     unsigned: TokenError,
     snapshot: &Snapshot,
     now: Timestamp,
-) -> Result<(Caller, Timestamp, UrlAudience), TokenError> {
+) -> Result<(AccountCaller, Timestamp, UrlAudience), TokenError> {
     let for_exchange = is_for_exchange(unverified.unproven_claims());
     let proven = match prove(unverified, snapshot, now) {
         Err(SelfSignedError::Signature) => return Err(unsigned),
@@ -123,7 +123,7 @@ pub(super) fn check(
     }
     let good_for = UrlAudience::parse(audience).ok_or_else(|| wrong_url(audience))?;
     let (unique_id, email) = (proven.unique_id().clone(), account.email.clone());
-    Ok((Caller { kind: account.kind, unique_id, email, note: None }, proven.valid_until(), good_for))
+    Ok((AccountCaller { kind: account.kind, unique_id, email, note: None }, proven.valid_until(), good_for))
 }
 
 /// What a service account signs for a token endpoint or an API.
@@ -143,8 +143,9 @@ mod tests {
     use super::super::{Authenticator, EmailClaim};
     use super::*;
     use crate::sanitize::check_path;
-    use crate::testing::{CLIENT_ID, ISSUER, NOW, TestWorld};
+    use crate::testing::{CLIENT_ID, ISSUER, NOW, TestWorld, judged};
     use doorward_core::keys::KeyPurpose;
+    use doorward_core::outbound::FixedIssuerKeys;
     use doorward_wire::jose::encode_base64url;
     use serde_json::json;
 
@@ -338,12 +339,13 @@ mod tests {
     }
 
     fn authenticator() -> Authenticator {
-        Authenticator::new(ISSUER.to_owned(), EmailClaim::Required)
+        Authenticator::new(ISSUER.to_owned(), EmailClaim::Required, std::sync::Arc::new(FixedIssuerKeys::default()))
     }
 
     fn verdict(world: &TestWorld, token: &str) -> Result<String, TokenError> {
         let now = Timestamp::from_seconds(NOW);
-        authenticator().verify(token, &world.site(), "/a", &world.snapshot, now).map(|caller| caller.member())
+        let (authenticator, site) = (authenticator(), world.site());
+        judged(authenticator.verify(token, &site, "/a", &world.snapshot, now)).map(|caller| caller.member())
     }
 
     #[test]
@@ -471,7 +473,7 @@ mod tests {
         let authenticator = authenticator();
         let at = |world: &TestWorld, host: &str, path: &str, now: i64| {
             let site = world.site_at(host);
-            authenticator.verify(&token, &site, path, &world.snapshot, Timestamp::from_seconds(now)).map(drop)
+            judged(authenticator.verify(&token, &site, path, &world.snapshot, Timestamp::from_seconds(now))).map(drop)
         };
         let wrong = || Err(TokenError::Url("http://app.test/a/*".to_owned()));
         #[rustfmt::skip]

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::names::Addressing;
+
 /// The name of the description in the state directory.
 pub const FILE_NAME: &str = "dev.json";
 
@@ -14,6 +16,9 @@ pub const FILE_NAME: &str = "dev.json";
 pub struct Description {
     /// Always 1.
     pub version: u32,
+    /// Google's own names lead here, and every address of Google's in this description and in its files is Google's own.
+    #[serde(default)]
+    pub names: bool,
     /// The one project.
     pub project: ProjectDescription,
     /// Our own origin, without a trailing slash; a Google host's surface is at `api_url/HOST/…`.
@@ -42,6 +47,14 @@ pub struct Description {
     /// Files for application default credentials.
     #[serde(default)]
     pub credential_files: CredentialFiles,
+}
+
+impl Description {
+    /// The base URL of a Google host, without a trailing slash.
+    pub fn base(&self, host: &str) -> String {
+        let addressing = if self.names { Addressing::GoogleNames } else { Addressing::OwnOrigin };
+        addressing.base(&self.api_url, host)
+    }
 }
 
 /// The metadata server.

@@ -9,6 +9,10 @@ use doorward_wire::google_api::KeyFile;
 use doorward_wire::x509::CertificatePem;
 
 use super::description::{self, Description};
+use super::names::Addressing;
+
+/// The folder for what programs read where Google's names lead to us.
+const NAMES_FOLDER: &str = "names";
 
 /// Why the directory cannot be used. Nothing in it was overwritten.
 #[derive(Debug, thiserror::Error)]
@@ -33,13 +37,18 @@ pub enum DirectoryError {
 pub(super) struct Directory {
     /// Absolute.
     path: PathBuf,
+    /// Where what programs read is written. The addresses in it are those of one mode.
+    files: PathBuf,
+    /// Where it is written in the other mode: the keys in it are as good.
+    other_files: PathBuf,
     _lock: File,
 }
 
 impl Directory {
     /// Makes the directory if there is none (0700, with a `.gitignore` that keeps it out of every repository), and takes
-    /// it.
-    pub(super) fn take(path: &Path) -> Result<Self, DirectoryError> {
+    /// it. What programs read lies in a folder of its own if Google's names lead here: with other addresses, so that each mode
+    /// finds its files as it left them.
+    pub(super) fn take(path: &Path, addressing: Addressing) -> Result<Self, DirectoryError> {
         let unwritable = |path: &Path| {
             let path = path.to_owned();
             move |cause| DirectoryError::Unwritable { path, cause }
@@ -58,7 +67,13 @@ impl Directory {
             TryLockError::WouldBlock => DirectoryError::InUse(path.clone()),
             TryLockError::Error(cause) => DirectoryError::Unwritable { path: lock_path.clone(), cause },
         })?;
-        let directory = Directory { path, _lock: lock };
+        let named = path.join(NAMES_FOLDER);
+        let (files, other_files) = match addressing {
+            Addressing::OwnOrigin => (path.clone(), named),
+            Addressing::GoogleNames => (named, path.clone()),
+        };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&files).map_err(unwritable(&files))?;
+        let directory = Directory { path, files, other_files, _lock: lock };
         let ignore = directory.path.join(".gitignore");
         if !ignore.exists() {
             replace(&ignore, b"# State of `doorward dev`: keys and secrets. Never commit it.\n*\n")?;
@@ -71,12 +86,13 @@ impl Directory {
     }
 
     pub(super) fn key_file(&self, name: &str) -> PathBuf {
-        self.path.join(format!("{name}-key.json"))
+        self.files.join(key_file_name(name))
     }
 
-    /// The key file of this name, if there is one that can be read.
+    /// The key file of this name, if there is one that can be read: in the other mode's folder, if not in ours.
     pub(super) fn read_key_file(&self, name: &str) -> Option<KeyFile> {
-        serde_json::from_slice(&fs::read(self.key_file(name)).ok()?).ok()
+        let candidates = [self.key_file(name), self.other_files.join(key_file_name(name))];
+        candidates.iter().find_map(|path| serde_json::from_slice(&fs::read(path).ok()?).ok())
     }
 
     pub(super) fn write_key_file(&self, name: &str, file: &KeyFile) -> Result<(), DirectoryError> {
@@ -85,20 +101,23 @@ impl Directory {
 
     /// Writes a file for application default credentials, and gives its path.
     pub(super) fn write_credentials(&self, name: &str, file: &serde_json::Value) -> Result<PathBuf, DirectoryError> {
-        let path = self.path.join(format!("{name}.json"));
+        let path = self.files.join(format!("{name}.json"));
         self.write_json(&path, file)?;
         Ok(path)
     }
 
     /// Writes the certificate that clients are to trust, and gives its path.
     pub(super) fn write_authority(&self, authority: &CertificatePem) -> Result<PathBuf, DirectoryError> {
-        let path = self.path.join("ca.pem");
+        let path = self.files.join("ca.pem");
         replace(&path, authority.0.as_bytes())?;
         Ok(path)
     }
 
-    pub(super) fn write_description(&self, description: &Description) -> Result<(), DirectoryError> {
-        self.write_json(&self.path.join(description::FILE_NAME), description)
+    /// Writes the description, and gives its path.
+    pub(super) fn write_description(&self, description: &Description) -> Result<PathBuf, DirectoryError> {
+        let path = self.files.join(description::FILE_NAME);
+        self.write_json(&path, description)?;
+        Ok(path)
     }
 
     fn write_json(&self, path: &Path, value: &impl serde::Serialize) -> Result<(), DirectoryError> {
@@ -107,6 +126,10 @@ impl Directory {
         text.push(b'\n');
         replace(path, &text)
     }
+}
+
+fn key_file_name(name: &str) -> String {
+    format!("{name}-key.json")
 }
 
 /// Writes a file of mode 0600 whole or not at all: a reader never sees a half, and neither does the next start.

@@ -3,6 +3,7 @@
 mod clients;
 pub mod description;
 mod directory;
+pub mod names;
 mod people;
 mod seed;
 mod surfaces;
@@ -11,7 +12,7 @@ mod tls;
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -21,23 +22,31 @@ use doorward_core::account::UniqueId;
 use doorward_core::clock::SystemClock;
 use doorward_core::entropy::{EntropyError, SystemEntropy, random_base64url};
 use doorward_core::grant::TokenHash;
+use doorward_core::issuer::OwnNames;
 use doorward_core::keys::KeyRing;
+use doorward_core::outbound::Reach;
 use doorward_core::resource::{Application, Project};
 use doorward_core::store::{Store, StoreError};
 pub use doorward_proxy::EmailClaim;
 use doorward_proxy::{Upstream, UpstreamError};
 use doorward_store::{OpenError, SqliteStore};
+use doorward_wire::headers::ASSERTION_ISSUER;
 use http::Request;
 
 use crate::echo::Echo;
 use crate::hosts::Api;
 use crate::listen::{self, Listener, Room, Stop, Stopper};
 use crate::metadata;
+use crate::outbound::Fetcher;
+use crate::trusted_issuers;
+pub use crate::trusted_issuers::TrustedIssuersFileError;
 use crate::wiring::{self, Outside, ServedApplication, StackConfig, WiringError};
 use description::Description;
 use directory::Directory;
 pub use directory::DirectoryError;
+use names::{Addressing, CERTIFIED, METADATA_NAMES};
 pub use seed::SeedError;
+pub use surfaces::NamedSockets;
 use surfaces::{SeenListener, Sockets, failed};
 use tls::Tls;
 pub use tls::TlsError;
@@ -68,6 +77,21 @@ pub struct Options {
     pub unsafe_listen: bool,
     /// What becomes of an ID token without `email`.
     pub email_claim: EmailClaim,
+    /// The list of issuers beside ourselves whose ID tokens are callers.
+    pub trusted_issuers: Option<PathBuf>,
+}
+
+/// What was typed, where Google's names lead to the world.
+#[derive(Debug, Clone)]
+pub struct NamedOptions {
+    /// The application to protect; the built-in one if there is none.
+    pub to: Option<String>,
+    /// Where the state is kept.
+    pub directory: PathBuf,
+    /// What becomes of an ID token without `email`.
+    pub email_claim: EmailClaim,
+    /// The list of issuers beside ourselves whose ID tokens are callers.
+    pub trusted_issuers: Option<PathBuf>,
 }
 
 /// Listeners over TLS, beside the plain ones.
@@ -103,6 +127,9 @@ pub enum StartError {
         /// What was typed.
         address: SocketAddr,
     },
+    /// The list of trusted issuers is not taken.
+    #[error("--trusted-issuers {0}")]
+    TrustedIssuers(#[from] TrustedIssuersFileError),
     /// The metadata server gives tokens to whoever asks, so it is never for other machines.
     #[error(
         "--metadata-listen {0} can be reached from other machines, and the metadata server gives tokens to whoever asks: use 127.0.0.1:8099"
@@ -116,6 +143,14 @@ pub enum StartError {
         /// The option.
         option: &'static str,
         /// What was typed.
+        address: SocketAddr,
+        /// The system's word.
+        cause: io::Error,
+    },
+    /// An address cannot be listened at where Google's names lead to it.
+    #[error("cannot listen at {address} in a network of its own: {cause}")]
+    ListenNamed {
+        /// The address.
         address: SocketAddr,
         /// The system's word.
         cause: io::Error,
@@ -152,6 +187,7 @@ pub enum StartError {
 /// A world that serves.
 pub struct World {
     description: Description,
+    description_file: PathBuf,
     console_link: String,
     stopper: Stopper,
     workers: Vec<std::thread::JoinHandle<()>>,
@@ -165,6 +201,11 @@ impl World {
     /// What programs are told.
     pub fn description(&self) -> &Description {
         &self.description
+    }
+
+    /// Where the description is, absolute.
+    pub fn description_file(&self) -> &Path {
+        &self.description_file
     }
 
     /// The address of the decisions, with a key that works once.
@@ -204,21 +245,57 @@ pub async fn start(options: Options) -> Result<World, StartError> {
     if !options.metadata_listen.ip().is_loopback() {
         return Err(StartError::MetadataNotLoopback(options.metadata_listen));
     }
-    let directory = Directory::take(&options.directory)?;
+    let directory = Directory::take(&options.directory, Addressing::OwnOrigin)?;
     let sockets = Sockets::bind(&options)?;
     let store = Arc::new(SqliteStore::open(&directory.database()).await?);
-    serve(options, upstream, directory, store, sockets).await
+    let policy = Openness {
+        reachable_by_others: options.unsafe_listen,
+        email_claim: options.email_claim,
+        trusted_issuers: options.trusted_issuers,
+    };
+    serve(policy, upstream, directory, store, sockets).await
+}
+
+/// Starts everything on sockets to which Google's names lead: when this returns, requests are served and the description is in
+/// the folder `names` of the directory, beside whatever [`start`] left in it.
+///
+/// # Errors
+/// [`StartError`]: nothing serves, and nothing that was there before was overwritten.
+pub async fn start_named(options: NamedOptions, sockets: NamedSockets) -> Result<World, StartError> {
+    let upstream = options.to.as_deref().map(upstream).transpose()?;
+    let directory = Directory::take(&options.directory, Addressing::GoogleNames)?;
+    let store = Arc::new(SqliteStore::open(&directory.database()).await?);
+    // In a network of its own only the programs in it reach anything.
+    let (email_claim, trusted_issuers) = (options.email_claim, options.trusted_issuers);
+    let policy = Openness { reachable_by_others: false, email_claim, trusted_issuers };
+    serve(policy, upstream, directory, store, sockets.0).await
+}
+
+/// How open the world is.
+struct Openness {
+    /// Other machines may reach it.
+    reachable_by_others: bool,
+    /// What becomes of an ID token without `email`.
+    email_claim: EmailClaim,
+    /// The list of issuers beside ourselves.
+    trusted_issuers: Option<PathBuf>,
 }
 
 async fn serve(
-    options: Options,
+    openness: Openness,
     upstream: Option<Arc<Upstream>>,
     directory: Directory,
     store: Arc<SqliteStore>,
     sockets: Sockets,
 ) -> Result<World, StartError> {
+    let addressing = if sockets.named() { Addressing::GoogleNames } else { Addressing::OwnOrigin };
     let shared_store: Arc<dyn Store> = store.clone();
-    let outside = Outside { store: shared_store, clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) };
+    let outside = Outside {
+        store: shared_store,
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        fetch: Arc::new(Fetcher::default()),
+    };
     let project = Project { id: "doorward-dev".to_owned(), number: "415104041262".to_owned() };
     let now = outside.clock.now();
     let keys = ensure_keys(&*outside.store, &outside.entropy, now).await?;
@@ -229,7 +306,7 @@ async fn serve(
         entropy: &*outside.entropy,
         keys: &keys,
         directory: &directory,
-        reachable_by_others: options.unsafe_listen,
+        reachable_by_others: openness.reachable_by_others,
         now,
     };
     let users = people::seed(&seeding).await?;
@@ -237,13 +314,19 @@ async fn serve(
 
     let seen = sockets.seen()?;
     let addresses = sockets.tls_addresses();
-    let tls = addresses.map(|addresses| Tls::new(&keys, &*outside.entropy, &addresses, now)).transpose()?;
+    let names: &[&str] = if sockets.named() { &CERTIFIED } else { &[] };
+    let tls = addresses.map(|addresses| Tls::new(&keys, &*outside.entropy, (&addresses, names), now)).transpose()?;
     let ca_file = tls.as_ref().map(|tls| directory.write_authority(&tls.authority)).transpose()?;
     let built_in = BuiltIn::bind(upstream)?;
     let (api, api_over_tls) = seen.both(|surface| &surface.api);
+    let own = [Some(ISSUER), Some(ASSERTION_ISSUER), Some(api.url.as_str()), api_over_tls.map(|api| api.url.as_str())];
+    let own: Vec<&str> = own.into_iter().flatten().collect();
+    let own = OwnNames { issuers: &own, project_id: &project.id };
+    let list = openness.trusted_issuers.as_deref().map(|list| trusted_issuers::read(list, own, true));
     let config = StackConfig {
         project: project.clone(),
         issuer: ISSUER.to_owned(),
+        addressing,
         api_url: api.url.clone(),
         api_https_url: api_over_tls.map(|api| api.url.clone()),
         api_hosts: seen.origins(|surface| &surface.api).into_iter().map(|origin| origin.host).collect(),
@@ -260,13 +343,16 @@ async fn serve(
                 },
             ),
         ]),
-        email_claim: options.email_claim,
+        email_claim: openness.email_claim,
         admin_token: TokenHash::of(&secrets.admin_token),
+        trusted_issuers: Arc::new(list.transpose()?.unwrap_or_default()),
+        reach: Reach::Loopback,
         keep_events: KEEP_EVENTS,
     };
     let stack = wiring::build(outside.clone(), config).await?;
     let accounts = seed::accounts(&stack, &*outside.store, &directory, &applications.app, users).await?;
-    let impersonated = seed::impersonated_credentials(&directory, &accounts, &api.url)?;
+    let iam_credentials = addressing.base(&api.url, "iamcredentials.googleapis.com");
+    let impersonated = seed::impersonated_credentials(&directory, &accounts, &iam_credentials)?;
     let robot = accounts.service_accounts.get("robot").ok_or(SeedError::Missing)?;
     let instance = stack.instance(InstanceConfig {
         account: UniqueId(robot.unique_id.clone()),
@@ -304,6 +390,7 @@ async fn serve(
     let console_link = format!("{}/decisions?key={one_time_key}", api.url);
     let description = Description {
         version: 1,
+        names: addressing == Addressing::GoogleNames,
         project: description::ProjectDescription { id: project.id.clone(), number: project.number.clone() },
         api_url: api.url.clone(),
         api_https_url: api_over_tls.map(|api| api.url.clone()),
@@ -316,7 +403,10 @@ async fn serve(
             secrets.other_app_client_secret,
         ),
         metadata: Some(description::MetadataDescription {
-            host: seen.metadata.to_string(),
+            host: match addressing {
+                Addressing::OwnOrigin => seen.metadata.to_string(),
+                Addressing::GoogleNames => METADATA_NAMES[0].to_owned(),
+            },
             service_account: robot.email.clone(),
         }),
         users: accounts.users,
@@ -325,9 +415,10 @@ async fn serve(
         oauth_clients,
         credential_files: description::CredentialFiles { impersonated_service_account: Some(impersonated) },
     };
-    directory.write_description(&description)?;
+    let description_file = directory.write_description(&description)?;
     Ok(World {
         description,
+        description_file,
         console_link,
         stopper,
         workers,

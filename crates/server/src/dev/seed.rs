@@ -275,18 +275,17 @@ async fn describe(
     Ok(Accounts { service_accounts, users })
 }
 
-/// A file with which `caller` makes tokens for `target`.
+/// A file with which `caller` makes tokens for `target`, at this base URL of the API.
 ///
 /// Spec: <https://google.aip.dev/auth/4117>
 pub(super) fn impersonated_credentials(
     directory: &Directory,
     accounts: &Accounts,
-    api_url: &str,
+    iam_credentials: &str,
 ) -> Result<PathBuf, SeedError> {
     let target = &accounts.service_accounts.get("target").ok_or(SeedError::Missing)?.email;
     let caller = directory.read_key_file("caller").ok_or(SeedError::Missing)?;
-    let url =
-        format!("{api_url}/iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{target}:generateAccessToken");
+    let url = format!("{iam_credentials}/v1/projects/-/serviceAccounts/{target}:generateAccessToken");
     let file = json!({
         "type": "impersonated_service_account",
         "service_account_impersonation_url": url,

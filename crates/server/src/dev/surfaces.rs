@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use doorward_core::resource::{Host, Origin, Scheme};
 use tokio_rustls::TlsAcceptor;
 
+use super::names::{METADATA_ADDRESS, OWN_NAME};
 use super::{Options, StartError};
 use crate::listen::{self, Listener};
 
@@ -24,6 +25,8 @@ pub(super) struct Sockets {
     plain: Surface,
     tls: Option<Surface>,
     metadata: TcpListener,
+    /// The API has the ports of its schemes, and a name.
+    named: bool,
 }
 
 /// Every socket, with what is spoken on it.
@@ -36,6 +39,34 @@ pub(super) struct Listeners {
     pub(super) metadata: TcpListener,
 }
 
+/// The sockets of a world to which Google's names lead: the ports that their URLs mean, and those of the applications.
+///
+/// They belong to the network namespace of the thread that bound them, whichever thread serves them.
+pub struct NamedSockets(pub(super) Sockets);
+
+impl NamedSockets {
+    /// Takes them, in the network namespace of this thread.
+    ///
+    /// # Errors
+    /// [`StartError::ListenNamed`] if one is taken, or may not be.
+    pub fn bind() -> Result<Self, StartError> {
+        let bind = |ports: [u16; 3]| {
+            Surface::bind(ports.map(|port| ("", SocketAddr::from(([127, 0, 0, 1], port))))).map_err(|error| match error
+            {
+                StartError::Listen { option: _, address, cause } => StartError::ListenNamed { address, cause },
+                other => other,
+            })
+        };
+        let metadata = SocketAddr::from((METADATA_ADDRESS, 80));
+        Ok(NamedSockets(Sockets {
+            plain: bind([8080, 8082, 80])?,
+            tls: Some(bind([8443, 8445, 443])?),
+            metadata: listen::bind(metadata).map_err(|cause| StartError::ListenNamed { address: metadata, cause })?,
+            named: true,
+        }))
+    }
+}
+
 impl Sockets {
     pub(super) fn bind(options: &Options) -> Result<Self, StartError> {
         let metadata = options.metadata_listen;
@@ -43,16 +74,29 @@ impl Sockets {
             plain: Surface::bind(options.plain())?,
             tls: options.over_tls().map(Surface::bind).transpose()?,
             metadata: listen::bind(metadata).map_err(failed("--metadata-listen", metadata))?,
+            named: false,
         })
     }
 
     /// How they are reached.
     pub(super) fn seen(&self) -> Result<Seen, StartError> {
+        let see = |surface: &Surface, scheme| {
+            let mut seen = surface.seen(scheme)?;
+            if self.named {
+                seen.api.rename(scheme, OWN_NAME);
+            }
+            Ok::<_, StartError>(seen)
+        };
         Ok(Seen {
-            plain: self.plain.seen(Scheme::Http)?,
-            tls: self.tls.as_ref().map(|surface| surface.seen(Scheme::Https)).transpose()?,
+            plain: see(&self.plain, Scheme::Http)?,
+            tls: self.tls.as_ref().map(|surface| see(surface, Scheme::Https)).transpose()?,
             metadata: self.metadata.local_addr().map_err(StartError::Worker)?,
         })
+    }
+
+    /// Whether Google's names lead to them.
+    pub(super) fn named(&self) -> bool {
+        self.named
     }
 
     /// The addresses at which TLS is spoken; `None` if it is not.
@@ -186,5 +230,12 @@ impl SeenListener {
             }
         }
         Ok(SeenListener { url: format!("{}://{host}", scheme.as_str()), host, origins })
+    }
+
+    /// Leads by a name, at the scheme's own port, besides.
+    fn rename(&mut self, scheme: Scheme, name: &str) {
+        self.url = format!("{}://{name}", scheme.as_str());
+        self.host = name.to_owned();
+        self.origins.extend(Host::parse(name).map(|host| Origin::new(scheme, &host)));
     }
 }

@@ -39,11 +39,11 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// For these addresses, and for every name of this machine.
+    /// For these addresses and names, and for every name of this machine.
     pub(super) fn new(
         keys: &KeyRing,
         entropy: &dyn Entropy,
-        addresses: &[IpAddr],
+        (addresses, names): (&[IpAddr], &[&str]),
         now: Timestamp,
     ) -> Result<Self, TlsError> {
         let authority = Authority::new(AUTHORITY, keys.certifying(KeyPurpose::TlsAuthority, now)?, validity(now))?;
@@ -58,7 +58,8 @@ impl Tls {
         entropy.fill(&mut serial)?;
         // A serial number is positive, and its first byte is not zero.
         serial[0] = serial[0] & 0x3f | 0x40;
-        let server = authority.certify_server(&certified, &["localhost"], &private_key, &serial, validity(now))?;
+        let names: Vec<&str> = std::iter::once("localhost").chain(names.iter().copied()).collect();
+        let server = authority.certify_server(&certified, &names, &private_key, &serial, validity(now))?;
         let key = PrivateKeyDer::Pkcs8(server.private_key.into());
         let mut config = rustls::ServerConfig::builder()
             .with_no_client_auth()

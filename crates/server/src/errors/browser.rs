@@ -165,12 +165,12 @@ impl From<AuthorizeError> for BrowserFailure {
                     "This version of Doorward has no sign-in for people at an application's own address yet. You were sent \
                      here because the request carried no credential."
                         .into(),
-                    "A program gets in, and so does a person with one: in a terminal, sign in, and let Doorward add the token. \
+                    "A program gets in, and so does a person with one: in a terminal, sign in, and let Doorward add your token. \
                      URL is the application's address."
                         .into(),
                 ],
             )
-            .with_commands(&["doorward login", "doorward curl URL"]),
+            .with_commands(&["doorward login", "doorward curl --as me URL"]),
             E::RedirectMismatch { client, sent } => BrowserFailure::oauth(
                 StatusCode::BAD_REQUEST,
                 "redirect_uri_mismatch",

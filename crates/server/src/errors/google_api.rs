@@ -12,8 +12,10 @@ use doorward_control::policies::{MEMBERS_LIMIT, PolicyError};
 use doorward_control::record::Refused;
 use doorward_control::service_accounts::ServiceAccountError;
 use doorward_control::settings::SettingsError;
+use doorward_control::workload_identity::WorkloadIdentityError;
 use doorward_core::audit::{AuditClosed, TokenReason};
 use doorward_core::entropy::EntropyError;
+use doorward_core::member::Member;
 use doorward_core::resource::ResourceError;
 use doorward_wire::google_api::{ApiError, ErrorInfo, Status};
 use doorward_wire::time::rfc3339;
@@ -22,7 +24,9 @@ use http::{HeaderValue, StatusCode, header};
 use super::Chain;
 
 /// What a name in the tree of protected resources is.
-const RESOURCE_NAMES: &str = "Invalid resource name. Use projects/P/iap_web, …/compute or …/compute/services/S.";
+const RESOURCE_NAMES: &str = "Invalid resource name. Use projects/P/iap_web, projects/P/iap_web/compute or \
+                              projects/P/iap_web/compute/services/S, with the id or number of the project and of \
+                              the service, such as projects/doorward-dev/iap_web/compute/services/app.";
 
 /// A refused call.
 pub(crate) struct ApiFailure {
@@ -237,8 +241,8 @@ impl From<KeysError> for ApiFailure {
             E::AlreadyWaiting { purpose, until } => ApiFailure::new(
                 Status::FailedPrecondition,
                 format!(
-                    "The newest key for {} is published and signs from {} on: wait until then, or set immediately, which \
-                     ends the older ones.",
+                    "The newest key for {} is published and signs from {} on: wait until then, or rotate with --immediately \
+                     (\"immediately\": true), which ends the older ones.",
                     purpose.name(),
                     rfc3339(until.seconds())
                 ),
@@ -309,18 +313,27 @@ impl From<PolicyError> for ApiFailure {
                 format!("{role} cannot be granted to allUsers or allAuthenticatedUsers: name who may act as the account."),
             ),
             E::RoleElsewhere { role } => {
-                (Status::InvalidArgument, format!("Role {role} is not supported for this resource."))
+                let text = format!(
+                    "Role {role} is not supported for this resource. Applications and what is above them take \
+                     roles/iap.httpsResourceAccessor; service accounts take roles/iam.serviceAccountTokenCreator, \
+                     roles/iam.serviceAccountOpenIdTokenCreator and roles/iam.workloadIdentityUser."
+                );
+                (Status::InvalidArgument, text)
             }
             E::UnsupportedMember { member, .. } => (
                 Status::InvalidArgument,
                 format!(
-                    "Members of the form {member} are not served yet: use user:, serviceAccount:, domain:, allUsers or \
-                     allAuthenticatedUsers."
+                    "Members of the form {member} are not served yet: use user:, serviceAccount:, domain:, principal:, \
+                     principalSet:, allUsers or allAuthenticatedUsers."
                 ),
             ),
-            E::UnknownMember { member, .. } => {
-                (Status::InvalidArgument, format!("Service account {member} does not exist."))
+            E::UnknownMember { member: Member::ServiceAccount(email), .. } => {
+                (Status::InvalidArgument, format!("Service account {email} does not exist."))
             }
+            E::UnknownMember { member, .. } => (
+                Status::InvalidArgument,
+                format!("{member} does not exist: this project has no such pool, and no such issuer is trusted."),
+            ),
             E::MalformedMember { member, .. } => (Status::InvalidArgument, format!("Invalid member: {member}.")),
             E::TooManyMembers { members } => (
                 Status::InvalidArgument,
@@ -331,6 +344,45 @@ impl From<PolicyError> for ApiFailure {
                 "There were concurrent policy changes. Please retry the whole read-modify-write with exponential backoff."
                     .to_owned(),
             ),
+            E::Store(_) | E::Refresh(_) => return ApiFailure::internal(&error),
+        };
+        ApiFailure::new(status, message)
+    }
+}
+
+impl From<WorkloadIdentityError> for ApiFailure {
+    fn from(error: WorkloadIdentityError) -> Self {
+        use WorkloadIdentityError as E;
+        let (status, message) = match &error {
+            E::Id(_)
+            | E::TextTooLong { .. }
+            | E::Text(_)
+            | E::Mapping(_)
+            | E::NoIssuer
+            | E::OwnIssuer(_)
+            | E::LoopbackForbidden
+            | E::Audiences
+            | E::KeyDocument => (Status::InvalidArgument, format!("Invalid argument: {error}.")),
+            E::NotServed(_) => (
+                Status::InvalidArgument,
+                format!("Invalid argument: {error}. Use oidc, with the issuer in oidc.issuerUri. Nothing was changed."),
+            ),
+            E::Issuer(_) => (
+                Status::InvalidArgument,
+                format!(
+                    "Invalid argument: {error}: it is an https URL without query and fragment. An issuer on this machine needs \
+                     oidc.insecureLoopback, and may then be http."
+                ),
+            ),
+            E::Mask(_) => (
+                Status::InvalidArgument,
+                format!(
+                    "Invalid argument: {error}. Use displayName, description, disabled, and of a provider attributeMapping, \
+                     attributeCondition, oidc and its fields."
+                ),
+            ),
+            E::AlreadyExists(_) => (Status::AlreadyExists, format!("Requested entity already exists: {error}.")),
+            E::NotFound(_) => (Status::NotFound, format!("Requested entity was not found: {error}.")),
             E::Store(_) | E::Refresh(_) => return ApiFailure::internal(&error),
         };
         ApiFailure::new(status, message)

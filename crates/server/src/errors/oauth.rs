@@ -3,8 +3,10 @@
 use axum::Json;
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
+use doorward_control::sts::ExchangeError;
 use doorward_control::throttle::Throttled;
 use doorward_control::tokens::{InspectError, RedeemError};
+use doorward_core::federation::MappedError;
 use doorward_wire::oauth::{OAuthCode, OAuthError, ParameterError, TokenFormError};
 use http::{HeaderValue, StatusCode, header};
 
@@ -173,5 +175,89 @@ impl From<RedeemError> for OAuthFailure {
             E::Store(_) | E::Key(_) | E::Entropy(_) | E::AuditClosed(_) => return OAuthFailure::internal(&error),
         };
         OAuthFailure::new(status, code, description)
+    }
+}
+
+impl From<ExchangeError> for OAuthFailure {
+    /// Google's sentences where one was seen, without the values that Google's hold: who asks is a stranger until the token is proven.
+    ///
+    /// Spec: <https://cloud.google.com/iam/docs/troubleshooting-workload-identity-federation>
+    fn from(error: ExchangeError) -> Self {
+        use ExchangeError as E;
+        use OAuthCode as C;
+        let (code, description) = match &error {
+            E::Form(error) => return error.into(),
+            E::RequestedType => (
+                C::InvalidRequest,
+                "Invalid value for \"requested_token_type\". This value should be \
+                 urn:ietf:params:oauth:token-type:access_token.",
+            ),
+            E::SubjectTypeNotServed(_) | E::SubjectType => (
+                C::InvalidRequest,
+                "Invalid value for \"subject_token_type\". This value should be urn:ietf:params:oauth:token-type:jwt or \
+                 urn:ietf:params:oauth:token-type:id_token.",
+            ),
+            E::Options => (C::InvalidRequest, "Invalid value for \"options\". This value should be a JSON object."),
+            E::ScopeMissing => (C::InvalidRequest, "Missing required parameter: scope"),
+            E::Scope => (C::InvalidScope, "Some requested scopes were invalid."),
+            E::AudienceMalformed => (
+                C::InvalidRequest,
+                "Invalid value for \"audience\". This value should be the full resource name of the Identity Provider. See \
+                 https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token for the list of possible formats.",
+            ),
+            E::UnknownProvider => (
+                C::InvalidTarget,
+                "The target service indicated by the \"audience\" parameters is invalid. This might either be because the \
+                 pool or provider is disabled or deleted or because it doesn't exist.",
+            ),
+            E::TooLarge | E::Structure => (C::InvalidGrant, "Unable to parse the ID Token."),
+            E::Algorithm => (C::InvalidGrant, "The ID Token is not signed with RS256 or ES256."),
+            E::Header => (C::InvalidGrant, "The ID Token has a header parameter that is not accepted."),
+            E::KeyIdMissing => (C::InvalidGrant, "The ID Token names no key: its header has no kid."),
+            E::Issuer => (C::InvalidGrant, "The issuer in ID Token does not match the expected one."),
+            E::KeysUnavailable(_) => (C::InvalidGrant, "Error connecting to the given credential's issuer."),
+            E::UnknownKey => (C::InvalidGrant, "The issuer has no key of the ID Token's kid."),
+            E::Signature => (C::InvalidGrant, "The signature of the ID Token is not valid."),
+            E::TimeMissing(_) => (C::InvalidGrant, "The ID Token must have iat and exp, in whole seconds."),
+            E::Expired => (C::InvalidGrant, "The ID Token has expired."),
+            E::NotYetValid => (C::InvalidGrant, "The ID Token is not valid yet."),
+            E::TooLongLived => (C::InvalidGrant, "The ID Token must expire within 24 hours after it was issued."),
+            E::Audience => (C::InvalidGrant, "The audience in ID Token does not match the expected audience."),
+            E::Mapping(cause) | E::Condition(cause) => return cause.into(),
+            E::Store(_) | E::Key(_) | E::Entropy(_) | E::AuditClosed(_) => return OAuthFailure::internal(&error),
+        };
+        OAuthFailure::new(StatusCode::BAD_REQUEST, code, description)
+    }
+}
+
+impl From<&MappedError> for OAuthFailure {
+    fn from(error: &MappedError) -> Self {
+        use MappedError as E;
+        use OAuthCode as C;
+        let (code, description) = match error {
+            E::Failed { key, .. } => (
+                C::UnauthorizedClient,
+                format!("The mapped attribute '{key}' cannot be computed from the given credential."),
+            ),
+            E::Value(key) => {
+                let kind = if key == "google.groups" { "LIST of STRING" } else { "STRING" };
+                (C::UnauthorizedClient, format!("The mapped attribute '{key}' must be of type {kind}."))
+            }
+            E::TooLong { key, limit } => (
+                C::InvalidRequest,
+                format!(
+                    "The size of mapped attribute {key} exceeds the {limit} bytes limit. Either modify your attribute mapping or \
+                     the incoming assertion to produce a mapped attribute that is less than {limit} bytes."
+                ),
+            ),
+            E::TooManyGroups => {
+                (C::InvalidRequest, "The mapped attribute 'google.groups' has too many groups.".to_owned())
+            }
+            // Whether it is false or fails is told to the operator, in the record.
+            E::ConditionFalse | E::ConditionFailed(_) => {
+                (C::UnauthorizedClient, "The given credential is rejected by the attribute condition.".to_owned())
+            }
+        };
+        OAuthFailure::new(StatusCode::BAD_REQUEST, code, &description)
     }
 }

@@ -1,6 +1,8 @@
-//! `iam.googleapis.com`: service accounts, their keys, and the policies that say who may act as them.
+//! `iam.googleapis.com`: service accounts, their keys, and the policies that say who may act as them; workload identity pools.
 //!
 //! Spec: <https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts>
+
+mod workload_identity_pools;
 
 use std::sync::Arc;
 
@@ -27,6 +29,7 @@ pub(super) fn router() -> Routes {
         .route("/v1/projects/{project}/serviceAccounts/{account}", get(show).delete(remove).post(call))
         .route("/v1/projects/{project}/serviceAccounts/{account}/keys", get(list_keys).post(create_key))
         .route("/v1/projects/{project}/serviceAccounts/{account}/keys/{key}", delete(remove_key).post(call_key))
+        .merge(workload_identity_pools::router())
 }
 
 type Answer<T> = Result<Json<T>, ApiFailure>;

@@ -13,6 +13,7 @@ mod oauth2_googleapis_com;
 mod openidconnect_googleapis_com;
 mod own;
 mod sdk_cloud_google_com;
+mod sts_googleapis_com;
 #[cfg(test)]
 mod tests;
 mod www_googleapis_com;
@@ -34,7 +35,9 @@ use doorward_control::record::{Recorder, Refused};
 use doorward_control::service_accounts::ServiceAccounts;
 use doorward_control::settings::SettingsService;
 use doorward_control::sign_in::SignIn;
+use doorward_control::sts::TokenExchange;
 use doorward_control::tokens::TokenService;
+use doorward_control::workload_identity::WorkloadIdentity;
 use doorward_core::audit::{AuditClosed, TokenMethod};
 use doorward_core::clock::Clock;
 use doorward_core::entropy::{Entropy, EntropyError};
@@ -60,8 +63,11 @@ use crate::pages;
 /// No request to the API has a body beyond this, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
 
+/// What is said of a Google host that is none of [`HOSTS`].
+const NOT_SERVED: &str = "This Google host is not served here yet.";
+
 /// Every Google host that is served, with its routes.
-const HOSTS: [(&str, RouterOf); 9] = [
+const HOSTS: [(&str, RouterOf); 10] = [
     ("accounts.google.com", accounts_google_com::router),
     ("iam.googleapis.com", iam_googleapis_com::router),
     ("iamcredentials.googleapis.com", iamcredentials_googleapis_com::router),
@@ -69,9 +75,16 @@ const HOSTS: [(&str, RouterOf); 9] = [
     ("oauth2.googleapis.com", oauth2_googleapis_com::router),
     ("openidconnect.googleapis.com", openidconnect_googleapis_com::router),
     ("sdk.cloud.google.com", sdk_cloud_google_com::router),
+    ("sts.googleapis.com", sts_googleapis_com::router),
     ("www.googleapis.com", www_googleapis_com::router),
     ("www.gstatic.com", www_gstatic_com::router),
 ];
+
+/// The name of every Google host that is served.
+#[cfg(test)]
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    HOSTS.iter().map(|(name, _)| *name)
+}
 
 type Routes = Router<Arc<Services>>;
 type RouterOf = fn() -> Routes;
@@ -88,6 +101,8 @@ pub struct Services {
     pub(crate) api_hosts: Vec<Host>,
     pub(crate) tokens: TokenService,
     pub(crate) sign_in: SignIn,
+    pub(crate) token_exchange: TokenExchange,
+    pub(crate) workload_identity: WorkloadIdentity,
     pub(crate) iam_credentials: IamCredentials,
     pub(crate) certificates: Certificates,
     pub(crate) oauth_clients: OAuthClients,
@@ -139,8 +154,8 @@ impl Services {
             Err(error) => error,
         };
         let mut event = self.recorder.begin(TokenMethod::Api, Some(credential.peer)).map_err(CallRefusal::from)?;
-        if let CallerError::Forbidden { subject } = &error {
-            event.account = Some(subject.0.clone());
+        if let CallerError::Forbidden { member } = &error {
+            event.account = Some(member.clone());
         }
         Ok(self.recorder.finish(event, Err(CallRefusal::Caller(error))).await?)
     }
@@ -253,13 +268,16 @@ impl Api {
         let by_name = self.hosts.iter().find(|(name, _)| *name == host.name());
         let (router, surface) = if let Some((name, router)) = by_name {
             (router, Some(*name))
+        } else if names_a_google_host(host.name()) {
+            // Where Google's names lead to us, this one does too; nobody can rebind it.
+            return ApiFailure::new(Status::NotFound, NOT_SERVED).into_response();
         } else if !self.services.api_hosts.contains(&host) {
             return pages::misdirected();
         } else if let Some((name, router, uri)) = self.by_path(request.uri()) {
             *request.uri_mut() = uri;
             (router, Some(name))
         } else if names_a_google_host(request.uri().path()) {
-            return ApiFailure::new(Status::NotFound, "This Google host is not served here yet.").into_response();
+            return ApiFailure::new(Status::NotFound, NOT_SERVED).into_response();
         } else {
             (&self.own, None)
         };

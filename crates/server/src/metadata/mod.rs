@@ -102,6 +102,8 @@ pub(crate) struct Metadata {
     workload: Arc<dyn Workload>,
     /// Every `Host` that is ours.
     hosts: Vec<Host>,
+    /// Where it listens.
+    address: IpAddr,
 }
 
 /// Serves a workload at an address of this machine until `until` ends. `on_ready` is told the address.
@@ -136,7 +138,7 @@ pub(crate) async fn listen_at(
     workload: Arc<dyn Workload>,
     stop: listen::Stop,
 ) {
-    let metadata = Arc::new(Metadata { workload, hosts: hosts_of(address) });
+    let metadata = Arc::new(Metadata { workload, hosts: hosts_of(address), address: address.ip().to_canonical() });
     let answer = move |request: Request<Body>| {
         let metadata = metadata.clone();
         async move { metadata.answer(request).await }
@@ -181,7 +183,9 @@ impl Metadata {
 
     /// Whether the request came from a program on this machine that knows whom it asks.
     fn check(&self, request: &Parts, peer: IpAddr) -> Result<(), TurnedAway> {
-        if !peer.to_canonical().is_loopback() {
+        // A program on this machine that calls an address of it has that address, whichever it is.
+        let peer = peer.to_canonical();
+        if !peer.is_loopback() && peer != self.address {
             return Err(TurnedAway::ForeignPeer);
         }
         let headers = &request.headers;

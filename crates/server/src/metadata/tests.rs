@@ -48,7 +48,7 @@ impl Server {
     fn new() -> Self {
         let workload = Arc::new(Asked::default());
         let hosts = hosts_of("127.0.0.1:8099".parse().unwrap());
-        Server { metadata: Metadata { workload: workload.clone(), hosts }, workload }
+        Server { metadata: Metadata { workload: workload.clone(), hosts, address: IpAddr::from([169, 254, 169, 254]) }, workload }
     }
 
     async fn send(&self, request: http::request::Builder, peer: &str) -> Response {

@@ -204,6 +204,7 @@ fn asked_for(method: TokenMethod) -> &'static str {
         TokenMethod::RefreshToken => "token for a refresh token",
         TokenMethod::DeviceCode => "token for a device code",
         TokenMethod::Token => "token request",
+        TokenMethod::TokenExchange => "token for a token of another issuer",
         TokenMethod::DeviceAuthorization => "device authorization",
         TokenMethod::Authorize => "authorization for a client",
         TokenMethod::SignIn => "sign-in",

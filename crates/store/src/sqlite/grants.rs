@@ -4,12 +4,12 @@ use async_trait::async_trait;
 use doorward_core::account::UniqueId;
 use doorward_core::clock::Timestamp;
 use doorward_core::grant::{
-    AccessGrant, CodeGrant, DeviceGrant, DevicePoll, GrantId, PersonGrant, RefreshGrant, TakenCode, TokenHash,
+    AccessGrant, CodeGrant, DeviceGrant, DevicePoll, GrantId, PersonGrant, RefreshGrant, Subject, TakenCode, TokenHash,
 };
 use doorward_core::resource::ClientId;
 use doorward_core::store::{GrantStore, StoreError};
 
-use super::{SqliteStore, codes, devices, failed, forget, person_grants, read_scopes, refresh_tokens};
+use super::{SqliteStore, codes, devices, failed, federation, forget, json, person_grants, read_scopes, refresh_tokens};
 
 pub(super) const FORGET_ACCESS_TOKENS: &str = "DELETE FROM access_token WHERE hash IN
     (SELECT hash FROM access_token WHERE expires <= $1 LIMIT 10)";
@@ -31,19 +31,32 @@ impl GrantStore for SqliteStore {
         {
             return Ok(false);
         }
-        sqlx::query(
-            "INSERT INTO access_token (hash, subject, scopes, expires, grant_id, client)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+        let (subject, provider, federated) = match &grant.subject {
+            Subject::Account(id) => (id.0.as_str(), None, None),
+            Subject::Federated(identity) => {
+                ("", Some(federation::key(&identity.pool, &identity.provider)), Some(json(&**identity)?))
+            }
+        };
+        // Of a provider that was removed meanwhile there is no row, and nothing is kept.
+        let kept = sqlx::query(
+            "INSERT INTO access_token (hash, subject, scopes, expires, grant_id, client, provider, federated)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8
+             WHERE $7 IS NULL OR EXISTS (SELECT 1 FROM workload_identity_provider WHERE name = $7)",
         )
         .bind(&token.0)
-        .bind(&grant.subject.0)
+        .bind(subject)
         .bind(grant.scopes.as_str())
         .bind(grant.expires.micros())
         .bind(grant.person_grant.as_ref().map(|(id, _)| &id.0))
         .bind(grant.person_grant.as_ref().map(|(_, client)| &client.0))
+        .bind(provider)
+        .bind(federated)
         .execute(&mut *change)
         .await
         .map_err(failed)?;
+        if kept.rows_affected() == 0 {
+            return Ok(false);
+        }
         change.commit().await.map_err(failed)?;
         Ok(true)
     }
@@ -54,7 +67,8 @@ impl GrantStore for SqliteStore {
         }
         let changes = self.recent_tokens.changes();
         let row = sqlx::query_as(
-            "SELECT subject, scopes, expires, grant_id, client FROM access_token WHERE hash = $1 AND expires > $2",
+            "SELECT subject, scopes, expires, grant_id, client, federated FROM access_token
+             WHERE hash = $1 AND expires > $2",
         )
         .bind(&token.0)
         .bind(now.micros())
@@ -156,16 +170,22 @@ impl GrantStore for SqliteStore {
     }
 }
 
-type AccessRow = (String, String, i64, Option<String>, Option<String>);
+type AccessRow = (String, String, i64, Option<String>, Option<String>, Option<String>);
 
-fn read_grant((subject, scopes, expires, grant_id, client): AccessRow) -> Result<AccessGrant, StoreError> {
+fn read_grant((subject, scopes, expires, grant_id, client, federated): AccessRow) -> Result<AccessGrant, StoreError> {
     let person_grant = match (grant_id, client) {
         (None, None) => None,
         (Some(grant), Some(client)) => Some((GrantId(grant), ClientId(client))),
         (Some(_), None) | (None, Some(_)) => return Err(StoreError::Damaged { what: "client of an access token" }),
     };
+    let subject = match federated {
+        None => Subject::Account(UniqueId(subject)),
+        Some(identity) => Subject::Federated(
+            serde_json::from_str(&identity).map_err(|_| StoreError::Damaged { what: "identity of an access token" })?,
+        ),
+    };
     Ok(AccessGrant {
-        subject: UniqueId(subject),
+        subject,
         scopes: read_scopes(&scopes)?,
         expires: Timestamp::from_micros(expires),
         person_grant,

@@ -14,8 +14,11 @@ use super::SqliteStore;
 use super::recent_tokens::RecentTokens;
 
 /// The number of a migration is its place, from 1; `PRAGMA user_version` holds that of the last one that was applied.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../migrations/0001_initial.sql"), include_str!("../../migrations/0002_sign_in.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../migrations/0001_initial.sql"),
+    include_str!("../../migrations/0002_sign_in.sql"),
+    include_str!("../../migrations/0003_federation.sql"),
+];
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// `PRAGMA application_id`: the letters `Drwd`. Tells a database of ours from that of another program.

@@ -64,13 +64,14 @@ impl Drop for Forgetting<'_> {
 mod tests {
     use super::*;
     use doorward_core::account::UniqueId;
+    use doorward_core::grant::Subject;
     use doorward_wire::oauth::Scopes;
 
     #[test]
     fn what_was_read_before_a_change_is_not_remembered_after_it() {
         let now = Timestamp::from_seconds(1_000);
         let grant = AccessGrant {
-            subject: UniqueId("1".into()),
+            subject: Subject::Account(UniqueId("1".into())),
             scopes: Scopes::parse("openid").unwrap(),
             expires: Timestamp::from_seconds(1_005),
             person_grant: None,

@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod clients;
 pub(crate) mod devices;
+pub(crate) mod federation;
 pub(crate) mod keys;
 pub(crate) mod people;
 pub(crate) mod record;

@@ -4,7 +4,7 @@ use doorward_core::account::{ManagedKey, PasswordHash, ServiceAccount, ServiceAc
 use doorward_core::audit::{AuditEvent, Decision, Outcome, Reason, TokenEvent, TokenMethod, TokenReason};
 use doorward_core::client::{ClientKind, OAuthClient};
 use doorward_core::clock::Timestamp;
-use doorward_core::grant::{AccessGrant, Challenge, CodeGrant, DeviceGrant, GrantId, PersonGrant, TokenHash};
+use doorward_core::grant::{AccessGrant, Challenge, CodeGrant, DeviceGrant, GrantId, PersonGrant, Subject, TokenHash};
 use doorward_core::keys::{KeyPurpose, StoredKey};
 use doorward_core::member::Member;
 use doorward_core::policy::{Binding, Role};
@@ -111,10 +111,10 @@ pub(crate) fn hash(secret: &str) -> TokenHash {
 }
 
 pub(crate) fn grant(subject: &str, expires: i64) -> AccessGrant {
-    AccessGrant { subject: id(subject), scopes: scopes(), expires: at(expires), person_grant: None }
+    AccessGrant { subject: Subject::Account(id(subject)), scopes: scopes(), expires: at(expires), person_grant: None }
 }
 
-fn scopes() -> Scopes {
+pub(crate) fn scopes() -> Scopes {
     Scopes::parse("openid https://www.googleapis.com/auth/cloud-platform").unwrap()
 }
 
@@ -137,7 +137,12 @@ pub(crate) fn person_grant(grant: &str, client: &str) -> PersonGrant {
 /// An access token's grant that was issued from [`person_grant`].
 pub(crate) fn access(grant: &PersonGrant, expires: i64) -> AccessGrant {
     let person_grant = Some((grant.id.clone(), grant.client.clone()));
-    AccessGrant { subject: grant.subject.clone(), scopes: scopes(), expires: at(expires), person_grant }
+    AccessGrant {
+        subject: Subject::Account(grant.subject.clone()),
+        scopes: scopes(),
+        expires: at(expires),
+        person_grant,
+    }
 }
 
 pub(crate) fn code_grant(grant: &PersonGrant, expires: i64) -> CodeGrant {

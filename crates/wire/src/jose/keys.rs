@@ -11,6 +11,7 @@ use aws_lc_rs::signature::{
 };
 use serde_json::{Map, Value, json};
 
+use super::json::parse_object;
 use super::jwk::{Jwk, PublicKeyPem};
 use super::jws::{Algorithm, decode_base64url, encode_base64url};
 
@@ -201,6 +202,31 @@ impl VerifyingKeys {
     pub fn from_jwks<'a>(jwks: impl IntoIterator<Item = &'a Jwk>) -> Result<Self, KeyMaterialError> {
         let keys = jwks.into_iter().map(|jwk| Ok((jwk.kid.clone(), VerifyingKey::from_jwk(jwk)?)));
         Ok(VerifyingKeys(keys.collect::<Result<_, _>>()?))
+    }
+
+    /// Reads the key document of another issuer, in JSON. Its keys of other kinds and for other purposes are passed over, as an
+    /// issuer may publish what we do not use (RFC 7517 section 5); those without an id too, because we find keys by nothing else.
+    ///
+    /// # Errors
+    /// [`KeyMaterialError`] if it is no key document, or names one key id twice.
+    pub fn from_foreign_document(document: &[u8]) -> Result<Self, KeyMaterialError> {
+        let document = parse_object(document).map_err(|_| KeyMaterialError)?;
+        let Some(Value::Array(published)) = document.get("keys") else { return Err(KeyMaterialError) };
+        let mut keys: Vec<(String, VerifyingKey)> = Vec::new();
+        for value in published {
+            let Ok(jwk) = serde_json::from_value::<Jwk>(value.clone()) else { continue };
+            let Ok(key) = VerifyingKey::from_jwk(&jwk) else { continue };
+            if keys.iter().any(|(kid, _)| *kid == jwk.kid) {
+                return Err(KeyMaterialError);
+            }
+            keys.push((jwk.kid, key));
+        }
+        Ok(VerifyingKeys(keys))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The key of this id.

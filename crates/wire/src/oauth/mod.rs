@@ -8,6 +8,7 @@ mod discovery;
 mod parameters;
 mod scope;
 mod token;
+mod token_exchange;
 
 pub use answers::{AccessTokenInfo, DeviceAuthorization, UserInfo, id_token_info};
 pub use authorize::{AuthorizeRequest, with_query};
@@ -18,4 +19,8 @@ pub use scope::{Scopes, UnknownScope};
 pub use token::{
     AUTHORIZATION_CODE, AuthorizationCodeRequest, DEVICE_CODE, DeviceCodeRequest, JWT_BEARER, JwtBearerRequest,
     OAuthCode, OAuthError, REFRESH_TOKEN, RefreshTokenRequest, TokenFormError, TokenRequest, TokenResponse,
+};
+pub use token_exchange::{
+    ACCESS_TOKEN_TYPE, AWS4_REQUEST_TYPE, ID_TOKEN_TYPE, JWT_TYPE, SAML2_TYPE, TOKEN_EXCHANGE, TokenExchangeRequest,
+    TokenExchangeResponse,
 };

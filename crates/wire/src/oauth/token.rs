@@ -157,7 +157,7 @@ pub enum TokenResponse {
     },
 }
 
-/// The codes of RFC 6749 sections 5.2 and 4.1.2.1, RFC 8628 section 3.5, OpenID Connect Core 1.0 section 3.1.2.6, and Google's own.
+/// The codes of RFC 6749 sections 5.2 and 4.1.2.1, RFC 8628 section 3.5, RFC 8693 section 2.2.2, OpenID Connect Core 1.0 section 3.1.2.6, and Google's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OAuthCode {
@@ -175,6 +175,8 @@ pub enum OAuthCode {
     InvalidClient,
     /// Google's: the audience is no client, or one of another project.
     InvalidAudience,
+    /// The provider that a token exchange names is not there, or is disabled (RFC 8693 section 2.2.2).
+    InvalidTarget,
     /// Google's: the redirect URI is not one of the client's, or not the one of the code.
     RedirectUriMismatch,
     /// The person has not decided yet.
@@ -214,6 +216,7 @@ impl OAuthCode {
             OAuthCode::UnsupportedGrantType => "unsupported_grant_type",
             OAuthCode::InvalidClient => "invalid_client",
             OAuthCode::InvalidAudience => "invalid_audience",
+            OAuthCode::InvalidTarget => "invalid_target",
             OAuthCode::RedirectUriMismatch => "redirect_uri_mismatch",
             OAuthCode::AuthorizationPending => "authorization_pending",
             OAuthCode::SlowDown => "slow_down",

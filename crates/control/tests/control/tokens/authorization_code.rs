@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorward_core::grant::{CodeGrant, GrantId, PersonGrant, TokenHash};
+use doorward_core::grant::{CodeGrant, GrantId, PersonGrant, Subject, TokenHash};
 use doorward_core::resource::ClientId;
 use doorward_wire::oauth::{AuthorizationCodeRequest, AuthorizeRequest, Scopes};
 
@@ -36,7 +36,11 @@ async fn a_code_gives_what_was_asked_for_and_an_installed_client_may_stay() {
         let tokens = stack.redeem_code(client.redeems(&code)).await.unwrap();
         assert_eq!((tokens.kinds().as_str(), tokens.scopes.as_str()), (expected, scopes), "row {row}");
         let access = stack.store.access_token(&TokenHash::of(&tokens.access), stack.now()).await.unwrap().unwrap();
-        assert_eq!((&access.subject, access.scopes.as_str()), (alice.subject(), scopes), "row {row}");
+        assert_eq!(
+            (&access.subject, access.scopes.as_str()),
+            (&Subject::Account(alice.subject().clone()), scopes),
+            "row {row}"
+        );
         let event = stack.last_event();
         let names = expected.replace("access", "access_token").replace("refresh", "refresh_token");
         assert_eq!(event.issued, Some(names.replace(" id", " id_token")), "row {row}");

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use doorward_control::tokens::{Issued, RedeemError};
 use doorward_core::audit::{AuditClosed, AuditEvent, AuditSink, TokenEvent, TokenMethod, TokenReason};
 use doorward_core::clock::Timestamp;
-use doorward_core::grant::{AccessGrant, TokenHash};
+use doorward_core::grant::{AccessGrant, Subject, TokenHash};
 use doorward_core::keys::KeyPurpose;
 use doorward_wire::jose::{Algorithm, TOKEN_LIMIT, Unverified, VerifyingKey, encode_base64url};
 use doorward_wire::oauth::{JwtBearerRequest, Scopes, TokenRequest};
@@ -297,7 +297,7 @@ async fn an_access_token_is_stored_as_a_hash_before_it_is_given() {
     assert_eq!(secret.len(), 43);
     let now = Timestamp::from_seconds(START);
     let expected = AccessGrant {
-        subject: account.unique_id,
+        subject: Subject::Account(account.unique_id),
         scopes: Scopes::parse(&format!("openid {SCOPE}")).unwrap(),
         expires: Timestamp::from_seconds(START + 3600),
         person_grant: None,

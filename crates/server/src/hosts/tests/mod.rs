@@ -1,6 +1,7 @@
 //! The API as clients and browsers see it, on a store in memory.
 
 mod apis;
+mod federation;
 mod sign_in;
 mod tokens;
 
@@ -16,7 +17,8 @@ use doorward_core::audit::{AuditEvent, TokenEvent, TokenReason};
 use doorward_core::client::{ClientKind, OAuthClient};
 use doorward_core::clock::{Clock, ManualClock, Timestamp};
 use doorward_core::entropy::{Entropy, SystemEntropy};
-use doorward_core::grant::{AccessGrant, TokenHash};
+use doorward_core::grant::{AccessGrant, Subject, TokenHash};
+use doorward_core::outbound::Reach;
 use doorward_core::policy::{Binding, Role};
 use doorward_core::resource::{Application, ClientId, Host, Project, Resource};
 use doorward_core::store::{
@@ -31,7 +33,9 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 
 use super::{Api, Services};
+use crate::dev::names::Addressing;
 use crate::listen::Connection;
+use crate::outbound::Fetcher;
 use crate::wiring::{self, Outside, StackConfig};
 
 const HOST: &str = "localhost:8081";
@@ -117,7 +121,7 @@ impl World {
         ];
         for (token, scopes) in scopes {
             let grant = AccessGrant {
-                subject: UniqueId("2001".into()),
+                subject: Subject::Account(UniqueId("2001".into())),
                 scopes: Scopes::parse(scopes).unwrap(),
                 expires: Timestamp::from_seconds(1_900_000_000),
                 person_grant: None,
@@ -141,6 +145,7 @@ impl World {
             sqlite.add_oauth_client(&client).await.unwrap();
         }
         let config = StackConfig {
+            addressing: Addressing::OwnOrigin,
             project,
             issuer: "https://accounts.google.com".into(),
             api_url: "http://127.0.0.1:8081".into(),
@@ -149,10 +154,12 @@ impl World {
             applications: HashMap::new(),
             email_claim: EmailClaim::Optional,
             admin_token: TokenHash::of(ADMIN),
+            trusted_issuers: Default::default(),
+            reach: Reach::Loopback,
             keep_events: 10_000,
         };
         let store: Arc<dyn Store> = Arc::new(sqlite);
-        let stack = wiring::build(Outside { store, clock: clock.clone(), entropy }, config).await.unwrap();
+        let stack = wiring::build(Outside { store, clock: clock.clone(), entropy, fetch: Arc::new(Fetcher::default()) }, config).await.unwrap();
         World { api: Api::new(stack.services.clone()), services: stack.services, clock }
     }
 

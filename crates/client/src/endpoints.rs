@@ -1,0 +1,70 @@
+//! Where Google's endpoints are: at Google, or at a Doorward that serves them all below one origin.
+
+use http::Uri;
+
+use crate::origin::Origin;
+
+/// Replaces Google's addresses.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Endpoints {
+    /// A Doorward that serves each of Google's hosts below a path of its name.
+    pub(crate) base: Option<Origin>,
+}
+
+impl Endpoints {
+    /// The address to be asked in the place of `url`: the host becomes the first segment of the path, if it is Google's and another
+    /// base is set. Whatever else a file names is asked as it stands.
+    pub(crate) fn resolve(&self, url: &str) -> String {
+        let Some(base) = &self.base else { return url.to_owned() };
+        let Ok(uri) = url.parse::<Uri>() else { return url.to_owned() };
+        match (uri.scheme_str(), uri.authority(), uri.path_and_query()) {
+            (Some("https"), Some(authority), Some(target)) if is_google(authority.as_str()) => {
+                format!("{base}/{authority}{target}")
+            }
+            _ => url.to_owned(),
+        }
+    }
+}
+
+fn is_google(host: &str) -> bool {
+    matches!(host, "accounts.google.com" | "www.gstatic.com")
+        || host.strip_suffix(".googleapis.com").is_some_and(|name| !name.is_empty() && !name.contains(['@', '.']))
+}
+
+/// `text` as one segment of a path (RFC 3986 section 3.3).
+pub(crate) fn path_segment(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'-' | b'.' | b'_' | b'~' | b'@' => out.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn googles_addresses_move_below_the_base_and_no_others() {
+        let ours = Endpoints { base: Some("http://127.0.0.1:8081".parse().unwrap()) };
+        #[rustfmt::skip]
+        let cases = [
+            ("https://oauth2.googleapis.com/token",         "http://127.0.0.1:8081/oauth2.googleapis.com/token"),
+            ("https://sts.googleapis.com/v1/token?x",       "http://127.0.0.1:8081/sts.googleapis.com/v1/token?x"),
+            ("https://www.gstatic.com/iap/verify/k",        "http://127.0.0.1:8081/www.gstatic.com/iap/verify/k"),
+            ("http://oauth2.googleapis.com/token",          "http://oauth2.googleapis.com/token"),
+            ("https://x@oauth2.googleapis.com/token",       "https://x@oauth2.googleapis.com/token"),
+            ("https://evil.example/oauth2.googleapis.com",  "https://evil.example/oauth2.googleapis.com"),
+            ("http://127.0.0.1:9000/token",                 "http://127.0.0.1:9000/token"),
+            ("no address",                                  "no address"),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(ours.resolve(url), expected);
+            assert_eq!(Endpoints::default().resolve(url), url);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+use std::sync::Arc;
+
+use doorward_control::policies::Policies;
+use doorward_control::snapshots::SnapshotPublisher;
+use doorward_core::issuer::{OwnNames, TrustedIssuer, TrustedIssuers};
+use doorward_wire::google_api::Policy;
+use serde_json::json;
+
+use super::{Federation, POOL};
+use crate::{ISSUER, cause};
+
+fn binding(role: &str, member: &str) -> Policy {
+    serde_json::from_value(json!({"bindings": [{"role": role, "members": [member]}]})).unwrap()
+}
+
+#[tokio::test]
+async fn identities_of_pools_and_issuers_that_are_there_may_be_members_of_every_role_and_no_others() {
+    let federation = Federation::new().await;
+    let stack = &federation.stack;
+    let corp = TrustedIssuer {
+        id: "corp".parse().unwrap(),
+        issuer: "https://login.corp.example".to_owned(),
+        audiences: vec!["doorward".to_owned()],
+        email_domains: vec![],
+        google: false,
+        insecure_loopback: false,
+        jwks: None,
+    };
+    let own = OwnNames { issuers: &[ISSUER], project_id: "dev-project" };
+    let trusted = Arc::new(TrustedIssuers::new([corp], own).unwrap());
+    let project = stack.publisher.project().clone();
+    let publisher = SnapshotPublisher::open(stack.store.clone(), project, Default::default(), trusted).await.unwrap();
+    let policies = Policies::new(stack.store.clone(), Arc::new(publisher));
+    let of = |kind: &str, rest: &str| format!("{kind}:{POOL}/{rest}");
+    let issuer = |rest: &str| format!("//doorward/trustedIssuers/{rest}");
+    #[rustfmt::skip]
+    let cases = [
+        (of("principal", "subject/repo:octo/app"),                  "ok"),
+        (of("principalSet", "group/ops"),                           "ok"),
+        (of("principalSet", "attribute.repository/octo/app"),       "ok"),
+        (of("principalSet", "*"),                                   "ok"),
+        (format!("principal:{}", issuer("corp/subject/s1")),        "ok"),
+        (format!("principalSet:{}", issuer("corp/*")),              "ok"),
+        (of("principal", "subject/s").replace("ci-pool", "ci-pool2"), "UnknownMember"),
+        (of("principal", "subject/s").replace("ci-pool", "ci-p"),   "UnknownMember"),
+        (of("principalSet", "*").replace("123", "124"),             "UnknownMember"),
+        (format!("principal:{}", issuer("corp2/subject/s1")),       "UnknownMember"),
+        (format!("principalSet:{}", issuer("other/*")),             "UnknownMember"),
+        ("serviceAccount:nobody@dev-project.iam.gserviceaccount.com".to_owned(), "UnknownMember"),
+        ("serviceAccount:x@other.iam.gserviceaccount.com".to_owned(), "ok"),
+        (of("principal", "*"),                                      "MalformedMember"),
+        (of("principalSet", "subject/s"),                           "MalformedMember"),
+    ];
+    let roles = [
+        "roles/iap.httpsResourceAccessor",
+        "roles/iam.workloadIdentityUser",
+        "roles/iam.serviceAccountTokenCreator",
+        "roles/iam.serviceAccountOpenIdTokenCreator",
+    ];
+    for (member, expected) in cases {
+        for role in roles {
+            let outcome = policies.replace(&stack.admin, "projects/123", binding(role, &member)).await;
+            let outcome = outcome.map_or_else(|error| cause(&error), |_| "ok".to_owned());
+            assert_eq!(outcome, expected, "{role} {member}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pool_that_is_deleted_leaves_no_binding_to_the_next_of_its_name() {
+    let federation = Federation::new().await;
+    federation.create_pool("ci-pool-2").await;
+    let stack = &federation.stack;
+    let account = stack.create_account("target1").await;
+    let of_account = format!("projects/123/serviceAccounts/{}", account.unique_id.0);
+    let second = POOL.replace("ci-pool", "ci-pool-2");
+    let members = [
+        format!("principal:{POOL}/subject/s"),
+        format!("principalSet:{POOL}/*"),
+        format!("principalSet:{second}/*"),
+        "user:ann@example.com".to_owned(),
+    ];
+    let bindings = |members: &[String]| -> Policy {
+        let both = ["roles/iam.workloadIdentityUser", "roles/iam.serviceAccountTokenCreator"];
+        let bindings = both.map(|role| json!({"role": role, "members": members}));
+        serde_json::from_value(json!({"bindings": bindings})).unwrap()
+    };
+    for name in ["projects/123", of_account.as_str()] {
+        stack.policies.replace(&stack.admin, name, bindings(&members)).await.unwrap();
+    }
+    let only = json!({"bindings": [{"role": "roles/iam.workloadIdentityUser", "members": [members[0]]}]});
+    let only: Policy = serde_json::from_value(only).unwrap();
+    let service = "projects/123/serviceAccounts/target1@dev-project.iam.gserviceaccount.com";
+
+    // A provider names nobody, so nothing is taken from those who are named.
+    federation.pools.delete_provider(&stack.admin, "123", ("ci-pool", "ci-runner")).await.unwrap();
+    let shown = stack.policies.get(&stack.admin, "projects/123").await.unwrap();
+    assert_eq!(shown.bindings[0].members, members);
+
+    federation.pools.delete_pool(&stack.admin, "dev-project", "ci-pool").await.unwrap();
+    for name in ["projects/123", service] {
+        let shown = stack.policies.get(&stack.admin, name).await.unwrap();
+        let left: Vec<_> = shown.bindings.into_iter().map(|binding| binding.members).collect();
+        assert_eq!(left, [&members[2..], &members[2..]], "{name}");
+    }
+    let refused = stack.policies.replace(&stack.admin, "projects/123", only).await.unwrap_err();
+    assert_eq!(cause(&refused), "UnknownMember");
+}

@@ -1,0 +1,245 @@
+//! What is checked when an expression is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cel::IdedExpr;
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SourceInfo, operators};
+use cel::parser::Parser;
+
+use super::pattern::Pattern;
+use super::{CompileError, MAX_BYTES, Position, functions};
+
+/// The deepest brackets and chains of `?:`.
+const MAX_BRACKETS: u16 = 32;
+
+/// Where the parser runs, in bytes. It takes less than 1 KiB for each byte of a text.
+const PARSER_STACK: usize = 16 * 1024 * 1024;
+
+/// The deepest expression: a step for each operator, dot, bracket and call around another.
+const MAX_DEPTH: usize = 64;
+
+/// The most parts. A list of literals is the only expression that comes near.
+const MAX_PARTS: usize = 2048;
+
+/// How many comprehensions may go over something inside one another.
+const MAX_NESTED_LOOPS: usize = 2;
+
+/// An expression that was found right.
+pub(super) struct Checked {
+    pub(super) expression: IdedExpr,
+    /// The variables that it uses.
+    pub(super) variables: BTreeSet<String>,
+    /// The attributes and strings that its text names.
+    pub(super) words: BTreeSet<String>,
+    /// The patterns that its text has, compiled.
+    pub(super) patterns: BTreeMap<String, Pattern>,
+}
+
+/// Parses an expression and checks every part of it.
+pub(super) fn parse(source: &str, variables: &[&str]) -> Result<Checked, CompileError> {
+    if source.trim().is_empty() {
+        return Err(CompileError::new("an expression is needed", None));
+    }
+    if source.len() > MAX_BYTES {
+        return Err(CompileError::too_long(MAX_BYTES));
+    }
+    // The parser's limit counts brackets, and not chains such as `1<1<1`, for which it calls itself as often. So it has a
+    // stack that is large enough for any text of this length; a panic of it ends there, too.
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("cel".to_owned()).stack_size(PARSER_STACK);
+        let parsed =
+            thread.spawn_scoped(scope, || parse_here(source, variables)).ok().and_then(|thread| thread.join().ok());
+        parsed.unwrap_or_else(|| Err(CompileError::new("the expression cannot be parsed", None)))
+    })
+}
+
+fn parse_here(source: &str, variables: &[&str]) -> Result<Checked, CompileError> {
+    // Knows the standard macros, and neither the optional syntax nor names in backticks.
+    let parser = Parser::new().max_recursion_depth(MAX_BRACKETS).error_recovery_limit(1);
+    let (expression, places) = parser.parse_with_source_info(source).map_err(first_error)?;
+    let mut check =
+        Check { source, places, declared: variables, scope: Vec::new(), loops: 0, parts: 0, found: Found::default() };
+    check.part(&expression, 1)?;
+    let Found { variables, words, patterns } = check.found;
+    Ok(Checked { expression, variables, words, patterns })
+}
+
+/// The first of the parser's errors, in one short line.
+fn first_error(errors: cel::ParseErrors) -> CompileError {
+    let Some(error) = errors.errors.first() else { return CompileError::new("this is not an expression", None) };
+    // The parser's own words for its limit are about its types.
+    if error.msg.contains("Recursion limit") {
+        return CompileError::new(TOO_DEEP, None);
+    }
+    let position = match (usize::try_from(error.pos.0), usize::try_from(error.pos.1)) {
+        (Ok(line), Ok(column)) if line > 0 && column > 0 => Some(Position { line, column }),
+        _ => None,
+    };
+    // What could stand there instead is half of the language.
+    let message = error.msg.lines().next().unwrap_or_default();
+    let message = message.split_once(" expecting ").map_or(message, |(found, _)| found);
+    CompileError::new(message.chars().take(MAX_MESSAGE).collect::<String>(), position)
+}
+
+/// The longest message, in characters, of the parser: it quotes the text.
+const MAX_MESSAGE: usize = 120;
+
+const TOO_DEEP: &str = "the expression is nested too deeply";
+
+#[derive(Default)]
+struct Found {
+    variables: BTreeSet<String>,
+    words: BTreeSet<String>,
+    patterns: BTreeMap<String, Pattern>,
+}
+
+struct Check<'a> {
+    source: &'a str,
+    places: SourceInfo,
+    declared: &'a [&'a str],
+    /// The variables of the comprehensions around.
+    scope: Vec<String>,
+    loops: usize,
+    parts: usize,
+    found: Found,
+}
+
+impl Check<'_> {
+    fn part(&mut self, part: &IdedExpr, depth: usize) -> Result<(), CompileError> {
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            return self.wrong(part, format!("an expression may have {MAX_PARTS} parts"));
+        }
+        if depth > MAX_DEPTH {
+            return self.wrong(part, TOO_DEEP);
+        }
+        match &part.expr {
+            Expr::Literal(LiteralValue::String(text)) => {
+                self.found.words.insert(text.inner().to_owned());
+                Ok(())
+            }
+            Expr::Literal(_) => Ok(()),
+            Expr::Ident(name) => self.name(part, name),
+            Expr::Select(select) => {
+                self.found.words.insert(select.field.clone());
+                self.part(&select.operand, depth + 1)
+            }
+            Expr::Call(call) => self.call(part, call, depth),
+            Expr::List(list) => list.elements.iter().try_for_each(|element| self.part(element, depth + 1)),
+            Expr::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
+                EntryExpr::MapEntry(entry) => {
+                    self.part(&entry.key, depth + 1)?;
+                    self.part(&entry.value, depth + 1)
+                }
+                EntryExpr::StructField(_) => self.wrong(part, "messages are not part of this language"),
+            }),
+            Expr::Comprehension(comprehension) => self.comprehension(part, comprehension, depth),
+            Expr::Struct(_) => self.wrong(part, "messages are not part of this language"),
+            Expr::Unspecified => self.wrong(part, "this is not an expression"),
+        }
+    }
+
+    fn name(&mut self, part: &IdedExpr, name: &str) -> Result<(), CompileError> {
+        // What begins with `@` was written by a macro: it is no letter of the language.
+        if name.starts_with('@') || self.scope.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        if self.declared.contains(&name) {
+            self.found.variables.insert(name.to_owned());
+            return Ok(());
+        }
+        if functions::TYPES.contains(&name) {
+            return Ok(());
+        }
+        let known = self.declared.join(", ");
+        let there = if known.is_empty() { "there are none here".to_owned() } else { format!("there is {known}") };
+        self.wrong(part, format!("there is no variable {name}; {there}"))
+    }
+
+    fn call(&mut self, part: &IdedExpr, call: &CallExpr, depth: usize) -> Result<(), CompileError> {
+        if written(&call.func_name) == call.func_name {
+            let refusal = functions::refusal(&call.func_name, call.target.is_some(), call.args.len());
+            if let Some(refusal) = refusal {
+                return self.wrong(part, refusal);
+            }
+        }
+        if call.func_name == "matches"
+            && let Some(IdedExpr { expr: Expr::Literal(LiteralValue::String(pattern)), .. }) = call.args.last()
+        {
+            let compiled = Pattern::compile(pattern.inner());
+            let compiled = compiled.map_err(|message| CompileError::new(message, self.position(part)))?;
+            self.found.patterns.insert(pattern.inner().to_owned(), compiled);
+        }
+        call.target.iter().try_for_each(|target| self.part(target, depth + 1))?;
+        call.args.iter().try_for_each(|argument| self.part(argument, depth + 1))
+    }
+
+    fn comprehension(&mut self, part: &IdedExpr, of: &ComprehensionExpr, depth: usize) -> Result<(), CompileError> {
+        self.part(&of.iter_range, depth + 1)?;
+        self.part(&of.accu_init, depth + 1)?;
+        // Would make a condition read as if it looked at the attribute of that name.
+        if self.declared.contains(&of.iter_var.as_str()) {
+            return self.wrong(part, format!("{} is a variable already", of.iter_var));
+        }
+        if self.loops == MAX_NESTED_LOOPS {
+            return self.wrong(part, format!("only {MAX_NESTED_LOOPS} of all, exists, map and filter may be nested"));
+        }
+        self.loops += 1;
+        self.scope.push(of.iter_var.clone());
+        for inner in [&of.loop_cond, &of.loop_step, &of.result] {
+            self.part(inner, depth + 1)?;
+        }
+        self.scope.pop();
+        self.loops -= 1;
+        Ok(())
+    }
+
+    fn wrong(&self, part: &IdedExpr, message: impl Into<String>) -> Result<(), CompileError> {
+        Err(CompileError::new(message, self.position(part)))
+    }
+
+    fn position(&self, part: &IdedExpr) -> Option<Position> {
+        let (start, _) = self.places.offset_for(part.id)?;
+        let before = self.source.get(..usize::try_from(start).ok()?)?;
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Some(Position { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 })
+    }
+}
+
+/// An operator as it is written, from the library's name for it. A function's name is returned as it is.
+pub(super) fn written(name: &str) -> &str {
+    match name {
+        operators::CONDITIONAL => "?:",
+        operators::LOGICAL_AND => "&&",
+        operators::LOGICAL_OR => "||",
+        operators::LOGICAL_NOT => "!",
+        operators::SUBSTRACT | operators::NEGATE => "-",
+        operators::ADD => "+",
+        operators::MULTIPLY => "*",
+        operators::DIVIDE => "/",
+        operators::MODULO => "%",
+        operators::EQUALS => "==",
+        operators::NOT_EQUALS => "!=",
+        operators::GREATER_EQUALS => ">=",
+        operators::LESS_EQUALS => "<=",
+        operators::GREATER => ">",
+        operators::LESS => "<",
+        operators::INDEX => "[]",
+        operators::IN => "in",
+        operators::NOT_STRICTLY_FALSE => "a comprehension",
+        "_._" => ".",
+        other => other,
+    }
+}
+
+/// The library's other names for the operators of arithmetic.
+pub(super) fn spelled(name: &str) -> &str {
+    match name {
+        "add" => "+",
+        "sub" => "-",
+        "mul" => "*",
+        "div" => "/",
+        "rem" => "%",
+        other => other,
+    }
+}

@@ -1,0 +1,178 @@
+//! The operator's list of issuers beside ourselves, as a file says it: `[[trusted_issuer]]` tables in TOML.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use doorward_core::issuer::{OwnNames, TrustedIssuer, TrustedIssuers, TrustedIssuersError};
+use doorward_wire::jose::VerifyingKeys;
+use serde::Deserialize;
+
+/// Why a list is not taken. Nothing is served with one that is not.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustedIssuersFileError {
+    /// The file, or a key document that it names, cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Not TOML, or not a list of issuers; says the line.
+    #[error("{}: {error}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Why and where.
+        error: Box<toml::de::Error>,
+    },
+    /// An id is malformed.
+    #[error("{}: trusted issuer {id:?}: {error}", path.display())]
+    Id {
+        /// The file.
+        path: PathBuf,
+        /// As it is written.
+        id: String,
+        /// Why.
+        error: doorward_core::issuer::IssuerIdError,
+    },
+    /// `insecure_loopback` where it is not taken.
+    #[error("{}: trusted issuer {id:?}: insecure_loopback is for `doorward dev`: remove it, and use https", path.display())]
+    InsecureLoopback {
+        /// The file.
+        path: PathBuf,
+        /// The entry.
+        id: String,
+    },
+    /// A key document holds no key that can be used.
+    #[error("{}: there is no RS256 or ES256 key with a kid in it", path.display())]
+    Keys {
+        /// The key document.
+        path: PathBuf,
+    },
+    /// The entries do not go together.
+    #[error("{}: {error}", path.display())]
+    List {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: TrustedIssuersError,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    trusted_issuer: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    id: String,
+    issuer: String,
+    audiences: Vec<String>,
+    #[serde(default)]
+    email_domains: Vec<String>,
+    #[serde(default)]
+    google: bool,
+    #[serde(default)]
+    insecure_loopback: bool,
+    /// Relative to the list.
+    #[serde(default)]
+    jwks_file: Option<PathBuf>,
+}
+
+/// Reads a list.
+///
+/// # Errors
+/// [`TrustedIssuersFileError`], which says the file and what is wrong in it.
+pub(crate) fn read(
+    path: &Path,
+    own: OwnNames<'_>,
+    allows_insecure_loopback: bool,
+) -> Result<TrustedIssuers, TrustedIssuersFileError> {
+    use TrustedIssuersFileError as E;
+    let text = |path: &Path| std::fs::read_to_string(path).map_err(|error| E::Read { path: path.to_owned(), error });
+    let file: File =
+        toml::from_str(&text(path)?).map_err(|error| E::Syntax { path: path.to_owned(), error: Box::new(error) })?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut entries = Vec::new();
+    for entry in file.trusted_issuer {
+        let path = path.to_owned();
+        if entry.insecure_loopback && !allows_insecure_loopback {
+            return Err(E::InsecureLoopback { path, id: entry.id });
+        }
+        let id = match entry.id.parse() {
+            Ok(id) => id,
+            Err(error) => return Err(E::Id { path, id: entry.id, error }),
+        };
+        let jwks: Option<Arc<str>> = match &entry.jwks_file {
+            None => None,
+            Some(file) => {
+                let path = folder.join(file);
+                let document = text(&path)?;
+                let keys = VerifyingKeys::from_foreign_document(document.as_bytes());
+                if !keys.is_ok_and(|keys| !keys.is_empty()) {
+                    return Err(E::Keys { path });
+                }
+                Some(document.into())
+            }
+        };
+        entries.push(TrustedIssuer {
+            id,
+            issuer: entry.issuer,
+            audiences: entry.audiences,
+            email_domains: entry.email_domains,
+            google: entry.google,
+            insecure_loopback: entry.insecure_loopback,
+            jwks,
+        });
+    }
+    TrustedIssuers::new(entries, own).map_err(|error| E::List { path: path.to_owned(), error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        [[trusted_issuer]]
+        id = "corp"
+        issuer = "https://login.corp.example"
+        audiences = ["https://wiki.corp.example"]
+        email_domains = ["corp.example"]
+    "#;
+
+    #[test]
+    fn a_list_is_read_or_refused_with_the_file_and_the_mistake() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("keys.json"), r#"{"keys":[{"kty":"oct","kid":"a"}]}"#).unwrap();
+        let own = OwnNames { issuers: &["https://accounts.google.com"], project_id: "doorward-dev" };
+        let with = |line: &str| format!("{GOOD}{line}\n");
+        #[rustfmt::skip]
+        let cases = [
+            (String::new(),                                                true,  "ok"),
+            (GOOD.to_owned(),                                              true,  "ok"),
+            (with("insecure_loopback = true"),                             true,  "ok"),
+            (with("insecure_loopback = true"),                             false, "insecure_loopback is for `doorward dev`"),
+            (with("googel = true"),                                        true,  "unknown field `googel`"),
+            (with("google = 1"),                                           true,  "line 7"),
+            (with("jwks_file = \"keys.json\""),                            true,  "no RS256 or ES256 key"),
+            (with("jwks_file = \"gone.json\""),                            true,  "cannot read"),
+            (GOOD.replace("\"corp\"", "\"Corp\""),                         true,  "an id has"),
+            (GOOD.replace("https://login.corp.example", "https://accounts.google.com"), true, "issuer of our own tokens"),
+            (format!("{GOOD}{}", GOOD.replace("\"corp\"", "\"b\"")),       true,  "both claim the domain corp.example"),
+        ];
+        for (text, allows, expected) in cases {
+            let path = folder.path().join("issuers.toml");
+            std::fs::write(&path, &text).unwrap();
+            match read(&path, own, allows) {
+                Ok(_) => assert_eq!(expected, "ok", "{text}"),
+                Err(error) => assert!(error.to_string().contains(expected), "{text}: {error}"),
+            }
+        }
+        assert!(matches!(read(folder.path(), own, true), Err(TrustedIssuersFileError::Read { .. })));
+    }
+}
