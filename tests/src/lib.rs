@@ -6,6 +6,7 @@
 mod browser;
 mod dev;
 mod http;
+mod issuer;
 mod names;
 mod people;
 mod process;
@@ -15,6 +16,7 @@ mod upstream;
 pub use browser::{Browser, Page};
 pub use dev::{Dev, LISTENERS, PLAIN_LISTENERS, Side, client_script, doorward, go_program, java, node, python, ruby};
 pub use http::{Connection, Request, Response, authority};
+pub use issuer::{Issuer, KeysAnswer, key};
 pub use names::Names;
 pub use people::{Client, Person, authorize_url, query_of};
 pub use process::{Finished, Process, run};

@@ -2,6 +2,8 @@
 //!
 //! It takes more than a second to start, so that few commands are run and each is used for several assertions.
 
+mod federation;
+
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 

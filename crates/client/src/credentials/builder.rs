@@ -295,6 +295,39 @@ mod tests {
         }
     }
 
+    /// Answers every connection with this head, and gives its address.
+    fn answering(head: &'static str) -> PathBuf {
+        use std::io::{Read as _, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let read = stream.read(&mut [0; 4096]).unwrap();
+                assert_ne!(read, 0);
+                write!(stream, "HTTP/1.1 {head}\r\ncontent-length: 0\r\n\r\n").unwrap();
+            }
+        });
+        address.into()
+    }
+
+    #[tokio::test]
+    async fn a_metadata_server_is_one_only_if_it_says_so() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        #[rustfmt::skip]
+        let cases = [
+            (answering("200 OK\r\nMetadata-Flavor: Google"),         Some("metadata")),
+            (answering("200 OK\r\nMetadata-Flavor: Other"),          None),
+            (answering("200 OK"),                                    None),
+            (answering("403 Forbidden\r\nMetadata-Flavor: Google"),  None),
+            (closed.into(),                                          None),
+        ];
+        for (address, expected) in cases {
+            let found = find(&[("GCE_METADATA_IP", &address)]).await;
+            assert_eq!(found.as_ref().ok().map(Credentials::kind), expected, "{found:?}");
+        }
+    }
+
     #[test]
     fn what_is_wrong_is_said_without_a_secret() {
         let key = r#"{"type":"service_account","client_email":"r@p.example","private_key":"s3cret"}"#;

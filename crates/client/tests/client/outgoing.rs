@@ -78,7 +78,7 @@ async fn without_a_token_the_request_is_not_sent() {
     let app = Server::start(|_| Reply::new(200, "hello"));
     let header = IdTokenHeader::new(credentials(&refusing), APP).allow(&app.origin).unwrap();
     let mut client = ServiceBuilder::new()
-        .layer(IdTokenLayer::new(header.clone()))
+        .layer(IdTokenLayer::new(header))
         .service(service_fn(async |_: Request<()>| -> Result<Response<()>, Infallible> { panic!("it was sent") }));
     let request = Request::builder().uri(&app.origin).body(()).unwrap();
     let error = client.ready().await.unwrap().call(request).await.unwrap_err();

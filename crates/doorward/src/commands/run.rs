@@ -19,6 +19,7 @@ use crate::output::say;
 Example:
   doorward run -- gcloud auth print-identity-token
   doorward run --to http://127.0.0.1:3000 -- sh -c './setup && ./tests'")]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux has what they are for"))]
 pub(crate) struct Args {
     /// The application to protect, as http://HOST:PORT or https://HOST:PORT; without it, a built-in one that shows what arrives
     #[arg(long, value_name = "URL")]
@@ -42,6 +43,7 @@ pub(crate) struct Args {
 #[command(after_help = "\
 Example:
   doorward run -- true      # starts `doorward run-inner -- true`; nobody else can")]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux has what they are for"))]
 pub(crate) struct InnerArgs {
     /// The program and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]

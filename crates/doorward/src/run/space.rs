@@ -14,7 +14,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use doorward_server::dev::names::{GOOGLE_NAMES, METADATA_ADDRESS, METADATA_NAMES};
+use doorward_server::dev::names::{GOOGLE_NAMES, METADATA_ADDRESS, METADATA_NAMES, OWN_NAME};
 use doorward_server::dev::{NamedSockets, StartError};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -197,7 +197,7 @@ fn hosts() -> String {
     let metadata = std::net::Ipv4Addr::from(METADATA_ADDRESS);
     let lines = [("127.0.0.1", "localhost"), ("::1", "localhost ip6-localhost ip6-loopback"), ("127.0.1.1", own)];
     let lines = lines.into_iter().filter(|(_, names)| !names.is_empty()).map(|(at, names)| format!("{at} {names}\n"));
-    let google = GOOGLE_NAMES.iter().map(|name| format!("127.0.0.1 {name}\n"));
+    let google = GOOGLE_NAMES.iter().chain([&OWN_NAME]).map(|name| format!("127.0.0.1 {name}\n"));
     // Node asks for the absolute spelling, which resolvers do not take for the same.
     let metadata = METADATA_NAMES.map(|name| format!("{metadata} {name} {name}.\n"));
     lines.chain(google).chain(metadata).collect()
@@ -235,7 +235,7 @@ mod tests {
     fn the_hosts_file_has_every_name_once_and_metadata_at_its_own_address() {
         let hosts = hosts();
         let names = || hosts.lines().flat_map(|line| line.split(' ').skip(1).map(move |name| (line, name)));
-        for name in GOOGLE_NAMES.iter().chain(&METADATA_NAMES) {
+        for name in GOOGLE_NAMES.iter().chain(&METADATA_NAMES).chain([&OWN_NAME]) {
             let lines: Vec<&str> = names().filter(|(_, it)| it == name).map(|(line, _)| line).collect();
             let address = if METADATA_NAMES.contains(name) { "169.254.169.254 " } else { "127.0.0.1 " };
             assert!(lines.len() == 1 && lines[0].starts_with(address), "{name}: {lines:?}");

@@ -9,9 +9,9 @@ pub const METADATA_ADDRESS: [u8; 4] = [169, 254, 169, 254];
 /// The names that lead to [`METADATA_ADDRESS`].
 pub const METADATA_NAMES: [&str; 2] = ["metadata.google.internal", "metadata"];
 
-/// Every other name that leads to us, at 127.0.0.1. Those that are not served answer so; without their names here a client would
+/// Google's other names that lead to us, at 127.0.0.1, as [`OWN_NAME`] does. Those that are not served answer so; without their names here a client would
 /// say that it cannot find the host, which tells nobody why.
-pub const GOOGLE_NAMES: [&str; 18] = [
+pub const GOOGLE_NAMES: [&str; 17] = [
     "accounts.google.com",
     "appengine.googleapis.com",
     "cloudresourcemanager.googleapis.com",
@@ -29,7 +29,6 @@ pub const GOOGLE_NAMES: [&str; 18] = [
     "tunnel.cloudproxy.app",
     "www.googleapis.com",
     "www.gstatic.com",
-    OWN_NAME,
 ];
 
 /// What a certificate for all of them says. One name stands for all APIs: clients may add one that is not listed here to the

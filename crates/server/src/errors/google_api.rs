@@ -381,8 +381,8 @@ impl From<WorkloadIdentityError> for ApiFailure {
                      attributeCondition, oidc and its fields."
                 ),
             ),
-            E::AlreadyExists(_) => (Status::AlreadyExists, format!("Requested entity already exists: {error}.")),
-            E::NotFound(_) => (Status::NotFound, format!("Requested entity was not found: {error}.")),
+            E::AlreadyExists(name) => (Status::AlreadyExists, format!("Requested entity already exists: {name}.")),
+            E::NotFound(name) => (Status::NotFound, format!("Requested entity was not found: {name}.")),
             E::Store(_) | E::Refresh(_) => return ApiFailure::internal(&error),
         };
         ApiFailure::new(status, message)

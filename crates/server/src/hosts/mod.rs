@@ -56,6 +56,7 @@ use tower::ServiceExt as _;
 
 use crate::audit_log::AuditLog;
 use crate::console::Console;
+use crate::dev::names::GOOGLE_NAMES;
 use crate::errors::google_api::{ApiFailure, CallRefusal};
 use crate::listen::Connection;
 use crate::pages;
@@ -268,7 +269,7 @@ impl Api {
         let by_name = self.hosts.iter().find(|(name, _)| *name == host.name());
         let (router, surface) = if let Some((name, router)) = by_name {
             (router, Some(*name))
-        } else if names_a_google_host(host.name()) {
+        } else if GOOGLE_NAMES.contains(&host.name()) {
             // Where Google's names lead to us, this one does too; nobody can rebind it.
             return ApiFailure::new(Status::NotFound, NOT_SERVED).into_response();
         } else if !self.services.api_hosts.contains(&host) {

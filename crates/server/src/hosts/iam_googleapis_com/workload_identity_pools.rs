@@ -15,8 +15,9 @@ use doorward_control::callers::Administrator;
 use doorward_wire::google_api::{
     ListPoolsResponse, ListProvidersResponse, Operation, Status, WorkloadIdentityPool, WorkloadIdentityPoolProvider,
 };
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::errors::google_api::ApiFailure;
 use crate::hosts::{Body, Credential, Routes, Services, StrictJson};
@@ -194,7 +195,7 @@ async fn provider_operation(
 }
 
 /// Proves the caller, and only then reads what is to be changed.
-async fn admit<T: serde::de::DeserializeOwned>(
+async fn admit<T: DeserializeOwned + Named>(
     services: &Services,
     credential: &Credential,
     query: Parsed,
@@ -202,8 +203,66 @@ async fn admit<T: serde::de::DeserializeOwned>(
 ) -> Result<(Administrator, ChangeQuery, T), ApiFailure> {
     let administrator = services.administrator(credential).await?;
     let Query(query) = query.map_err(|error| ApiFailure::new(Status::InvalidArgument, error.body_text()))?;
-    let StrictJson(given) = StrictJson::read(&body?)?;
+    let body = body?;
+    let StrictJson(fields) = StrictJson::<Map<String, Value>>::read(&body)?;
+    all_known(&fields, T::FIELDS)?;
+    if let Some(Value::Object(oidc)) = fields.get("oidc") {
+        all_known(oidc, &OIDC_FIELDS)?;
+    }
+    let StrictJson(given) = StrictJson::read(&body)?;
     Ok((administrator, query, given))
+}
+
+/// A message whose fields are all known by name: a condition with a mistake in its name must not be no condition.
+trait Named {
+    /// In the spelling of JSON.
+    const FIELDS: &'static [&'static str];
+}
+
+impl Named for WorkloadIdentityPool {
+    const FIELDS: &'static [&'static str] = &["name", "displayName", "description", "state", "disabled"];
+}
+
+impl Named for WorkloadIdentityPoolProvider {
+    const FIELDS: &'static [&'static str] = &[
+        "name",
+        "displayName",
+        "description",
+        "state",
+        "disabled",
+        "attributeMapping",
+        "attributeCondition",
+        "oidc",
+        // Known so that what is said of them is that they are not served.
+        "aws",
+        "saml",
+        "x509",
+    ];
+}
+
+const OIDC_FIELDS: [&str; 4] = ["issuerUri", "allowedAudiences", "jwksJson", "insecureLoopback"];
+
+/// Refuses a name that no field has, in the words of Google's front end. Names of protocol buffers are taken as well.
+fn all_known(given: &Map<String, Value>, fields: &[&str]) -> Result<(), ApiFailure> {
+    let is_known = |name: &str| fields.iter().any(|field| *field == name || snake_case(field) == name);
+    match given.keys().find(|name| !is_known(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("Invalid JSON payload received. Unknown name {name:?}: Cannot find field.");
+            Err(ApiFailure::new(Status::InvalidArgument, message))
+        }
+    }
+}
+
+fn snake_case(field: &str) -> String {
+    let mut name = String::with_capacity(field.len() + 2);
+    for letter in field.chars() {
+        if letter.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    name
 }
 
 fn pool_is_done(pool: &WorkloadIdentityPool) -> Json<Operation> {

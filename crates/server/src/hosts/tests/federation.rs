@@ -149,7 +149,7 @@ async fn a_token_from_elsewhere_becomes_one_that_acts_as_an_account() {
         let bearer = format!("Bearer {token}");
         let acted = world.post(&act, &[("authorization", &bearer)], r#"{"audience": "a"}"#).await;
         assert_eq!(acted.status, StatusCode::OK, "{}", acted.body);
-        assert_eq!(world.last_event().await.chain, [principal.clone()]);
+        assert_eq!(world.last_event().await.chain, std::slice::from_ref(&principal));
         let administered = world.call(Method::GET, POOLS, &[("authorization", &bearer)], "").await;
         assert_eq!(administered.status, StatusCode::FORBIDDEN);
     }
@@ -355,10 +355,18 @@ async fn pools_and_providers_are_made_shown_changed_and_removed_and_each_change_
     assert_eq!(world.administered(Method::GET, &format!("{providers}/github"), &Value::Null).await, shown);
     let listed = world.administered(Method::GET, &providers, &Value::Null).await;
     assert_eq!(listed, json!({"workloadIdentityPoolProviders": [shown]}));
-    shown["oidc"]["allowedAudiences"] = json!(["a"]);
-    let change_provider = format!("{providers}/github?updateMask=oidc.allowedAudiences");
-    let made = world.administered(Method::PATCH, &change_provider, &json!({"oidc": {"allowedAudiences": ["a"]}})).await;
-    assert_eq!(made, done(&name, "WorkloadIdentityPoolProvider", shown.clone()));
+    // Both spellings of a field are one.
+    for (audience, field, outer, inner) in [
+        ("a", "oidc.allowedAudiences", "displayName", "allowedAudiences"),
+        ("b", "oidc.allowed_audiences", "display_name", "allowed_audiences"),
+    ] {
+        shown["oidc"]["allowedAudiences"] = json!([audience]);
+        let change = format!("{providers}/github?updateMask={field}");
+        let made = world
+            .administered(Method::PATCH, &change, &json!({outer: "not in the mask", "oidc": {inner: [audience]}}))
+            .await;
+        assert_eq!(made, done(&name, "WorkloadIdentityPoolProvider", shown.clone()));
+    }
 
     for resource in [POOL, &name] {
         let operation = format!("/iam.googleapis.com/v1/{resource}/operations/");
@@ -370,7 +378,7 @@ async fn pools_and_providers_are_made_shown_changed_and_removed_and_each_change_
     }
 
     #[rustfmt::skip]
-    let refused: [(Method, &str, Value, u16, &str); 17] = [
+    let refused: [(Method, &str, Value, u16, &str); 21] = [
         (Method::POST,   &create,                                         json!({}),                 409, "ALREADY_EXISTS"),
         (Method::POST,   POOLS,                                           json!({}),                 400, "INVALID_ARGUMENT"),
         (Method::POST,   &format!("{POOLS}?workloadIdentityPoolId=gcp-x"), json!({}),                400, "INVALID_ARGUMENT"),
@@ -384,6 +392,10 @@ async fn pools_and_providers_are_made_shown_changed_and_removed_and_each_change_
         (Method::PATCH,  &format!("{POOLS}/build?updateMask=name"),       json!({}),                 400, "INVALID_ARGUMENT"),
         (Method::POST,   &format!("{POOLS}/build:undelete"),              json!({}),                 404, "NOT_FOUND"),
         (Method::POST,   &create_provider,                                provider(&issuer),         409, "ALREADY_EXISTS"),
+        (Method::POST,   &format!("{POOLS}?workloadIdentityPoolId=more"), json!({"mode": "TRUST_DOMAIN"}), 400, "INVALID_ARGUMENT"),
+        (Method::PATCH,  &format!("{providers}/github"),                  json!({"attributeconditon": "false"}), 400, "INVALID_ARGUMENT"),
+        (Method::PATCH,  &format!("{providers}/github"),                  json!({"oidc": {"audiences": ["b"]}}), 400, "INVALID_ARGUMENT"),
+        (Method::PATCH,  &format!("{providers}/github"),                  json!({"oidc": {"jwksJson": "{}"}}), 400, "INVALID_ARGUMENT"),
         (Method::POST,   &format!("{create_provider}2"),                  json!({"aws": {}}),        400, "INVALID_ARGUMENT"),
         (Method::POST,   &format!("{create_provider}2"),                  json!({"oidc": {}}),       400, "INVALID_ARGUMENT"),
         (Method::PATCH,  &format!("{providers}/github?updateMask=oidc.issuerUri"), json!({"oidc": {"issuerUri": "https://accounts.google.com"}}), 400, "INVALID_ARGUMENT"),
