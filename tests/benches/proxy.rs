@@ -13,6 +13,8 @@
 //! deterministic). So there are many accounts, each with a key, admitted by `allAuthenticatedUsers`; their tokens are collected
 //! over some seconds from the token endpoint; and the server is started again before each round, which empties its memory and
 //! leaves the tokens valid.
+//!
+//! **A foreign token** is one of a trusted issuer, which this process is. Once it is remembered it must cost what our own costs.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -21,8 +23,8 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use doorward_tests::{Account, Dev, PATIENCE, now_seconds, run};
-use doorward_wire::jose::decode_base64url;
+use doorward_tests::{Account, Dev, Issuer, PATIENCE, now_seconds, run};
+use doorward_wire::jose::{Algorithm, decode_base64url};
 use serde_json::json;
 
 const CONNECTIONS: usize = 64;
@@ -42,34 +44,47 @@ fn main() {
     }
     let application = application();
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let flags = ["--to", application.as_str()];
-    let tokens = prepare(&Dev::start_in(dir.path(), &flags));
+    let issuer = Issuer::start("", Algorithm::Rs256);
+    let list = dir.path().join("issuers.toml");
+    std::fs::write(&list, trusted(&issuer)).expect("the directory is ours");
+    let dir = dir.path().join("state");
+    let flags = ["--to", application.as_str(), "--trusted-issuers", list.to_str().expect("text")];
+    let tokens = prepare(&Dev::start_in(&dir, &flags));
     let (warm, tokens) = tokens.split_first().expect("there are tokens");
 
-    let (mut cached, mut first_seen) = (Vec::new(), Vec::new());
+    let foreign = foreign(&issuer);
+
+    let (mut cached, mut first_seen, mut of_issuer) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
-        let dev = Dev::start_in(dir.path(), &flags);
+        let dev = Dev::start_in(&dir, &flags);
         let mut load = Load::open(&dev);
-        let warm = [load.request(warm)];
+        let (warm, foreign) = ([load.request(warm)], [load.request(&foreign)]);
         load.drive(&warm, CONNECTIONS);
+        load.drive(&foreign, CONNECTIONS);
         let new: Vec<_> = tokens.iter().map(|token| load.request(token)).collect();
         first_seen.push(cost(&dev, new.len(), || load.drive(&new, new.len())));
         cached.push(cost(&dev, CACHED_REQUESTS, || load.drive(&warm, CACHED_REQUESTS)));
+        of_issuer.push(cost(&dev, CACHED_REQUESTS, || load.drive(&foreign, CACHED_REQUESTS)));
         eprintln!("round {round} of {ROUNDS}");
     }
     println!("{CONNECTIONS} keep-alive connections, answers of {ANSWER} bytes, every answer checked to be 200\n");
     println!("CPU microseconds per request, user + system, median of {ROUNDS} rounds [min-max]");
+    let mut ratios: Vec<f64> = of_issuer.iter().zip(&cached).map(|(foreign, own)| foreign / own).collect();
     println!("  cached token          {}", summary(&mut cached));
+    println!("  cached foreign token  {}", summary(&mut of_issuer));
     println!("  first-seen token      {}", summary(&mut first_seen));
+    ratios.sort_by(f64::total_cmp);
+    println!("  foreign to our own, median of the rounds' ratios: {:.3}", ratios[ratios.len() / 2]);
     for instrument in [CALLGRIND, STRACE] {
         println!("\n{}", instrument.what);
         if !instrument.is_present() {
             println!("  not measured: {} is not installed", instrument.words[0]);
             continue;
         }
-        let per_request = |repeat: bool| instrument.per_request(dir.path(), &flags, warm, tokens, repeat);
-        println!("  cached token          {:.1}", per_request(true));
-        println!("  first-seen token      {:.1}", per_request(false));
+        let per_request = |warm: &str, repeat: bool| instrument.per_request(&dir, &flags, warm, tokens, repeat);
+        println!("  cached token          {:.1}", per_request(warm, true));
+        println!("  cached foreign token  {:.1}", per_request(&foreign, true));
+        println!("  first-seen token      {:.1}", per_request(warm, false));
     }
 }
 
@@ -77,7 +92,8 @@ fn main() {
 fn prepare(dev: &Dev) -> Vec<String> {
     let resource = dev.text("/app/resource");
     let etag = &dev.policy(resource, "getIamPolicy", &json!({})).expect(200).json()["etag"];
-    let binding = json!({"role": "roles/iap.httpsResourceAccessor", "members": ["allAuthenticatedUsers"]});
+    let members = ["allAuthenticatedUsers", "principalSet://doorward/trustedIssuers/bench/*"];
+    let binding = json!({"role": "roles/iap.httpsResourceAccessor", "members": members});
     dev.policy(resource, "setIamPolicy", &json!({"policy": {"bindings": [binding], "etag": etag}})).expect(200);
 
     let accounts = format!("iam.googleapis.com/v1/projects/{}/serviceAccounts", dev.text("/project/id"));
@@ -99,6 +115,24 @@ fn prepare(dev: &Dev) -> Vec<String> {
     }
     eprintln!("{} tokens of {ACCOUNTS} accounts in {} seconds", tokens.len(), now_seconds() - started);
     tokens.into_iter().take(FIRST_SEEN_REQUESTS + 1).collect()
+}
+
+/// The list that trusts the issuer.
+fn trusted(issuer: &Issuer) -> String {
+    let url = issuer.url();
+    format!(
+        "[[trusted_issuer]]\nid = \"bench\"\nissuer = \"{url}\"\naudiences = [\"bench\"]\ninsecure_loopback = true\n"
+    )
+}
+
+/// One of its tokens, with about as much in it as one of ours.
+fn foreign(issuer: &Issuer) -> String {
+    let now = now_seconds();
+    issuer.sign(&json!({
+        "iss": issuer.url(), "aud": "bench", "sub": "193269818748950883293", "iat": now, "exp": now + 6 * 3600,
+        "email": "bench-000@doorward-bench.example", "email_verified": true,
+        "azp": "bench-000@doorward-bench.example",
+    }))
 }
 
 /// The application: answers whatever it is asked with the same kilobyte.

@@ -248,6 +248,19 @@ fn signals_reach_the_program_and_its_answer_comes_back() {
 }
 
 #[test]
+fn what_the_caller_ignores_the_program_ignores_as_under_nohup() {
+    let state = State::new();
+    let inner = state.command(&["sh", "-c", "trap 'exit 7' TERM; echo ready; sleep 1000 & wait"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
+    let process = Process::start(&mut command);
+    assert_eq!(process.next_line().as_deref(), Some("ready"));
+    process.signal("HUP");
+    process.signal("TERM");
+    assert_eq!(process.finish().code, Some(7));
+}
+
+#[test]
 fn a_signal_that_the_program_does_not_catch_ends_it() {
     let state = State::new();
     let process = Process::start(&mut state.command(&["sh", "-c", "echo ready; exec sleep 1000"]));

@@ -11,10 +11,16 @@ pub(crate) fn run() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut all = true;
-    for bench in ["tokens", "proxy"] {
+    let benches = [
+        ("doorward-tests", "tokens"),
+        ("doorward-tests", "proxy"),
+        ("doorward-tests", "run"),
+        ("doorward-client", "hot_path"),
+    ];
+    for (package, bench) in benches {
         announce(&format!("Measuring: {bench}"));
         // The same profile, so that the library that is compared with is compiled in the same way.
-        let words = ["cargo", "bench", "--quiet", "--profile", "dist", "--package", "doorward-tests", "--bench", bench];
+        let words = ["cargo", "bench", "--quiet", "--profile", "dist", "--package", package, "--bench", bench];
         all &= succeeds(command(&words).env("DOORWARD_BIN", target().join("dist/doorward")));
     }
     if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }

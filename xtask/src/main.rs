@@ -18,7 +18,7 @@ Developer tasks.
                       libraries for C# and PHP, which no package registry has, are said and not counted
 
   cargo xtask bench
-      What one token and one request cost: CPU time, instructions, system calls.
+      What one token and one request cost: CPU time, instructions, system calls; what `doorward run` and the SDK add.
 ";
 
 fn main() -> ExitCode {

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use doorward_wire::metadata::{FLAVOR, METADATA_FLAVOR};
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -28,13 +29,15 @@ pub enum TokenError {
         /// What the endpoint said, with all that was sent taken out.
         description: String,
     },
-    /// A failure without a reason that we can read, also after further tries.
-    #[error("{endpoint} failed with HTTP {status}: try again later, or check that it is the right address")]
+    /// A failure without a code that we can read, also after further tries.
+    #[error("{endpoint} failed with HTTP {status}{}: try again later, or check that it is the right address", in_brackets(description))]
     Failed {
         /// Who failed.
         endpoint: String,
         /// The status of the answer.
         status: StatusCode,
+        /// What the endpoint said, with all that was sent taken out; empty if that cannot be read.
+        description: String,
     },
     /// Success without what was asked for.
     #[error(
@@ -109,6 +112,10 @@ impl TokenError {
     }
 }
 
+fn in_brackets(description: &str) -> String {
+    if description.is_empty() { String::new() } else { format!(" ({description})") }
+}
+
 fn next_step(code: &str) -> &'static str {
     match code {
         "invalid_grant" => "sign in again, or check that the key still exists and that this machine's clock is right",
@@ -144,16 +151,29 @@ pub(crate) fn refusal(answer: &Answer, secrets: &[&str]) -> TokenError {
     let (code, description) = match serde_json::from_slice(&answer.body) {
         Ok(Refusal::Google { error }) => (error.status, error.message),
         Ok(Refusal::OAuth { error, error_description }) => (error, error_description.unwrap_or_default()),
-        Err(_) if answer.status == StatusCode::NOT_FOUND => ("NOT_FOUND".to_owned(), String::new()),
-        Err(_) if answer.status == StatusCode::FORBIDDEN => ("PERMISSION_DENIED".to_owned(), String::new()),
-        Err(_) => return TokenError::Failed { endpoint, status: answer.status },
+        Err(_) if answer.status == StatusCode::NOT_FOUND => ("NOT_FOUND".to_owned(), plain_text(answer)),
+        Err(_) if answer.status == StatusCode::FORBIDDEN => ("PERMISSION_DENIED".to_owned(), plain_text(answer)),
+        Err(_) => {
+            let description = shown(&plain_text(answer), secrets);
+            return TokenError::Failed { endpoint, status: answer.status, description };
+        }
     };
     if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS {
-        return TokenError::Failed { endpoint, status: answer.status };
+        return TokenError::Failed { endpoint, status: answer.status, description: shown(&description, secrets) };
     }
     let description =
         if description.is_empty() { "it gave no reason".to_owned() } else { shown(&description, secrets) };
     TokenError::Refused { endpoint, status: answer.status, code: shown(&code, secrets), description }
+}
+
+/// What a metadata server says, which speaks no JSON when it refuses: the first line, unless that begins a page.
+fn plain_text(answer: &Answer) -> String {
+    if answer.headers.get(METADATA_FLAVOR).is_none_or(|flavor| flavor != FLAVOR) {
+        return String::new();
+    }
+    let text = String::from_utf8_lossy(&answer.body);
+    let line = text.lines().next().unwrap_or_default().trim();
+    if line.starts_with('<') { String::new() } else { line.to_owned() }
 }
 
 /// At most 300 characters on one line, with secrets left out. A word that is as long as a token is taken for one.
@@ -201,11 +221,31 @@ mod tests {
                 "https://oauth2.googleapis.com refused: it gave no reason (invalid_client);"),
             (404, "Not found".to_owned(), "https://oauth2.googleapis.com refused: it gave no reason (NOT_FOUND);"),
             (503, r#"{"error":"server_error"}"#.to_owned(), "https://oauth2.googleapis.com failed with HTTP 503"),
+            (503, r#"{"error":"server_error","error_description":"No. s3cret"}"#.to_owned(),
+                "https://oauth2.googleapis.com failed with HTTP 503 Service Unavailable (No. …): try again later"),
             (302, "".to_owned(),                "https://oauth2.googleapis.com failed with HTTP 302"),
             (200, "<html>".to_owned(),          "https://oauth2.googleapis.com failed with HTTP 200"),
         ];
         for (status, body, expected) in cases {
             let text = refusal(&answer(status, &body), &["s3cret", "a-long-secret", "r", ""]).to_string();
+            assert!(text.starts_with(expected), "{status} {body}: {text}");
+        }
+    }
+    #[test]
+    fn a_metadata_server_says_in_plain_text_why_there_is_no_token() {
+        let page = "<!DOCTYPE html>\n<p>Not found";
+        #[rustfmt::skip]
+        let cases = [
+            (400, FLAVOR,  "non-empty audience parameter required\nx", "https://oauth2.googleapis.com failed with HTTP 400 Bad Request (non-empty audience parameter required): "),
+            (503, FLAVOR,  "the account is \u{1b}[2J gone",           "https://oauth2.googleapis.com failed with HTTP 503 Service Unavailable (the account is [2J gone): "),
+            (404, FLAVOR,  "no account",                              "https://oauth2.googleapis.com refused: no account (NOT_FOUND); "),
+            (404, FLAVOR,  page,                                      "https://oauth2.googleapis.com refused: it gave no reason (NOT_FOUND); "),
+            (404, "Other", "no account",                              "https://oauth2.googleapis.com refused: it gave no reason (NOT_FOUND); "),
+        ];
+        for (status, flavor, body, expected) in cases {
+            let mut answer = answer(status, body);
+            answer.headers.insert(METADATA_FLAVOR, flavor.parse().unwrap());
+            let text = refusal(&answer, &[]).to_string();
             assert!(text.starts_with(expected), "{status} {body}: {text}");
         }
     }

@@ -39,7 +39,9 @@ pub enum TransportError {
     #[error("an address in the credentials is not one of http or https: correct it, or make the file anew")]
     Address,
     /// Plain http to a host that is not this machine.
-    #[error("{0} would get a credential in the clear: use https, or allow it explicitly with `allow_insecure_http`")]
+    #[error(
+        "{0} is plain http to another machine, safe for neither credentials nor keys: use https, or `allow_insecure_http`"
+    )]
     Insecure(Origin),
     /// No connection.
     #[error("cannot connect to {address} ({cause}): check the address and the network")]

@@ -21,6 +21,9 @@ use crate::output::say;
 /// program starts.
 const CONTROL: &[u8] = b"doorward-run";
 
+/// What is said on the control connection when the program may start. Afterwards come numbers of signals, of the same size.
+pub(super) const GO: [u8; 4] = [0; 4];
+
 /// Exit codes of `env` and shells.
 const CANNOT_BE_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
@@ -39,10 +42,12 @@ pub(crate) fn run(command: &[OsString]) -> anyhow::Result<u8> {
     // First of all: nobody else would end this namespace.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context("cannot be tied to doorward's end")?;
     let control = control_address().and_then(|address| UnixStream::connect_addr(&address));
-    let control = control.context("doorward is gone")?;
+    let mut control = control.context("doorward is gone")?;
     show_own_processes();
     privilege::keep_mounting_to_ourselves().context("cannot give a capability up")?;
 
+    let mut go = GO;
+    control.read_exact(&mut go).context("doorward is gone")?;
     let (program, arguments) = command.split_first().context("there is no program to run")?;
     let child = match Command::new(program).args(arguments).spawn() {
         Ok(child) => child,

@@ -21,6 +21,7 @@ mod space;
 mod trust;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -63,10 +64,12 @@ pub(crate) fn run(wanted: Wanted) -> anyhow::Result<u8> {
     if wanted.verbose {
         say_where(&world);
     }
-    let running = space.launch(launch(&world, wanted.command)?)?;
+    let mut running = space.launch(launch(&world, wanted.command)?)?;
     let status = runtime.block_on(async {
-        // Not before the program is started: it inherits what is ignored, as under `nohup`, and not what is caught.
+        // Process 1 is there already, and has inherited what is ignored, as under `nohup`: what is caught would not be. The program
+        // is not there yet, so that no signal comes too early for it.
         let signals = Signals::catch()?;
+        running.control.write_all(&inner::GO).context("the program's first process is gone")?;
         signals.relay_to(running.control);
         running.ended.await.context("the thread that waits for the program ended early")
     })?;

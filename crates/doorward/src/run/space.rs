@@ -61,9 +61,9 @@ pub(super) struct Launch {
     pub(super) authority: String,
 }
 
-/// The program, running.
+/// The program's process 1, which waits for the word to start it.
 pub(super) struct Running {
-    /// Takes numbers of signals. When it is closed, everything in the namespace ends.
+    /// Takes the word to start, and then numbers of signals. When it is closed, everything in the namespace ends.
     pub(super) control: UnixStream,
     /// How process 1 ended, when it has; everything else in the namespace has ended then.
     pub(super) ended: oneshot::Receiver<io::Result<ExitStatus>>,
@@ -90,7 +90,7 @@ impl Space {
         Ok((Space { launches, started }, sockets))
     }
 
-    /// Starts the program.
+    /// Puts everything in its place, and starts process 1.
     pub(super) fn launch(self, launch: Launch) -> Result<Running, SpaceError> {
         self.launches.send(launch).map_err(|_| SpaceError::Gone)?;
         let (control, ended) = self.started.recv().map_err(|_| SpaceError::Gone)??;

@@ -48,7 +48,8 @@ impl Server {
     fn new() -> Self {
         let workload = Arc::new(Asked::default());
         let hosts = hosts_of("127.0.0.1:8099".parse().unwrap());
-        Server { metadata: Metadata { workload: workload.clone(), hosts, address: IpAddr::from([169, 254, 169, 254]) }, workload }
+        let address = IpAddr::from([169, 254, 169, 254]);
+        Server { metadata: Metadata { workload: workload.clone(), hosts, address }, workload }
     }
 
     async fn send(&self, request: http::request::Builder, peer: &str) -> Response {
@@ -146,7 +147,10 @@ async fn whoever_was_made_to_ask_by_somebody_else_is_turned_away() {
         (at("metadata.google.internal."),                        "127.0.0.1",        None),
         (at("169.254.169.254"),                                  "127.0.0.1",        None),
         (at("localhost:8099"),                                   "127.0.0.1",        None),
+        // Who calls an address of this machine from this machine has it too.
+        (at("169.254.169.254"),                                  "169.254.169.254",  None),
         (request(),                                              "192.0.2.1",        Some(ForeignPeer)),
+        (at("169.254.169.254"),                                  "169.254.169.253",  Some(ForeignPeer)),
         (request().header("x-forwarded-for", "127.0.0.1"),       "127.0.0.1",        Some(Forwarded)),
         (request().header("X_Forwarded_For", "127.0.0.1"),       "127.0.0.1",        Some(Forwarded)),
         (request().header("forwarded", "for=127.0.0.1"),         "127.0.0.1",        Some(Forwarded)),
