@@ -213,7 +213,7 @@ mod needs_node {
     }
 }
 
-mod needs_jq_openssl_curl {
+mod needs_jq_openssl_curl_namespaces {
     use super::*;
 
     /// The commands of a page as one script, which says on standard error which of them it comes to.

@@ -31,10 +31,18 @@ const NEEDS: [Need; 15] = [
     Need {
         probe: &["curl", "--version"],
         origin: Origin::Package("curl"),
-        modules: &["needs_curl::", "needs_jq_openssl_curl::", "needs_gcloud::"],
+        modules: &["needs_curl::", "needs_jq_openssl_curl::", "needs_jq_openssl_curl_namespaces::", "needs_gcloud::"],
     },
-    Need { probe: &["jq", "--version"], origin: Origin::Package("jq"), modules: &["needs_jq_openssl_curl::"] },
-    Need { probe: &["openssl", "version"], origin: Origin::Package("openssl"), modules: &["needs_jq_openssl_curl::"] },
+    Need {
+        probe: &["jq", "--version"],
+        origin: Origin::Package("jq"),
+        modules: &["needs_jq_openssl_curl::", "needs_jq_openssl_curl_namespaces::"],
+    },
+    Need {
+        probe: &["openssl", "version"],
+        origin: Origin::Package("openssl"),
+        modules: &["needs_jq_openssl_curl::", "needs_jq_openssl_curl_namespaces::"],
+    },
     Need {
         probe: &["python3", "-c", "import ensurepip, venv"],
         origin: Origin::Package("python3-venv"),
@@ -75,7 +83,7 @@ const NEEDS: [Need; 15] = [
     Need {
         probe: &["sh", "-c", "unshare -nmpf true || unshare -Urnmpf true"],
         origin: Origin::Right("namespaces", "root on Linux has them, and others where user namespaces are allowed"),
-        modules: &["needs_namespaces::"],
+        modules: &["needs_namespaces::", "needs_jq_openssl_curl_namespaces::"],
     },
 ];
 

@@ -30,7 +30,10 @@ pub enum TokenError {
         description: String,
     },
     /// A failure without a code that we can read, also after further tries.
-    #[error("{endpoint} failed with HTTP {status}{}: try again later, or check that it is the right address", in_brackets(description))]
+    #[error(
+        "{endpoint} failed with HTTP {status}{}: try again later, or check that it is the right address",
+        in_brackets(description)
+    )]
     Failed {
         /// Who failed.
         endpoint: String,

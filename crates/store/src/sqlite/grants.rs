@@ -9,7 +9,9 @@ use doorward_core::grant::{
 use doorward_core::resource::ClientId;
 use doorward_core::store::{GrantStore, StoreError};
 
-use super::{SqliteStore, codes, devices, failed, federation, forget, json, person_grants, read_scopes, refresh_tokens};
+use super::{
+    SqliteStore, codes, devices, failed, federation, forget, json, person_grants, read_scopes, refresh_tokens,
+};
 
 pub(super) const FORGET_ACCESS_TOKENS: &str = "DELETE FROM access_token WHERE hash IN
     (SELECT hash FROM access_token WHERE expires <= $1 LIMIT 10)";
@@ -184,10 +186,5 @@ fn read_grant((subject, scopes, expires, grant_id, client, federated): AccessRow
             serde_json::from_str(&identity).map_err(|_| StoreError::Damaged { what: "identity of an access token" })?,
         ),
     };
-    Ok(AccessGrant {
-        subject,
-        scopes: read_scopes(&scopes)?,
-        expires: Timestamp::from_micros(expires),
-        person_grant,
-    })
+    Ok(AccessGrant { subject, scopes: read_scopes(&scopes)?, expires: Timestamp::from_micros(expires), person_grant })
 }

@@ -159,7 +159,12 @@ impl World {
             keep_events: 10_000,
         };
         let store: Arc<dyn Store> = Arc::new(sqlite);
-        let stack = wiring::build(Outside { store, clock: clock.clone(), entropy, fetch: Arc::new(Fetcher::default()) }, config).await.unwrap();
+        let stack = wiring::build(
+            Outside { store, clock: clock.clone(), entropy, fetch: Arc::new(Fetcher::default()) },
+            config,
+        )
+        .await
+        .unwrap();
         World { api: Api::new(stack.services.clone()), services: stack.services, clock }
     }
 
