@@ -9,11 +9,14 @@ use tempfile::TempDir;
 
 use crate::{Account, Client, Finished, Person, Process, Request, Response, authority, run};
 
-/// A command of the binary under test: `DOORWARD_BIN`, or the debug build beside the tests' own.
+/// A command of the binary under test: `DOORWARD_BIN`, or the debug build beside the tests' own. It leaves the keyring of whoever runs
+/// the tests alone.
 pub fn doorward() -> Command {
     let path = std::env::var_os("DOORWARD_BIN").map_or_else(|| build_dir().join("debug/doorward"), PathBuf::from);
     assert!(path.is_file(), "{} is not there: run `cargo build`, or `cargo xtask test`", path.display());
-    Command::new(path)
+    let mut command = Command::new(path);
+    command.env("DOORWARD_KEYRING", "off");
+    command
 }
 
 /// The Python of the real-client scenarios.

@@ -54,7 +54,7 @@ impl<'a> Desk<'a> {
         let plain = self.command(arguments);
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(plain.get_program()).args(plain.get_args());
-        shell.env("DOORWARD_CONFIG", self.config());
+        shell.env("DOORWARD_CONFIG", self.config()).env("DOORWARD_KEYRING", "off");
         shell
     }
 

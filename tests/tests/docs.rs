@@ -242,7 +242,8 @@ mod needs_jq_openssl_curl_namespaces {
             shell.args(["-ec", &script(&dev, &commands)]).current_dir(&dir);
             // Alice's, in which she is signed in.
             shell.env("BROWSER", &browser).env("BROWSER_COOKIE", dev.person("alice@example.com").cookie());
-            let finished = run(shell.env("DOORWARD_CONFIG", dir.path().join("config")));
+            shell.env("DOORWARD_CONFIG", dir.path().join("config")).env("DOORWARD_KEYRING", "off");
+            let finished = run(&mut shell);
             if finished.code != Some(0) {
                 let reached =
                     finished.stderr.lines().rev().find_map(|line| line.strip_prefix("command ")?.parse().ok());

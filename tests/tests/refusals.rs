@@ -171,8 +171,12 @@ fn each_refusal_is_recorded_with_its_reason_and_without_any_secret() {
         .map(|event| (event["method"].as_str().unwrap_or("").into(), event["reason"].as_str().unwrap_or("").into()))
         .collect();
     assert_eq!(refused, expected);
-    // The pages of people, the metadata server, and guessing have tests of their own; `internal` is ours.
-    let elsewhere = ["wrong_password", "throttled", "access_denied", "metadata_refused", "internal"];
+    // The pages of people, the metadata server, guessing, and tokens of other issuers have tests of their own; `internal` is ours.
+    #[rustfmt::skip]
+    let elsewhere = [
+        "wrong_password", "throttled", "access_denied", "metadata_refused", "unknown_provider", "invalid_subject_token",
+        "attribute_mapping", "attribute_condition", "keys_unavailable", "internal",
+    ];
     for reason in TokenReason::ALL.map(TokenReason::code) {
         let here = expected.iter().any(|(_, expected)| expected == reason);
         assert!(here != elsewhere.contains(&reason), "{reason}");

@@ -27,7 +27,7 @@ enum Origin {
     Right(&'static str, &'static str),
 }
 
-const NEEDS: [Need; 15] = [
+const NEEDS: [Need; 18] = [
     Need {
         probe: &["curl", "--version"],
         origin: Origin::Package("curl"),
@@ -78,6 +78,22 @@ const NEEDS: [Need; 15] = [
         probe: &["ruby", "-e", "require 'googleauth'"],
         origin: Origin::Package("ruby-googleauth"),
         modules: &["needs_ruby::"],
+    },
+    // A bus of its own, and on it a keyring.
+    Need {
+        probe: &["dbus-daemon", "--version"],
+        origin: Origin::Package("dbus-daemon"),
+        modules: &["needs_keyring::"],
+    },
+    Need {
+        probe: &["sh", "-c", "command -v dbus-send"],
+        origin: Origin::Package("dbus-bin"),
+        modules: &["needs_keyring::"],
+    },
+    Need {
+        probe: &["gnome-keyring-daemon", "--version"],
+        origin: Origin::Package("gnome-keyring"),
+        modules: &["needs_keyring::"],
     },
     // What `doorward run` asks of Linux, as root or with a user namespace.
     Need {

@@ -11,12 +11,14 @@ mod explain;
 mod iam_policy;
 mod id_token;
 mod key_file;
+mod keyring;
 mod loopback;
 mod output;
 mod person;
 #[cfg(target_os = "linux")]
 mod run;
 mod runtime;
+mod sdk;
 mod sidecar;
 mod token_cache;
 mod transport;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{ACCEPT, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, HOST, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
@@ -22,7 +22,6 @@ const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
@@ -62,5 +61,5 @@ async fn exchange(peer: (&str, u16), address: &str, request: Request<Full<Bytes>
     tokio::spawn(async { drop(connection.await) });
     let (head, body) = sender.send_request(request).await.map_err(|error| broken(error.into()))?.into_parts();
     let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(broken)?.to_bytes();
-    Ok(Answer { status: head.status, headers: head.headers, body })
+    Ok(Answer { status: head.status, body })
 }

@@ -30,6 +30,7 @@ use doorward_core::resource::{Host, Origin, Project};
 use doorward_core::snapshot::SnapshotCell;
 use doorward_core::store::Store;
 use doorward_proxy::{ApiUrls, Config as ProxyConfig, EmailClaim, Shared, Upstream};
+use doorward_wire::headers::ASSERTION_ISSUER;
 
 use crate::audit_log::{AuditLog, Writer};
 use crate::console::Console;
@@ -149,7 +150,7 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
     let throttle = Arc::new(Throttle::default());
     let issuer_keys: Arc<dyn IssuerKeys> =
         Arc::new(CachedIssuerKeys::new(fetch, clock.clone(), tokio::runtime::Handle::current()));
-    let own_issuers = api_urls().chain([&config.issuer]).cloned().collect();
+    let own_issuers = api_urls().chain([&config.issuer]).cloned().chain([ASSERTION_ISSUER.to_owned()]).collect();
 
     let key_file_urls = KeyFileUrls {
         auth_uri: format!("{}/o/oauth2/auth", surface("accounts.google.com")),

@@ -5,6 +5,7 @@
 mod needs_curl;
 mod needs_gcloud;
 mod needs_jq_openssl_curl;
+mod needs_keyring;
 mod needs_namespaces;
 mod needs_node;
 mod needs_python;

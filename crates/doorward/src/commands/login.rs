@@ -14,8 +14,7 @@ use serde_json::json;
 
 use super::logout;
 use crate::api::{get, post_form};
-use crate::config_folder::ConfigFolder;
-use crate::credentials::{self, Credential};
+use crate::credentials::{SignIns, SignedIn};
 use crate::device;
 use crate::loopback::{Expected, Loopback, Redirect};
 use crate::output::{json_line, print, printable, say};
@@ -24,11 +23,12 @@ use crate::world::WorldArgs;
 
 /// Sign in as a person, in the browser
 ///
-/// Keeps the sign-in in a file that only you can read, for `doorward token --as me`, `doorward curl --as me` and `doorward whoami`.
+/// Keeps the sign-in in the keyring of your desktop session, or where there is none in a file that only you can read, for `doorward
+/// token --as me`, `doorward curl --as me` and `doorward whoami`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The file lies in $DOORWARD_CONFIG, else in $XDG_CONFIG_HOME/doorward or ~/.config/doorward, on macOS in
-~/Library/Application Support/doorward.
+~/Library/Application Support/doorward. With DOORWARD_KEYRING=off everything is in it.
 
 Example:
   doorward login
@@ -57,16 +57,16 @@ struct Tokens {
 /// Signs in, and keeps that.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let world = args.world.open()?;
-    let folder = ConfigFolder::of_this_user()?;
+    let sign_ins = SignIns::of_this_user()?;
     // Before anybody signs in: a file that cannot be used would waste that.
-    credentials::load(&folder, &world.api_url)?;
+    sign_ins.load(&world.api_url)?;
     let client = client(&world)?;
     let tokens = if args.device {
         device::sign_in(&world, client).await?
     } else {
         in_browser(&world, client, !args.no_browser).await?
     };
-    let email = keep(&world, client, &folder, tokens).await?;
+    let email = keep(&world, client, &sign_ins, tokens).await?;
     Ok(print(&if args.json {
         json_line(&json!({"email": email, "api_url": world.api_url}))?
     } else {
@@ -78,21 +78,32 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 async fn keep(
     world: &Description,
     client: &OAuthClientDescription,
-    folder: &ConfigFolder,
+    sign_ins: &SignIns,
     tokens: Tokens,
 ) -> anyhow::Result<String> {
     let person = user_info(world, &tokens.access_token).await?;
     let (Some(email), Some(refresh_token)) = (person.email, tokens.refresh_token) else {
         bail!("the sign-in gave no address or no refresh token: another program serves at {}", world.api_url);
     };
-    let client_id = client.client_id.clone();
-    let credential = Credential { email: email.clone(), client_id, refresh_token, since: SystemClock.now() };
-    let before = credentials::load(folder, &world.api_url)?;
-    credentials::save(folder, &world.api_url, &credential)?;
+    let before = sign_ins.load(&world.api_url)?;
+    // Now, because it is not kept any longer than its sign-in.
+    let token_before = before.as_ref().map(|before| sign_ins.refresh_token(before));
+    let signed_in = SignedIn {
+        email: &email,
+        client_id: &client.client_id,
+        refresh_token: &refresh_token,
+        since: SystemClock.now(),
+    };
+    if let Some(cause) = sign_ins.save(&world.api_url, &signed_in)? {
+        say(&format!("note: the sign-in is kept in a file and not in the keyring: {cause}"));
+    }
     // What nobody here knows any more must not stay good.
-    if let Some(before) = before
-        && let Err(error) = logout::revoke(world, &before.refresh_token).await
-    {
+    let ended = match token_before {
+        Some(Ok(token)) => logout::revoke(world, &token).await.map_err(|error| error.to_string()),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Ok(()),
+    };
+    if let (Some(before), Err(error)) = (before, ended) {
         say(&format!(
             "the sign-in of {} before this one was not ended at the server: {error}",
             printable(&before.email)
@@ -204,8 +215,11 @@ fn browsers(chosen: &str, of_platform: &str, address: &str) -> Vec<(String, Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     use crate::api::tests::{block_on, replay};
+    use crate::config_folder::ConfigFolder;
+    use crate::keyring::{KeyringError, Unused};
     use crate::world::tests::description;
 
     #[test]
@@ -244,16 +258,18 @@ mod tests {
     #[test]
     fn a_sign_in_is_kept_under_the_address_that_the_server_knows() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = ConfigFolder::at(&dir.path().join("c"));
+        let keyring = Arc::new(Unused(KeyringError::None));
+        let sign_ins = SignIns::new(ConfigFolder::at(&dir.path().join("c")), keyring);
         let alice = json!({"sub": "1", "email": "alice@example.com", "email_verified": true});
         let (address, asked) = replay(vec![(200, alice.clone()), (200, json!({"sub": "1"})), (200, alice)]);
         let world: Description = serde_json::from_value(description(&format!("http://{address}"))).unwrap();
         let tokens =
             |refresh: Option<&str>| Tokens { access_token: "a".into(), refresh_token: refresh.map(str::to_owned) };
-        let keep = |tokens| block_on(keep(&world, client(&world).unwrap(), &folder, tokens));
+        let keep = |tokens| block_on(keep(&world, client(&world).unwrap(), &sign_ins, tokens));
         assert_eq!(keep(tokens(Some("r"))).unwrap(), "alice@example.com");
-        let kept = credentials::load(&folder, &world.api_url).unwrap().unwrap();
-        assert_eq!((kept.email.as_str(), kept.refresh_token.as_str()), ("alice@example.com", "r"));
+        let kept = || sign_ins.load(&world.api_url).unwrap().unwrap();
+        assert_eq!(kept().email, "alice@example.com");
+        assert_eq!(sign_ins.refresh_token(&kept()).unwrap(), "r");
         for incomplete in [tokens(Some("r2")), tokens(None)] {
             assert!(
                 keep(incomplete)
@@ -262,7 +278,7 @@ mod tests {
                     .starts_with("the sign-in gave no address or no refresh token")
             );
         }
-        assert_eq!(credentials::load(&folder, &world.api_url).unwrap().unwrap().refresh_token, "r");
+        assert_eq!(sign_ins.refresh_token(&kept()).unwrap(), "r");
         assert!(asked.join().unwrap()[0].contains("\r\nauthorization: Bearer a\r\n"));
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use doorward_server::metadata::WorkloadError;
-use doorward_wire::google_api::KeyFile;
+use doorward_wire::credential_file::ServiceAccountFile;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::key_file;
@@ -49,7 +49,7 @@ struct KeyArgs {
 }
 
 impl Args {
-    fn key_file(&self) -> anyhow::Result<KeyFile> {
+    fn key_file(&self) -> anyhow::Result<ServiceAccountFile> {
         match (&self.key.key_file, &self.key.service_account) {
             (Some(path), _) => key_file::read(path),
             // The group demands one of the two.
@@ -67,8 +67,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         move |address: SocketAddr| say(&format!("metadata of {email} at {address}: GCE_METADATA_HOST={address}"));
     let world = args.world.open().ok();
     let project_number =
-        world.filter(|world| world.project.id == key_file.project_id).map(|world| world.project.number);
-    let sidecar = Arc::new(Sidecar { key_file, project_number });
+        world.filter(|world| Some(&world.project.id) == key_file.project_id.as_ref()).map(|world| world.project.number);
+    let sidecar = Arc::new(Sidecar::new(key_file, project_number)?);
     match sidecar.try_key().await {
         Ok(()) => {}
         Err(WorkloadError::Refused(cause)) => bail!("the key file gives no token: {cause}"),

@@ -5,20 +5,19 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
+use doorward_client::{TokenError, TransportError};
 use doorward_core::clock::{Clock as _, SystemClock, Timestamp};
 use doorward_server::dev::description::Description;
 use doorward_wire::google_api::IapSettings;
 use doorward_wire::jose::{JwkSet, VerifyingKeys};
-use doorward_wire::metadata::{FLAVOR, METADATA_FLAVOR};
-use http::{HeaderValue, Method};
 
 use super::settings;
-use crate::api::{self, Api, ApiError, path_segment};
+use crate::api::{self, Api, path_segment};
 use crate::explain::{Explanation, Known, explain, self_signer};
-use crate::id_token::{SourceArgs, checked};
+use crate::id_token::SourceArgs;
 use crate::output::{json_line, print};
 use crate::runtime::block_on;
-use crate::transport;
+use crate::sdk;
 use crate::world::{AppName, WorldArgs};
 
 /// More than a token has that is looked at.
@@ -97,34 +96,20 @@ fn get(args: &Args, world: &Description, audience: &str, now: Timestamp) -> anyh
     block_on(from_metadata(&host, audience))
 }
 
-/// Spec: <https://cloud.google.com/compute/docs/instances/verifying-instance-identity>
 async fn from_metadata(host: &str, audience: &str) -> anyhow::Result<String> {
-    let query = form_urlencoded::Serializer::new(String::new())
-        .append_pair("audience", audience)
-        .append_pair("format", "full")
-        .finish();
-    let url = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/identity?{query}");
-    let flavor = vec![(METADATA_FLAVOR, HeaderValue::from_static(FLAVOR))];
-    let answer = transport::call(Method::GET, &url, flavor, String::new()).await.map_err(|error| match error {
+    let token = sdk::builder().metadata(host)?.id_token(audience).await;
+    let token = token.map_err(|error| match &error {
         // It need not be the one of `doorward dev`.
-        ApiError::Connect { address, cause } => {
-            anyhow!(
-                "cannot connect to the metadata server at {address} ({cause}): start it, or name another with --metadata \
-                 HOST:PORT"
-            )
+        TokenError::Transport(TransportError::Connect { cause, .. }) => anyhow!(
+            "cannot connect to the metadata server at {host} ({cause}): start it, or name another with --metadata HOST:PORT"
+        ),
+        // Whoever does not say so is another server, which was not asked for a token.
+        TokenError::Answer { wanted, .. } if wanted.contains("Metadata-Flavor") => {
+            anyhow!("{host} is no metadata server: it does not answer with Metadata-Flavor: Google")
         }
-        error => error.into(),
+        error => anyhow!("no token of the metadata server: {}", sdk::explained(error, &|_, _| None)),
     })?;
-    // Whoever does not say so is another server, which was not asked for a token.
-    if answer.headers.get(METADATA_FLAVOR).is_none_or(|flavor| flavor != FLAVOR) {
-        bail!("{host} is no metadata server: it does not answer with Metadata-Flavor: Google");
-    }
-    let text = String::from_utf8_lossy(&answer.body);
-    if !answer.status.is_success() {
-        let line = text.lines().next().unwrap_or_default();
-        bail!("the metadata server at {host} refused (HTTP {}): {line}", answer.status.as_u16());
-    }
-    checked(text.trim().to_owned())
+    Ok(token.as_str().to_owned())
 }
 
 /// A token as it stands in a file, in a copied header, or with spaces around it.
@@ -173,6 +158,7 @@ mod tests {
     use std::net::TcpListener;
 
     use crate::api::tests::block_on;
+    use crate::sdk::tests::id_token;
 
     #[test]
     fn a_token_is_found_in_what_was_copied() {
@@ -188,12 +174,15 @@ mod tests {
 
     #[test]
     fn a_metadata_server_is_asked_as_google_asks_it_and_must_say_that_it_is_one() {
+        let token = id_token("https://a/&b");
+        let (token, google, other) = (token.as_str(), "Metadata-Flavor: Google\r\n", "Metadata-Flavor: Other\r\n");
         #[rustfmt::skip]
         let cases = [
-            ("200 OK",          "Metadata-Flavor: Google\r\n", "a.b.c", Ok("a.b.c")),
-            ("200 OK",          "",                            "a.b.c", Err("is no metadata server")),
-            ("200 OK",          "Metadata-Flavor: Other\r\n",  "a.b.c", Err("is no metadata server")),
-            ("400 Bad Request", "Metadata-Flavor: Google\r\n", "non-empty audience parameter required\nx", Err("refused (HTTP 400): non-empty audience parameter required")),
+            ("200 OK",          google, token, Ok(token)),
+            ("200 OK",          "",     token, Err("is no metadata server")),
+            ("200 OK",          other,  token, Err("is no metadata server")),
+            ("200 OK",          google, "x",   Err("does not hold an id_token")),
+            ("400 Bad Request", google, "non-empty audience parameter required\nx", Err("failed with HTTP 400 Bad Request (non-empty audience parameter required)")),
         ];
         for (status, flavor, body, expected) in cases {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();

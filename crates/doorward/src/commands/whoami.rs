@@ -6,7 +6,7 @@ use doorward_wire::time::rfc3339;
 use serde::Serialize;
 
 use super::Common;
-use crate::config_folder::ConfigFolder;
+use crate::credentials::SignIns;
 use crate::output::{json_line, print, printable};
 use crate::person::{Person, user_info};
 
@@ -31,7 +31,7 @@ struct WhoAmI {
 /// Asks the server, and prints what it says.
 pub(crate) async fn run(Args { common }: Args) -> anyhow::Result<()> {
     let world = common.world.open()?;
-    let answer = ask(&ConfigFolder::of_this_user()?, &world).await?;
+    let answer = ask(&SignIns::of_this_user()?, &world).await?;
     Ok(print(&if common.json {
         json_line(&answer)?
     } else {
@@ -39,10 +39,10 @@ pub(crate) async fn run(Args { common }: Args) -> anyhow::Result<()> {
     })?)
 }
 
-async fn ask(folder: &ConfigFolder, world: &Description) -> anyhow::Result<WhoAmI> {
-    let person = Person::signed_in(folder, world)?;
+async fn ask(sign_ins: &SignIns, world: &Description) -> anyhow::Result<WhoAmI> {
+    let person = Person::signed_in(sign_ins, world)?;
     let access_token = person.access_token(world).await?;
-    let Some(email) = user_info(world, &access_token).await?.email else {
+    let Some(email) = user_info(world, access_token.as_str()).await?.email else {
         bail!("the server does not say who is signed in: sign in again with `doorward login`");
     };
     Ok(WhoAmI { email, api_url: world.api_url.clone(), since: rfc3339(person.credential.since.seconds()) })
@@ -59,14 +59,16 @@ mod tests {
 
     #[test]
     fn the_server_is_asked_with_a_fresh_token_who_it_is() {
-        let (address, asked) =
-            replay(vec![(200, json!({"access_token": "a"})), (200, json!({"sub": "1", "email": "alice@example.com"}))]);
+        let (address, asked) = replay(vec![
+            (200, json!({"access_token": "a", "expires_in": 3599})),
+            (200, json!({"sub": "1", "email": "alice@example.com"})),
+        ]);
         let api_url = format!("http://{address}");
         let world: Description = serde_json::from_value(description(&api_url)).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let folder = signed_in(dir.path(), &world, "123-desktop.apps.googleusercontent.com");
+        let sign_ins = signed_in(dir.path(), &world, "123-desktop.apps.googleusercontent.com");
         let expected = WhoAmI { email: "alice@example.com".into(), api_url, since: "1970-01-01T00:16:40Z".into() };
-        assert_eq!(block_on(ask(&folder, &world)).unwrap(), expected);
+        assert_eq!(block_on(ask(&sign_ins, &world)).unwrap(), expected);
         let asked = asked.join().unwrap();
         assert!(asked[1].starts_with("GET /openidconnect.googleapis.com/v1/userinfo HTTP/1.1\r\n"));
         assert!(asked[1].contains("\r\nauthorization: Bearer a\r\n"));
