@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use async_trait::async_trait;
+use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::clock::Timestamp;
 
@@ -44,6 +46,12 @@ pub enum Reason {
     MissingEmail,
     /// The caller is known and holds no role here.
     PermissionDenied,
+    /// A deny rule forbids it, whatever role the caller holds.
+    DeniedByRule,
+    /// IAP is switched off for the application, so nobody is let in.
+    IapDisabled,
+    /// The store could not be read for too long: what is known of grants may no longer be true.
+    StaleGrants,
     /// The signed header could not be made; nothing was forwarded.
     CannotSign,
     /// The keys of the token's issuer are not at hand and could not be fetched.
@@ -56,7 +64,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 20] = [
+    pub const ALL: [Reason; 23] = [
         Reason::BadRequest,
         Reason::BadHeaderValue,
         Reason::BadHost,
@@ -73,6 +81,9 @@ impl Reason {
         Reason::TokenNotYetValid,
         Reason::MissingEmail,
         Reason::PermissionDenied,
+        Reason::DeniedByRule,
+        Reason::IapDisabled,
+        Reason::StaleGrants,
         Reason::CannotSign,
         Reason::KeysUnavailable,
         Reason::UpstreamFailed,
@@ -98,6 +109,9 @@ impl Reason {
             Reason::TokenNotYetValid => "token_not_yet_valid",
             Reason::MissingEmail => "missing_email",
             Reason::PermissionDenied => "permission_denied",
+            Reason::DeniedByRule => "denied_by_rule",
+            Reason::IapDisabled => "iap_disabled",
+            Reason::StaleGrants => "stale_grants",
             Reason::CannotSign => "cannot_sign",
             Reason::KeysUnavailable => "keys_unavailable",
             Reason::UpstreamFailed => "upstream_failed",
@@ -118,6 +132,9 @@ pub enum Outcome {
         role: String,
         /// The member of the binding that matched.
         member: String,
+        /// The title of its condition.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        condition: Option<String>,
     },
     /// It was refused.
     Refused {
@@ -125,11 +142,17 @@ pub enum Outcome {
         reason: Reason,
         /// What we saw, for the operator: never sent to a caller, never a secret.
         detail: String,
+        /// The name of the deny policy that forbids it, and the place of the rule in it, from 0.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        denied_by: Option<(String, usize)>,
     },
 }
 
 /// One request to an application. Never holds a token, a cookie or a query string.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// It holds what a condition may read, so that a decision can be taken again on another policy: all but the claims of the
+/// credential and the header fields, which may be private. A condition on these cannot be evaluated then.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Decision {
     /// 22 characters of base64url; `x-doorward-decision-id` on a refusal.
     pub id: String,
@@ -137,8 +160,27 @@ pub struct Decision {
     pub time: Timestamp,
     /// The canonical name of the resource, if the host led to one.
     pub resource: Option<String>,
+    /// The canonical name of its version: where the request was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// `user:EMAIL`, `serviceAccount:EMAIL` or `principal://…`, if a caller was proven.
     pub caller: Option<String>,
+    /// Of a caller from elsewhere: the members that they match besides, at most [`MEMBERS_LIMIT`]. Groups of ours are not among them:
+    /// those that the caller is in today count when the decision is taken again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
+    /// The names of the access levels that were met, as far as they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub access_levels: Vec<String>,
+    /// The OAuth client of the application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth_client: Option<String>,
+    /// What the caller calls their program, escaped and cut at 255 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// `http` or `https`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
     /// How it was decided.
     #[serde(flatten)]
     pub outcome: Outcome,
@@ -155,8 +197,88 @@ pub struct Decision {
     pub status: u16,
     /// From the request's head to the answer's head.
     pub latency_micros: u64,
-    /// The peer's address.
+    /// The address of whoever asked: the peer's, or what a proxy that is trusted said.
     pub client: String,
+}
+
+/// The most members of a caller from elsewhere that are recorded.
+pub const MEMBERS_LIMIT: usize = 64;
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Outcome::Refused { reason: Reason::BadRequest, detail: String::new(), denied_by: None }
+    }
+}
+
+impl Decision {
+    /// Whether it is an access that everybody has: Google writes no entry for it, and ours has no form of Google's.
+    pub fn is_public(&self) -> bool {
+        matches!(&self.outcome, Outcome::Allowed { member, .. } if member == "allUsers")
+    }
+}
+
+/// Whether an administrative method only looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminKind {
+    /// `ADMIN_READ`, `DATA_READ`
+    Read,
+    /// `ADMIN_WRITE`: in the activity log.
+    Write,
+    /// `DATA_WRITE`
+    DataWrite,
+}
+
+/// A permission that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckedPermission {
+    /// Its name.
+    pub permission: String,
+    /// The canonical name of the resource.
+    pub resource: String,
+    /// `resource.type` of it.
+    pub resource_type: String,
+    /// Whether the caller has it.
+    pub granted: bool,
+}
+
+/// One call of an administrative method. Never holds a secret: what is before and after is as a reader may see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdminEvent {
+    /// 22 characters of base64url.
+    pub id: String,
+    /// When the call arrived.
+    pub time: Timestamp,
+    /// `iap.googleapis.com` and the like; `doorward` for what is only ours.
+    pub service: String,
+    /// The full name of the method, such as `google.cloud.iap.v1.IdentityAwareProxyAdminService.SetIamPolicy`.
+    pub method: String,
+    /// Whether it only looked.
+    pub kind: AdminKind,
+    /// The canonical name of what it was about, or as the caller wrote it if that leads nowhere.
+    pub resource: String,
+    /// The member who called; `operator` for the holder of the administration token; `None` if nobody was proven.
+    pub caller: Option<String>,
+    /// The peer's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// What the caller calls their program, escaped and cut at 255 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// Every permission that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub permissions: Vec<CheckedPermission>,
+    /// What was there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Value>,
+    /// What is there now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Value>,
+    /// `google.rpc.Code`: 0 if it was done.
+    pub code: i32,
+    /// The cause in our words; empty if it was done.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// What was asked for at an endpoint that gives, takes or shows tokens.
@@ -390,6 +512,7 @@ impl TokenEvent {
 }
 
 /// Anything that is recorded.
+#[expect(clippy::large_enum_variant, reason = "most are decisions: a box would cost an allocation for each request")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum AuditEvent {
@@ -397,6 +520,28 @@ pub enum AuditEvent {
     Decision(Decision),
     /// A request to an endpoint that gives, takes or shows tokens.
     Token(TokenEvent),
+    /// A call of an administrative method.
+    Admin(Box<AdminEvent>),
+}
+
+impl AuditEvent {
+    /// Its id.
+    pub fn id(&self) -> &str {
+        match self {
+            AuditEvent::Decision(event) => &event.id,
+            AuditEvent::Token(event) => &event.id,
+            AuditEvent::Admin(event) => &event.id,
+        }
+    }
+
+    /// When it happened.
+    pub fn time(&self) -> Timestamp {
+        match self {
+            AuditEvent::Decision(event) => event.time,
+            AuditEvent::Token(event) => event.time,
+            AuditEvent::Admin(event) => event.time,
+        }
+    }
 }
 
 /// An event with its place in the record.
@@ -404,9 +549,112 @@ pub enum AuditEvent {
 pub struct StoredEvent {
     /// Grows by one with each event.
     pub sequence: i64,
+    /// What chains it to the event before: [`chain_hash`].
+    #[serde(default)]
+    pub hash: String,
     /// What happened.
     #[serde(flatten)]
     pub event: AuditEvent,
+}
+
+/// What the hash of the first event of all is chained to.
+pub const CHAIN_START: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// A place in the chain: what the next event is chained to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainLink {
+    /// The sequence number of an event.
+    pub sequence: i64,
+    /// Its hash.
+    pub hash: String,
+}
+
+impl ChainLink {
+    /// The place before the first event of all.
+    pub fn start() -> Self {
+        ChainLink { sequence: 0, hash: CHAIN_START.to_owned() }
+    }
+}
+
+/// The hash of an event: SHA-256, in hexadecimal digits, over the hash of the event before, a line break, the sequence number, a line
+/// break, and the canonical JSON of the event (as an [`AuditEvent`], without sequence and hash).
+pub fn chain_hash(previous: &str, sequence: i64, event: &Value) -> String {
+    let text = format!("{previous}\n{sequence}\n{}", canonical_json(event));
+    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// JSON in its one form: the keys of each object in the order of their bytes, no white space.
+pub fn canonical_json(value: &Value) -> String {
+    let mut text = String::new();
+    write_canonical(value, &mut text);
+    text
+}
+
+fn write_canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            // Whether the library keeps the order of writing depends on who else uses it.
+            let sorted: std::collections::BTreeMap<_, _> = fields.iter().collect();
+            text.push('{');
+            for (place, (key, value)) in sorted.into_iter().enumerate() {
+                text.push_str(if place == 0 { "" } else { "," });
+                text.push_str(&Value::from(key.as_str()).to_string());
+                text.push(':');
+                write_canonical(value, text);
+            }
+            text.push('}');
+        }
+        Value::Array(values) => {
+            text.push('[');
+            for (place, value) in values.iter().enumerate() {
+                text.push_str(if place == 0 { "" } else { "," });
+                write_canonical(value, text);
+            }
+            text.push(']');
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => text.push_str(&value.to_string()),
+    }
+}
+
+/// Where a chain is broken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// Events are missing, or were put in.
+    #[error("after event {after} comes event {found}")]
+    Gap {
+        /// The last that was right.
+        after: i64,
+        /// What follows it.
+        found: i64,
+    },
+    /// An event, or its hash, is not what was written.
+    #[error("event {0} was changed")]
+    Changed(i64),
+}
+
+/// Checks a chain from the event after `from` on, and gives its end: to be compared with what was kept elsewhere, for nobody can see
+/// from a chain that its end was cut off.
+///
+/// Takes events as they are stored: the JSON that was written, and not what a newer version would write.
+///
+/// # Errors
+/// [`ChainError`]: the first place where it is broken.
+pub fn verify_chain(
+    from: ChainLink,
+    events: impl IntoIterator<Item = (i64, Value, String)>,
+) -> Result<ChainLink, ChainError> {
+    let mut end = from;
+    for (sequence, event, hash) in events {
+        if sequence != end.sequence + 1 {
+            return Err(ChainError::Gap { after: end.sequence, found: sequence });
+        }
+        if chain_hash(&end.hash, sequence, &event) != hash {
+            return Err(ChainError::Changed(sequence));
+        }
+        end = ChainLink { sequence, hash };
+    }
+    Ok(end)
 }
 
 /// Takes events. Nothing that was taken is dropped while the process lives.
@@ -471,6 +719,56 @@ mod tests {
         for reason in TokenReason::ALL {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.code());
         }
+    }
+
+    #[test]
+    fn a_chain_tells_where_it_was_touched() {
+        use serde_json::json;
+        let chain = |events: &[Value]| {
+            let mut link = ChainLink::start();
+            let mut chained = Vec::new();
+            for event in events {
+                let sequence = link.sequence + 1;
+                link = ChainLink { sequence, hash: chain_hash(&link.hash, sequence, event) };
+                chained.push((sequence, event.clone(), link.hash.clone()));
+            }
+            chained
+        };
+        let events = [json!({"a": 1, "b": [true, null]}), json!({"a": 2}), json!({"a": 3}), json!({"a": 4})];
+        let good = chain(&events);
+        assert_eq!(verify_chain(ChainLink::start(), good.clone()).unwrap().sequence, 4);
+        let from = ChainLink { sequence: 2, hash: good[1].2.clone() };
+        assert_eq!(verify_chain(from, good[2..].to_vec()).unwrap().hash, good[3].2);
+        type Touch = fn(&mut Vec<(i64, Value, String)>);
+        #[rustfmt::skip]
+        let cases: [(Touch, ChainError); 6] = [
+            (|it| it[1].1 = json!({"a": 20}),     ChainError::Changed(2)),
+            (|it| it[1].2.replace_range(..1, "x"), ChainError::Changed(2)),
+            (|it| drop(it.remove(1)),             ChainError::Gap { after: 1, found: 3 }),
+            (|it| drop(it.remove(0)),             ChainError::Gap { after: 0, found: 2 }),
+            (|it| it.swap(2, 3),                  ChainError::Gap { after: 2, found: 4 }),
+            (|it| { it.remove(1); it[1].0 = 2; it[2].0 = 3 }, ChainError::Changed(2)),
+        ];
+        for (touch, expected) in cases {
+            let mut touched = good.clone();
+            touch(&mut touched);
+            assert_eq!(verify_chain(ChainLink::start(), touched), Err(expected));
+        }
+    }
+
+    #[test]
+    fn json_has_one_form() {
+        let one: Value =
+            serde_json::from_str(r#"{ "b" : {"y": [1, 2.5, "\u00e9\n"], "x": null}, "a": true }"#).unwrap();
+        assert_eq!(canonical_json(&one), r#"{"a":true,"b":{"x":null,"y":[1,2.5,"é\n"]}}"#);
+    }
+
+    #[test]
+    fn an_entry_of_an_older_version_is_read() {
+        let old = r#"{"type":"decision","id":"i","time":1,"resource":null,"caller":null,"outcome":"refused","reason":"bad_path",
+            "detail":"d","method":"GET","host":"h","path":"/","status":400,"latency_micros":1,"client":"127.0.0.1"}"#;
+        let AuditEvent::Decision(read) = serde_json::from_str(old).unwrap() else { panic!("another event") };
+        assert_eq!(read.outcome, Outcome::Refused { reason: Reason::BadPath, detail: "d".into(), denied_by: None });
     }
 
     #[test]

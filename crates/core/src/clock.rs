@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
 /// A point in time: microseconds since the Unix epoch, without leap seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
 

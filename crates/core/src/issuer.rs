@@ -15,6 +15,8 @@ use crate::outbound::{KeySource, Reach};
 
 /// The longest `sub` that is accepted, in bytes (OpenID Connect Core 1.0 section 2).
 pub const SUBJECT_LIMIT: usize = 255;
+/// The most groups that a token may list.
+pub const GROUPS_LIMIT: usize = 400;
 
 /// The id of an entry: 1 to 32 of `a-z`, `0-9` and `-`. It stands in the names of principals, so it is never reused for another
 /// issuer.
@@ -56,6 +58,9 @@ pub struct TrustedIssuer {
     pub audiences: Vec<String>,
     /// Its verified e-mail addresses of these domains are `user:EMAIL`. Lower case.
     pub email_domains: Vec<String>,
+    /// The claim of its tokens that lists the caller's groups, if any is believed: each is
+    /// `principalSet://doorward/trustedIssuers/ID/group/NAME`.
+    pub groups_claim: Option<String>,
     /// It is Google's own: its tokens may be those of Google's service accounts.
     pub google: bool,
     /// It may be on this machine, and speak plain HTTP.
@@ -200,6 +205,10 @@ pub enum ForeignClaimsError {
     /// `sub` is missing, too long, or holds characters that cannot be shown.
     #[error("sub is missing, longer than {SUBJECT_LIMIT} bytes, or not visible ASCII without spaces at its ends")]
     Subject,
+    /// The claim of groups lists more than [`GROUPS_LIMIT`], or something that is no name. A caller without the groups that a deny
+    /// rule names would pass it, so such a token names nobody.
+    #[error("the claim of groups lists more than {GROUPS_LIMIT}, or something that is no name")]
+    Groups,
     /// `aud` is missing or has the wrong type.
     #[error("aud is missing or has the wrong type")]
     AudienceMissing,
@@ -260,8 +269,25 @@ impl TrustedIssuer {
             }
             email
         });
+        let groups = self.groups(claims)?;
+        members.extend(groups.map(|group| Member::PrincipalSet(format!("{}/group/{group}", self.principals()))));
         members.push(Member::PrincipalSet(format!("{}/*", self.principals())));
         Ok(ForeignCaller { issuer: self.clone(), subject, email, members: members.into() })
+    }
+
+    /// The names in the claim of groups: a text, or a list of texts. None at all if there is no such claim.
+    fn groups<'c>(&self, claims: &'c Claims) -> Result<impl Iterator<Item = &'c str> + use<'c>, ForeignClaimsError> {
+        let claim = self.groups_claim.as_ref().and_then(|name| claims.as_object().get(name));
+        let listed: &[Value] = match claim {
+            None => &[],
+            Some(Value::Array(listed)) => listed,
+            Some(one) => std::slice::from_ref(one),
+        };
+        let plain = |name: &str| !name.is_empty() && name.len() <= SUBJECT_LIMIT && !name.chars().any(char::is_control);
+        if listed.len() > GROUPS_LIMIT || !listed.iter().all(|name| name.as_str().is_some_and(plain)) {
+            return Err(ForeignClaimsError::Groups);
+        }
+        Ok(listed.iter().filter_map(Value::as_str))
     }
 
     fn verified_email(&self, claims: &Claims) -> Option<Email> {
@@ -303,6 +329,7 @@ mod tests {
             issuer: issuer.to_owned(),
             audiences: vec!["wiki".to_owned(), "blog".to_owned()],
             email_domains: domains.iter().map(|&domain| domain.to_owned()).collect(),
+            groups_claim: None,
             google: false,
             insecure_loopback: false,
             jwks: None,
@@ -433,6 +460,40 @@ mod tests {
         ];
         for (claims, expected) in cases {
             assert_eq!(issuer.caller(&verified(claims.clone()), |_| false).map(drop), expected, "{claims}");
+        }
+    }
+
+    #[test]
+    fn groups_are_taken_from_the_claim_that_the_operator_named_and_a_broken_one_names_nobody() {
+        let many = vec!["g"; GROUPS_LIMIT + 1];
+        #[rustfmt::skip]
+        let cases = [
+            (json!({}),                          Some("groups"), Some("")),
+            (json!({"groups": ["a", "b c"]}),    Some("groups"), Some("a,b c")),
+            (json!({"groups": "a"}),             Some("groups"), Some("a")),
+            (json!({"groups": ["a"]}),           None,           Some("")),
+            (json!({"roles": ["a"]}),            Some("groups"), Some("")),
+            (json!({"groups": []}),              Some("groups"), Some("")),
+            (json!({"groups": ["a", 7]}),        Some("groups"), None),
+            (json!({"groups": [""]}),            Some("groups"), None),
+            (json!({"groups": ["a\nb"]}),       Some("groups"), None),
+            (json!({"groups": {"a": 1}}),        Some("groups"), None),
+            (json!({"groups": many}),            Some("groups"), None),
+        ];
+        for (mut claims, claim, expected) in cases {
+            let object = claims.as_object_mut().unwrap();
+            object.insert("sub".into(), "7".into());
+            object.insert("aud".into(), "wiki".into());
+            let groups_claim = claim.map(str::to_owned);
+            let issuer = Arc::new(TrustedIssuer { groups_claim, ..entry("corp", "https://corp.example", &[]) });
+            let groups = issuer.caller(&verified(claims.clone()), |_| false).ok().map(|caller| {
+                let names = caller.members.iter().filter_map(|member| match member {
+                    Member::PrincipalSet(name) => name.strip_prefix("//doorward/trustedIssuers/corp/group/"),
+                    _ => None,
+                });
+                names.collect::<Vec<_>>().join(",")
+            });
+            assert_eq!(groups.as_deref(), expected, "{claims}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The domain: pure rules and data, and the traits of the outside world. No network, no disk, no async runtime.
 
+pub mod access_level;
 pub mod account;
 pub mod audit;
 pub mod client;
@@ -7,6 +8,7 @@ pub mod clock;
 pub mod entropy;
 pub mod federation;
 pub mod grant;
+pub mod group;
 pub mod issuer;
 pub mod keys;
 pub mod member;
@@ -16,5 +18,6 @@ pub mod resource;
 pub mod self_signed;
 pub mod session;
 pub mod settings;
+mod sharded;
 pub mod snapshot;
 pub mod store;

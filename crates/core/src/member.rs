@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::federation::FederationId;
 use crate::issuer::IssuerId;
 
-/// An e-mail address in the form in which it is compared: ASCII lower case.
+/// An e-mail address in the form in which it is compared: ASCII lower case. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Email(String);
+pub struct Email(Arc<str>);
 
 /// A text that is not an e-mail address that we compare.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +28,13 @@ impl Email {
     }
 }
 
+/// Equal and hashed as its text is, so that tables can be asked with a text.
+impl std::borrow::Borrow<str> for Email {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for Email {
     type Err = EmailError;
 
@@ -40,7 +48,7 @@ impl FromStr for Email {
         if local.is_empty() || !is_domain(domain) || !visible || text.len() > 254 {
             return Err(EmailError);
         }
-        Ok(Email(text.to_ascii_lowercase()))
+        Ok(Email(text.to_ascii_lowercase().into()))
     }
 }
 
@@ -70,12 +78,17 @@ pub enum Member {
     User(Email),
     /// `serviceAccount:EMAIL`
     ServiceAccount(Email),
+    /// `group:EMAIL`: whoever is in a group of ours, or in a group in it.
+    Group(Email),
     /// `domain:DOMAIN`: every user of that domain; no service account belongs to one.
     Domain(String),
     /// `principal://…`: one identity from elsewhere. Holds what follows `principal:`.
     Principal(String),
     /// `principalSet://…`: some or all identities of a pool or an issuer. Holds what follows `principalSet:`.
     PrincipalSet(String),
+    /// `deleted:KIND:NAME?uid=N`: somebody who is no more. Kept so that a policy can be read and written back; matches nobody.
+    /// Holds what follows `deleted:`.
+    Deleted(String),
     /// `allAuthenticatedUsers`: every user and service account with a proven identity.
     AllAuthenticatedUsers,
     /// `allUsers`: everyone, without a credential too.
@@ -85,24 +98,61 @@ pub enum Member {
 /// A text that is not a member.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MemberError {
-    /// The prefix is a form of Google's that is not built yet: `group:`, `deleted:`, workforce pools and the like.
-    #[error("members of this form are not served yet")]
+    /// A form of Google's that we do not have: workforce pools, `projectOwner:` and the like.
+    #[error("members of this form are not served")]
     UnsupportedForm,
     /// Not a form of Google's, or what follows the prefix is not an e-mail address or domain.
     #[error("not a member")]
     Malformed,
 }
 
+/// What kind of member: with the text of [`Member::key`], all that two members are compared by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum MemberKind {
+    User,
+    ServiceAccount,
+    Group,
+    Domain,
+    Principal,
+    PrincipalSet,
+    Deleted,
+    AllAuthenticatedUsers,
+    AllUsers,
+}
+
+impl Member {
+    /// The kind and the text, borrowed.
+    pub(crate) fn key(&self) -> (MemberKind, &str) {
+        match self {
+            Member::User(email) => (MemberKind::User, email.as_str()),
+            Member::ServiceAccount(email) => (MemberKind::ServiceAccount, email.as_str()),
+            Member::Group(email) => (MemberKind::Group, email.as_str()),
+            Member::Domain(domain) => (MemberKind::Domain, domain),
+            Member::Principal(name) => (MemberKind::Principal, name),
+            Member::PrincipalSet(name) => (MemberKind::PrincipalSet, name),
+            Member::Deleted(name) => (MemberKind::Deleted, name),
+            Member::AllAuthenticatedUsers => (MemberKind::AllAuthenticatedUsers, ""),
+            Member::AllUsers => (MemberKind::AllUsers, ""),
+        }
+    }
+
+    /// Whether it names everybody, proven or not: such a member takes no condition, and its accesses are not in the record.
+    ///
+    /// Spec: <https://cloud.google.com/iap/docs/managing-access#public-access>
+    pub fn is_public(&self) -> bool {
+        matches!(self, Member::AllUsers | Member::AllAuthenticatedUsers)
+    }
+}
+
 impl FromStr for Member {
     type Err = MemberError;
 
     fn from_str(text: &str) -> Result<Self, MemberError> {
-        const NOT_YET: [&str; 6] =
-            ["group:", "deleted:", "projectOwner:", "projectEditor:", "projectViewer:", "iapPrincipal:"];
+        const FOREIGN: [&str; 4] = ["projectOwner:", "projectEditor:", "projectViewer:", "iapPrincipal:"];
         match text {
             "allUsers" => return Ok(Member::AllUsers),
             "allAuthenticatedUsers" => return Ok(Member::AllAuthenticatedUsers),
-            _ if NOT_YET.iter().any(|prefix| text.starts_with(prefix)) => return Err(MemberError::UnsupportedForm),
+            _ if FOREIGN.iter().any(|prefix| text.starts_with(prefix)) => return Err(MemberError::UnsupportedForm),
             _ => {}
         }
         let (kind, name) = text.split_once(':').ok_or(MemberError::Malformed)?;
@@ -110,11 +160,32 @@ impl FromStr for Member {
         match kind {
             "user" => Ok(Member::User(email()?)),
             "serviceAccount" => Ok(Member::ServiceAccount(email()?)),
+            "group" => Ok(Member::Group(email()?)),
+            "deleted" => deleted(name),
             "principal" => principal(name, is_one_identity).map(Member::Principal),
             "principalSet" => principal(name, is_set).map(Member::PrincipalSet),
             "domain" if is_domain(name) => Ok(Member::Domain(name.to_ascii_lowercase())),
             _ => Err(MemberError::Malformed),
         }
+    }
+}
+
+/// Reads what follows `deleted:`: a member, and the number that it had.
+fn deleted(text: &str) -> Result<Member, MemberError> {
+    let (name, uid) = text.rsplit_once("?uid=").ok_or(MemberError::Malformed)?;
+    let number = !uid.is_empty() && uid.len() <= 32 && uid.bytes().all(|b| b.is_ascii_digit());
+    match name.parse()? {
+        Member::User(_)
+        | Member::ServiceAccount(_)
+        | Member::Group(_)
+        | Member::Principal(_)
+        | Member::PrincipalSet(_)
+            if number =>
+        {
+            let name: Member = name.parse()?;
+            Ok(Member::Deleted(format!("{name}?uid={uid}")))
+        }
+        _ => Err(MemberError::Malformed),
     }
 }
 
@@ -165,7 +236,9 @@ impl fmt::Display for Member {
         match self {
             Member::User(email) => write!(f, "user:{email}"),
             Member::ServiceAccount(email) => write!(f, "serviceAccount:{email}"),
+            Member::Group(email) => write!(f, "group:{email}"),
             Member::Domain(domain) => write!(f, "domain:{domain}"),
+            Member::Deleted(name) => write!(f, "deleted:{name}"),
             Member::Principal(name) => write!(f, "principal:{name}"),
             Member::PrincipalSet(name) => write!(f, "principalSet:{name}"),
             Member::AllAuthenticatedUsers => f.write_str("allAuthenticatedUsers"),
@@ -187,8 +260,16 @@ mod tests {
             ("domain:Example.COM",          Ok("domain:example.com")),
             ("allUsers",                    Ok("allUsers")),
             ("allAuthenticatedUsers",       Ok("allAuthenticatedUsers")),
-            ("group:g@example.com",         Err(MemberError::UnsupportedForm)),
-            ("deleted:user:a@b.c?uid=1",    Err(MemberError::UnsupportedForm)),
+            ("group:G@example.com",         Ok("group:g@example.com")),
+            ("deleted:user:A@b.c?uid=1",    Ok("deleted:user:a@b.c?uid=1")),
+            ("deleted:serviceAccount:r@p.co?uid=12", Ok("deleted:serviceAccount:r@p.co?uid=12")),
+            ("deleted:group:g@b.c?uid=1",   Ok("deleted:group:g@b.c?uid=1")),
+            ("deleted:user:a@b.c",          Err(MemberError::Malformed)),
+            ("deleted:user:a@b.c?uid=x",    Err(MemberError::Malformed)),
+            ("deleted:allUsers?uid=1",      Err(MemberError::Malformed)),
+            ("deleted:deleted:user:a@b.c?uid=1?uid=1", Err(MemberError::Malformed)),
+            ("projectOwner:p",              Err(MemberError::UnsupportedForm)),
+            ("group:",                      Err(MemberError::Malformed)),
             ("principalSet://iam/x",        Err(MemberError::UnsupportedForm)),
             ("principal://iam.googleapis.com/locations/global/workforcePools/p/subject/s", Err(MemberError::UnsupportedForm)),
             ("principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/subject/repo:a/b", Ok("principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/subject/repo:a/b")),

@@ -111,15 +111,16 @@ fn seconds(duration: Duration) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
     use std::sync::Arc;
 
     use super::*;
     use crate::account::{ServiceAccount, User};
     use crate::entropy::{SystemEntropy, generate_private_key};
     use crate::keys::{KeyPurpose, KeyRing, StoredKey};
+    use crate::policy::condition::{HeaderAllowList, Schema};
     use crate::resource::Project;
-    use crate::snapshot::{KnownKey, SnapshotSource};
+    use crate::settings::{Defaults, EmailClaim};
+    use crate::snapshot::{Fixed, KnownKey, Update};
     use doorward_wire::jose::{Algorithm, SigningKey, TOKEN_LIMIT, VerifyingKey};
     use serde_json::{Value, json};
 
@@ -144,20 +145,19 @@ mod tests {
             let key = VerifyingKey::from_jwk(&public).unwrap();
             (id.to_owned(), Arc::new(KnownKey { account: UniqueId(id.to_owned()), key }))
         };
-        let source = SnapshotSource {
-            project: Project { id: "p".into(), number: "123".into() },
+        let user = User { unique_id: UniqueId("3".into()), email: ALICE.parse().unwrap(), disabled: false };
+        let programs = [program("1", ROBOT, false), program("2", RETIRED, true)]
+            .map(|account| Update::ServiceAccount(account.unique_id.clone(), Some(account)));
+        let keys_of_accounts = ["1", "2", "3", "9"].map(known_key).map(|(id, key)| Update::AccountKey(id, Some(key)));
+        let fixed = Fixed {
+            project: Project { id: "p".into(), number: "123".into(), ancestors: vec![] },
+            schema: Arc::new(Schema::policy(HeaderAllowList::default())),
+            defaults: Defaults { email_claim: EmailClaim::Required, forward_credential: false },
             keys: Arc::new(KeyRing::new(&keys).unwrap()),
-            applications: vec![],
-            policies: HashMap::new(),
-            settings: HashMap::new(),
-            service_accounts: vec![program("1", ROBOT, false), program("2", RETIRED, true)],
-            account_keys: ["1", "2", "3", "9"].map(known_key).into(),
-            users: vec![User { unique_id: UniqueId("3".into()), email: ALICE.parse().unwrap(), disabled: false }],
-            pools: Vec::new(),
-            providers: Vec::new(),
             trusted_issuers: Default::default(),
         };
-        Snapshot::new(1, source)
+        let people = [Update::User(user.unique_id.clone(), Some(user))];
+        Snapshot::empty(fixed).with(1, programs.into_iter().chain(people).chain(keys_of_accounts))
     }
 
     #[test]

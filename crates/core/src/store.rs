@@ -4,19 +4,22 @@
 //! exception says so: [`AuditStore::append`].
 
 use async_trait::async_trait;
+use serde_json::Value;
 
+use crate::access_level::{AccessLevel, AccessLevelName};
 use crate::account::{ManagedKey, PasswordHash, ServiceAccount, ServiceAccountKey, UniqueId, User};
-use crate::audit::{AuditEvent, StoredEvent};
+use crate::audit::{AuditEvent, ChainLink, StoredEvent};
 use crate::client::OAuthClient;
 use crate::clock::Timestamp;
 use crate::federation::{FederationId, Pool, Provider};
 use crate::grant::{
     AccessGrant, CodeGrant, DeviceGrant, DevicePoll, GrantId, PersonGrant, RefreshGrant, TakenCode, TokenHash,
 };
+use crate::group::Group;
 use crate::keys::StoredKey;
-use crate::member::Email;
-use crate::policy::{Binding, Policy, PolicyEtag};
-use crate::resource::{Application, ClientId};
+use crate::member::{Email, Member};
+use crate::policy::{Binding, CustomRole, DenyPolicy, DenyPolicyName, Etag, Policy, RoleName};
+use crate::resource::{Application, ClientId, Project, Route};
 use crate::session::SignInSession;
 use crate::settings::Settings;
 
@@ -32,6 +35,77 @@ pub enum StoreError {
         /// What kind of value.
         what: &'static str,
     },
+}
+
+/// How often the store was written: the point up to which a reader has seen it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Revision(pub i64);
+
+/// What a write touched. Says where to look, and not what is there: between the write and the look there may be another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Changed {
+    /// Our own keys.
+    Keys,
+    /// The policy of the resource of this canonical name.
+    Policy(String),
+    /// A deny policy.
+    DenyPolicy(DenyPolicyName),
+    /// A custom role.
+    Role(RoleName),
+    /// A group: that it is, or is no more.
+    Group(Email),
+    /// A member's place in a group.
+    GroupMember(Email, Member),
+    /// An access level.
+    AccessLevel(AccessLevelName),
+    /// The settings of the resource of this canonical name.
+    Settings(String),
+    /// The application of this number.
+    Application(String),
+    /// An OAuth client.
+    OAuthClient(ClientId),
+    /// The project's brand.
+    Brand,
+    /// A service account.
+    ServiceAccount(UniqueId),
+    /// The key of this id of a service account.
+    ServiceAccountKey(String),
+    /// A person.
+    User(UniqueId),
+    /// Pools and providers.
+    Federation,
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The point after it. Several changes of one transaction have the same.
+    pub revision: Revision,
+    /// What it touched.
+    pub what: Changed,
+}
+
+/// How often the store was written. Every write of anything in [`Changed`] raises the revision and appends its changes, in its own
+/// transaction: whoever sees the revision sees what was written.
+#[async_trait]
+pub trait RevisionStore: Send + Sync {
+    /// The current point.
+    async fn revision(&self) -> Result<Revision, StoreError>;
+
+    /// The changes after a point, oldest first and those of one revision together: at most some more than `limit`. `None` if that
+    /// far back is no longer known: read everything.
+    async fn changes_after(&self, after: Revision, limit: u32) -> Result<Option<Vec<Change>>, StoreError>;
+}
+
+/// What came of replacing something that is expected to be in a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// It was replaced, and has this state now.
+    Done(Etag),
+    /// It is in another state than was expected. No change.
+    Stale,
+    /// It is not there. No change.
+    NotFound,
 }
 
 /// Service accounts and their keys.
@@ -102,6 +176,15 @@ pub trait UserStore: Send + Sync {
 
     /// The user of this address, with their password if they have one.
     async fn user_by_email(&self, email: &Email) -> Result<Option<(User, Option<PasswordHash>)>, StoreError>;
+
+    /// The user of this number.
+    async fn user_by_id(&self, id: &UniqueId) -> Result<Option<User>, StoreError>;
+
+    /// Disables or enables a user; `false`, and no change, if there is none.
+    async fn disable_user(&self, id: &UniqueId, disabled: bool) -> Result<bool, StoreError>;
+
+    /// Removes a user with their grants and their places in groups; `false` if there was none.
+    async fn remove_user(&self, id: &UniqueId) -> Result<bool, StoreError>;
 
     /// Sets a password; `false`, and no change, if there is no such user.
     async fn set_password(&self, user: &UniqueId, password: &PasswordHash) -> Result<bool, StoreError>;
@@ -180,30 +263,86 @@ pub trait SettingsStore: Send + Sync {
     /// The settings of a resource; nothing is set in those that were never written.
     async fn settings(&self, resource_name: &str) -> Result<Settings, StoreError>;
 
-    /// All settings that were written, with their resources' names.
+    /// All settings that were written, with their resources' names, in the order of these.
     async fn every_settings(&self) -> Result<Vec<(String, Settings)>, StoreError>;
 
-    /// Replaces the settings of a resource.
+    /// Replaces the settings of a resource. Settings in which nothing is set are as never written.
     async fn replace_settings(&self, resource_name: &str, settings: &Settings) -> Result<(), StoreError>;
+}
+
+/// Why an application is not written. No change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApplicationRefused {
+    /// Another one of this kind and region has its name, or its service and version.
+    #[error("there is an application of that name")]
+    NameTaken,
+    /// Another one has its number.
+    #[error("there is an application of that number")]
+    NumberTaken,
+    /// Another one is served at one of its places.
+    #[error("another application is served there")]
+    PlaceTaken(Route),
+    /// It is in another state than was expected.
+    #[error("there were concurrent changes")]
+    Stale,
+    /// It is not there.
+    #[error("there is no such application")]
+    NotFound,
 }
 
 /// Registered applications.
 #[async_trait]
 pub trait ApplicationStore: Send + Sync {
-    /// Registers an application; `false`, and no change, if its name, number or client id is taken.
-    async fn add_application(&self, application: &Application) -> Result<bool, StoreError>;
+    /// Registers an application, and gives its first state; the state in it is passed over. Of any number of concurrent calls that want
+    /// one name, number or place, one succeeds.
+    async fn add_application(&self, application: &Application) -> Result<Result<Etag, ApplicationRefused>, StoreError>;
+
+    /// Replaces the application of its number. Its kind and name stay. `expected` is the state that the writer saw.
+    async fn replace_application(
+        &self,
+        application: &Application,
+        expected: Option<Etag>,
+    ) -> Result<Result<Etag, ApplicationRefused>, StoreError>;
+
+    /// Removes an application, and with the last one of its service the policies and settings of the service and its versions;
+    /// `false` if there was none.
+    async fn remove_application(&self, service_id: &str, project: &Project) -> Result<bool, StoreError>;
+
+    /// The application of this number.
+    async fn application(&self, service_id: &str) -> Result<Option<Application>, StoreError>;
 
     /// Every application, in the order of their names.
     async fn applications(&self) -> Result<Vec<Application>, StoreError>;
 }
 
-/// Policies, by canonical resource name.
+/// The brand of the project: what the page on which people consent shows. There is at most one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brand {
+    /// The name that people see.
+    pub application_title: String,
+    /// Where they may ask.
+    pub support_email: Email,
+    /// Only people of the organization sign in to its clients.
+    pub org_internal_only: bool,
+}
+
+/// The project's brand.
+#[async_trait]
+pub trait BrandStore: Send + Sync {
+    /// Adds the brand; `false`, and no change, if there is one.
+    async fn add_brand(&self, brand: &Brand) -> Result<bool, StoreError>;
+
+    /// The brand.
+    async fn brand(&self) -> Result<Option<Brand>, StoreError>;
+}
+
+/// Policies, by canonical resource name: of every kind of resource.
 #[async_trait]
 pub trait PolicyStore: Send + Sync {
-    /// The policy of a resource; one that was never written is empty and has [`PolicyEtag::UNWRITTEN`].
+    /// The policy of a resource; one that was never written is empty and has [`Etag::UNWRITTEN`].
     async fn policy(&self, resource_name: &str) -> Result<Policy, StoreError>;
 
-    /// Every policy that was written, with its resource's name.
+    /// Every policy that was written, with its resource's name, in the order of names.
     async fn policies(&self) -> Result<Vec<(String, Policy)>, StoreError>;
 
     /// Replaces the whole policy and gives the new state, or `None`, and no change, if `expected` is given and is not the
@@ -212,8 +351,104 @@ pub trait PolicyStore: Send + Sync {
         &self,
         resource_name: &str,
         bindings: &[Binding],
-        expected: Option<PolicyEtag>,
-    ) -> Result<Option<PolicyEtag>, StoreError>;
+        expected: Option<Etag>,
+    ) -> Result<Option<Etag>, StoreError>;
+}
+
+/// Deny policies.
+#[async_trait]
+pub trait DenyPolicyStore: Send + Sync {
+    /// Adds a policy, and gives its first state; the state in it is passed over. `None`, and no change, if its name is taken.
+    async fn add_deny_policy(&self, policy: &DenyPolicy) -> Result<Option<Etag>, StoreError>;
+
+    /// Replaces the policy of its name; number and time of making stay. Of any number of concurrent calls that expect one state,
+    /// exactly one succeeds.
+    async fn replace_deny_policy(&self, policy: &DenyPolicy, expected: Option<Etag>) -> Result<Replaced, StoreError>;
+
+    /// Removes a policy. [`Replaced::Done`] has the state that it had.
+    async fn remove_deny_policy(&self, name: &DenyPolicyName, expected: Option<Etag>) -> Result<Replaced, StoreError>;
+
+    /// The policy of this name.
+    async fn deny_policy(&self, name: &DenyPolicyName) -> Result<Option<DenyPolicy>, StoreError>;
+
+    /// Every policy, in the order of names.
+    async fn deny_policies(&self) -> Result<Vec<DenyPolicy>, StoreError>;
+}
+
+/// Custom roles.
+#[async_trait]
+pub trait RoleStore: Send + Sync {
+    /// Adds a role, and gives its first state; the state in it is passed over. `None`, and no change, if its name is taken, also by a
+    /// deleted one.
+    async fn add_role(&self, role: &CustomRole) -> Result<Option<Etag>, StoreError>;
+
+    /// Replaces the role of its name, deletes it or takes it back. Of any number of concurrent calls that expect one state, exactly one
+    /// succeeds.
+    async fn replace_role(&self, role: &CustomRole, expected: Option<Etag>) -> Result<Replaced, StoreError>;
+
+    /// The role of this name, deleted or not.
+    async fn role(&self, name: &RoleName) -> Result<Option<CustomRole>, StoreError>;
+
+    /// Every role, deleted or not, in the order of names.
+    async fn roles(&self) -> Result<Vec<CustomRole>, StoreError>;
+}
+
+/// Groups. Members come and go one at a time, for there may be very many.
+#[async_trait]
+pub trait GroupStore: Send + Sync {
+    /// Adds a group, and gives its first state; the state in it is passed over. `None`, and no change, if its address is taken.
+    async fn add_group(&self, group: &Group) -> Result<Option<Etag>, StoreError>;
+
+    /// Replaces the texts of the group of its address.
+    async fn replace_group(&self, group: &Group, expected: Option<Etag>) -> Result<Replaced, StoreError>;
+
+    /// Removes a group with its members and its places in other groups; `false` if there was none.
+    async fn remove_group(&self, group: &Email) -> Result<bool, StoreError>;
+
+    /// The group of this address.
+    async fn group(&self, group: &Email) -> Result<Option<Group>, StoreError>;
+
+    /// Up to `limit` groups in the order of their addresses, those after `after` (exclusive).
+    async fn groups(&self, after: Option<&Email>, limit: u32) -> Result<Vec<Group>, StoreError>;
+
+    /// Puts a member into a group; `false`, and no change, if there is no such group, or it is there.
+    async fn add_group_member(&self, group: &Email, member: &Member) -> Result<bool, StoreError>;
+
+    /// Takes a member out of a group; `false` if it was not there.
+    async fn remove_group_member(&self, group: &Email, member: &Member) -> Result<bool, StoreError>;
+
+    /// Whether a member is in a group, itself.
+    async fn is_group_member(&self, group: &Email, member: &Member) -> Result<bool, StoreError>;
+
+    /// Up to `limit` members of a group in the order of their texts, those after `after` (exclusive).
+    async fn group_members(&self, group: &Email, after: Option<&Member>, limit: u32)
+    -> Result<Vec<Member>, StoreError>;
+
+    /// Up to `limit` memberships of all groups in the order of groups and members, those after `after` (exclusive).
+    async fn every_group_member(
+        &self,
+        after: Option<(&Email, &Member)>,
+        limit: u32,
+    ) -> Result<Vec<(Email, Member)>, StoreError>;
+
+    /// The groups in which a member is, itself, in the order of their addresses.
+    async fn groups_of_member(&self, member: &Member) -> Result<Vec<Email>, StoreError>;
+}
+
+/// Access levels.
+#[async_trait]
+pub trait AccessLevelStore: Send + Sync {
+    /// Adds a level; `false`, and no change, if its name is taken.
+    async fn add_access_level(&self, level: &AccessLevel) -> Result<bool, StoreError>;
+
+    /// Replaces the level of its name; `false`, and no change, if there is none.
+    async fn replace_access_level(&self, level: &AccessLevel) -> Result<bool, StoreError>;
+
+    /// Removes the level of this name; `false` if there was none.
+    async fn remove_access_level(&self, name: &AccessLevelName) -> Result<bool, StoreError>;
+
+    /// Every level, in the order of names.
+    async fn access_levels(&self) -> Result<Vec<AccessLevel>, StoreError>;
 }
 
 /// Our own keys.
@@ -315,7 +550,8 @@ pub trait GrantStore: Send + Sync {
 /// The record of decisions.
 #[async_trait]
 pub trait AuditStore: Send + Sync {
-    /// Appends events in this order. They survive a killed process; a power failure may take the newest.
+    /// Appends events in this order, each chained to the one before ([`chain_hash`](crate::audit::chain_hash)): of concurrent calls
+    /// the events of one come after those of the other. They survive a killed process; a power failure may take the newest.
     ///
     /// At most `keep` events remain, the newest.
     async fn append(&self, events: &[AuditEvent], keep: u64) -> Result<(), StoreError>;
@@ -325,6 +561,22 @@ pub trait AuditStore: Send + Sync {
 
     /// The newest `limit` events, oldest first.
     async fn latest_events(&self, limit: u32) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// The event of this id, if it remains.
+    async fn event(&self, id: &str) -> Result<Option<StoredEvent>, StoreError>;
+
+    /// The sequence number before the first event that is not older than `since`.
+    async fn sequence_before(&self, since: Timestamp) -> Result<i64, StoreError>;
+
+    /// Forgets events before `before`, and says how many.
+    async fn forget_events(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// What the oldest event that remains is chained to.
+    async fn chain_start(&self) -> Result<ChainLink, StoreError>;
+
+    /// Up to `limit` events after `after` as they were written: the number, the JSON, the hash. For
+    /// [`verify_chain`](crate::audit::verify_chain).
+    async fn raw_events_after(&self, after: i64, limit: u32) -> Result<Vec<(i64, Value, String)>, StoreError>;
 }
 
 /// Everything, for the one place that wires.
@@ -335,8 +587,14 @@ pub trait Store:
     + OAuthClientStore
     + SessionStore
     + FederationStore
+    + BrandStore
     + SettingsStore
     + PolicyStore
+    + DenyPolicyStore
+    + RoleStore
+    + GroupStore
+    + AccessLevelStore
+    + RevisionStore
     + KeyStore
     + GrantStore
     + AuditStore
@@ -350,8 +608,14 @@ impl<S> Store for S where
         + OAuthClientStore
         + SessionStore
         + FederationStore
+        + BrandStore
         + SettingsStore
         + PolicyStore
+        + DenyPolicyStore
+        + RoleStore
+        + GroupStore
+        + AccessLevelStore
+        + RevisionStore
         + KeyStore
         + GrantStore
         + AuditStore

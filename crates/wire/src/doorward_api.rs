@@ -1,4 +1,21 @@
-//! Shapes of our own API, for what Google's has no public method: OAuth clients and our keys.
+//! Shapes of our own API, for what Google's has no public method: OAuth clients and our keys, applications, groups,
+//! access levels, and answers to *why*.
+
+mod applications;
+mod explain;
+mod groups;
+
+pub use applications::{ApplicationKind, ApplicationResource, ListApplicationsResponse};
+pub use explain::{
+    ChangedDecision, Circumstances, Considered, ConsideredAccessLevel, ConsideredBinding, ConsideredDenyRule,
+    DecisionExample, EffectiveSetting, ExplainRequest, ExplainResponse, ExplainedPrincipal, ExplainedResource, Grant,
+    Question, ReachableApplication, ReadAttribute, RecordedDecision, SimulateRequest, SimulateResponse, SmallestChange,
+    Verdict, WhatCanRequest, WhatCanResponse, WhoCanRequest, WhoCanResponse,
+};
+pub use groups::{
+    AccessLevelResource, BasicLevel, ChangeMembersRequest, CustomLevel, GroupResource, ListAccessLevelsResponse,
+    ListGroupsResponse,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +95,7 @@ pub struct ListKeysResponse {
 pub struct RotateKeysRequest {
     /// Which purpose; every replaceable one if it is empty.
     pub purpose: String,
-    /// Sign with the new key at once and forget the old ones: for a key that got out. What they signed is refused from then
-    /// on, and verifiers that keep key documents refuse what the new one signs until they look again.
+    /// Sign with the new key at once and forget the old ones: for a key that got out. What they signed is refused from
+    /// then on, and verifiers that keep key documents refuse what the new one signs until they look again.
     pub immediately: bool,
 }

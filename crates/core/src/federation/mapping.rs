@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::policy::condition::{CompileError, Condition, EvaluationError, Expression};
+use crate::policy::condition::{CompileError, EvaluationError, Expression, SampledCondition};
 
 /// The longest `google.subject`, in bytes.
 const SUBJECT_LIMIT: usize = 127;
@@ -33,7 +33,7 @@ pub struct AttributeMapping {
     groups: Option<Expression>,
     /// Names without `attribute.`.
     attributes: Vec<(String, Expression)>,
-    condition: Option<Condition>,
+    condition: Option<SampledCondition>,
 }
 
 impl std::fmt::Debug for AttributeMapping {
@@ -149,7 +149,7 @@ impl AttributeMapping {
             Some(source) => {
                 let (claims, google, attribute) = (json!({}), json!({"subject": "s", "groups": []}), json!({}));
                 let sample = [("assertion", &claims), ("google", &google), ("attribute", &attribute)];
-                let compiled = Condition::compile(source, &["assertion", "google", "attribute"], &sample);
+                let compiled = SampledCondition::compile(source, &["assertion", "google", "attribute"], &sample);
                 Some(compiled.map_err(|error| MappingError::Expression { key: "attributeCondition".into(), error })?)
             }
         };

@@ -33,10 +33,39 @@ pub(super) struct Checked {
     pub(super) words: BTreeSet<String>,
     /// The patterns that its text has, compiled.
     pub(super) patterns: BTreeMap<String, Pattern>,
+    /// Where its parts stand.
+    pub(super) places: Places,
 }
+
+/// Where the parts of a text stand.
+pub(super) struct Places {
+    source: String,
+    offsets: SourceInfo,
+}
+
+impl Places {
+    /// Where a part begins.
+    pub(super) fn of(&self, id: u64) -> Option<Position> {
+        let (start, _) = self.offsets.offset_for(id)?;
+        let before = self.source.get(..usize::try_from(start).ok()?)?;
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Some(Position { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 })
+    }
+}
+
+/// The function of `api`, which has attributes by name.
+pub(super) const GET_ATTRIBUTE: &str = "getAttribute";
+
+/// A function of a language of its own, called as `x.name()`, and the number of its arguments.
+pub(super) type Extra<'a> = (&'a str, usize);
 
 /// Parses an expression and checks every part of it.
 pub(super) fn parse(source: &str, variables: &[&str]) -> Result<Checked, CompileError> {
+    parse_with(source, variables, &[])
+}
+
+/// Parses an expression that may call these functions besides.
+pub(super) fn parse_with(source: &str, variables: &[&str], extra: &[Extra<'_>]) -> Result<Checked, CompileError> {
     if source.trim().is_empty() {
         return Err(CompileError::new("an expression is needed", None));
     }
@@ -47,21 +76,39 @@ pub(super) fn parse(source: &str, variables: &[&str]) -> Result<Checked, Compile
     // stack that is large enough for any text of this length; a panic of it ends there, too.
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("cel".to_owned()).stack_size(PARSER_STACK);
-        let parsed =
-            thread.spawn_scoped(scope, || parse_here(source, variables)).ok().and_then(|thread| thread.join().ok());
+        let parsed = thread
+            .spawn_scoped(scope, || parse_here(source, variables, extra))
+            .ok()
+            .and_then(|thread| thread.join().ok());
         parsed.unwrap_or_else(|| Err(CompileError::new("the expression cannot be parsed", None)))
     })
 }
 
-fn parse_here(source: &str, variables: &[&str]) -> Result<Checked, CompileError> {
+fn parse_here(source: &str, variables: &[&str], extra: &[Extra<'_>]) -> Result<Checked, CompileError> {
     // Knows the standard macros, and neither the optional syntax nor names in backticks.
     let parser = Parser::new().max_recursion_depth(MAX_BRACKETS).error_recovery_limit(1);
     let (expression, places) = parser.parse_with_source_info(source).map_err(first_error)?;
-    let mut check =
-        Check { source, places, declared: variables, scope: Vec::new(), loops: 0, parts: 0, found: Found::default() };
+    let places = Places { source: source.to_owned(), offsets: places };
+    let mut check = Check {
+        places: &places,
+        declared: variables,
+        extra,
+        scope: Vec::new(),
+        loops: 0,
+        parts: 0,
+        found: Found::default(),
+    };
     check.part(&expression, 1)?;
     let Found { variables, words, patterns } = check.found;
-    Ok(Checked { expression, variables, words, patterns })
+    Ok(Checked { expression, variables, words, patterns, places })
+}
+
+/// Checks a part by itself, in which these variables are known and no others: the variables that it uses.
+pub(super) fn part(part: &IdedExpr, places: &Places, variables: &[&str]) -> Result<BTreeSet<String>, CompileError> {
+    let found = Found::default();
+    let mut check = Check { places, declared: variables, extra: &[], scope: Vec::new(), loops: 0, parts: 0, found };
+    check.part(part, 1)?;
+    Ok(check.found.variables)
 }
 
 /// The first of the parser's errors, in one short line.
@@ -94,9 +141,9 @@ struct Found {
 }
 
 struct Check<'a> {
-    source: &'a str,
-    places: SourceInfo,
+    places: &'a Places,
     declared: &'a [&'a str],
+    extra: &'a [Extra<'a>],
     /// The variables of the comprehensions around.
     scope: Vec<String>,
     loops: usize,
@@ -157,7 +204,9 @@ impl Check<'_> {
     }
 
     fn call(&mut self, part: &IdedExpr, call: &CallExpr, depth: usize) -> Result<(), CompileError> {
-        if written(&call.func_name) == call.func_name {
+        let of_api = call.func_name == GET_ATTRIBUTE && call.args.len() == 2 && self.declared.contains(&"api");
+        let is_extra = call.target.is_some() && self.extra.contains(&(call.func_name.as_str(), call.args.len()));
+        if written(&call.func_name) == call.func_name && !of_api && !is_extra {
             let refusal = functions::refusal(&call.func_name, call.target.is_some(), call.args.len());
             if let Some(refusal) = refusal {
                 return self.wrong(part, refusal);
@@ -199,10 +248,7 @@ impl Check<'_> {
     }
 
     fn position(&self, part: &IdedExpr) -> Option<Position> {
-        let (start, _) = self.places.offset_for(part.id)?;
-        let before = self.source.get(..usize::try_from(start).ok()?)?;
-        let line = before.rsplit('\n').next().unwrap_or_default();
-        Some(Position { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 })
+        self.places.of(part.id)
     }
 }
 

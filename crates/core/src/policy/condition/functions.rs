@@ -1,84 +1,190 @@
 //! The functions there are: the standard ones, and those for strings.
 
-use std::ops::RangeInclusive;
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
+use cel::common::ast::operators;
 use cel::common::types::{CelBool, CelList, CelString, LIST_TYPE, STRING_TYPE};
-use cel::common::types::{CelInt, DYN_TYPE, INT_TYPE, Type};
+use cel::common::types::{CelInt, DYN_TYPE, INT_TYPE, Type as CelType};
 use cel::common::value::{CowVal, Val};
 use cel::{DeclarationError, Env, ExecutionError};
+use ipnet::IpNet;
 
 use super::meter;
 use super::pattern::{self, Pattern};
+use super::types::{Kind, Type};
 
-/// A function that may be called.
-struct Known {
+/// A form of a function that may be called.
+pub(super) struct Known {
     name: &'static str,
-    /// Called as `x.name()`, and not as `name(x)`.
+    /// Called as `x.name()`, and not as `name(x)`. The `x` is then the first of what it takes.
     member: bool,
-    /// How many arguments it takes, the `x` before the dot not counted.
-    arguments: RangeInclusive<usize>,
+    takes: &'static [Kind],
+    gives: Kind,
 }
 
-const fn global(name: &'static str, arguments: RangeInclusive<usize>) -> Known {
-    Known { name, member: false, arguments }
+impl Known {
+    /// What an evaluation of this form takes, with the value before the dot as the first.
+    pub(super) fn takes(&self, given: &[Type]) -> bool {
+        self.takes.len() == given.len() && self.takes.iter().zip(given).all(|(kind, given)| kind.takes(given))
+    }
+
+    /// The type of its result.
+    pub(super) fn gives(&self) -> Type {
+        self.gives.gives()
+    }
+
+    fn arguments(&self) -> usize {
+        self.takes.len() - usize::from(self.member)
+    }
 }
 
-const fn member(name: &'static str, arguments: RangeInclusive<usize>) -> Known {
-    Known { name, member: true, arguments }
+const fn global(name: &'static str, takes: &'static [Kind], gives: Kind) -> Known {
+    Known { name, member: false, takes, gives }
 }
 
-const KNOWN: [Known; 24] = [
-    global("bool", 1..=1),
-    global("bytes", 1..=1),
-    global("double", 1..=1),
-    global("dyn", 1..=1),
-    global("int", 1..=1),
-    global("matches", 2..=2),
-    global("size", 1..=1),
-    global("string", 1..=1),
-    global("type", 1..=1),
-    global("uint", 1..=1),
-    member("contains", 1..=1),
-    member("endsWith", 1..=1),
-    member("extract", 1..=1),
-    member("join", 0..=1),
-    member("lowerAscii", 0..=0),
-    member("matches", 1..=1),
-    member("replace", 2..=2),
-    member("size", 0..=0),
-    member("split", 1..=2),
-    member("startsWith", 1..=1),
-    member("substring", 1..=2),
-    member("trim", 0..=0),
-    member("upperAscii", 0..=0),
-    member("charAt", 1..=1),
-];
+const fn member(name: &'static str, takes: &'static [Kind], gives: Kind) -> Known {
+    Known { name, member: true, takes, gives }
+}
+
+/// Every form, in the order of names.
+#[rustfmt::skip]
+const KNOWN: [Known; 83] = {
+    use Kind::{Any, Bool, Bytes, Double, Duration, Int, List, Map, String, Strings, Timestamp, Uint};
+    [
+        global("bool",              &[Bool],                        Bool),
+        global("bool",              &[String],                      Bool),
+        global("bytes",             &[Bytes],                       Bytes),
+        global("bytes",             &[String],                      Bytes),
+        global("double",            &[Double],                      Double),
+        global("double",            &[Int],                         Double),
+        global("double",            &[String],                      Double),
+        global("double",            &[Uint],                        Double),
+        global("duration",          &[Duration],                    Duration),
+        global("duration",          &[String],                      Duration),
+        global("dyn",               &[Any],                         Any),
+        global("inIpRange",         &[String, String],              Bool),
+        global("inIpRange",         &[String, Strings],             Bool),
+        global("int",               &[Double],                      Int),
+        global("int",               &[Int],                         Int),
+        global("int",               &[String],                      Int),
+        global("int",               &[Timestamp],                   Int),
+        global("int",               &[Uint],                        Int),
+        global("matches",           &[String, String],              Bool),
+        global("size",              &[Bytes],                       Int),
+        global("size",              &[List],                        Int),
+        global("size",              &[Map],                         Int),
+        global("size",              &[String],                      Int),
+        global("string",            &[Bool],                        String),
+        global("string",            &[Bytes],                       String),
+        global("string",            &[Double],                      String),
+        global("string",            &[Duration],                    String),
+        global("string",            &[Int],                         String),
+        global("string",            &[String],                      String),
+        global("string",            &[Timestamp],                   String),
+        global("string",            &[Uint],                        String),
+        global("timestamp",         &[Int],                         Timestamp),
+        global("timestamp",         &[String],                      Timestamp),
+        global("timestamp",         &[Timestamp],                   Timestamp),
+        global("type",              &[Any],                         Kind::Type),
+        global("uint",              &[Double],                      Uint),
+        global("uint",              &[Int],                         Uint),
+        global("uint",              &[String],                      Uint),
+        global("uint",              &[Uint],                        Uint),
+        member("charAt",            &[String, Int],                 String),
+        member("contains",          &[String, String],              Bool),
+        member("endsWith",          &[String, String],              Bool),
+        member("extract",           &[String, String],              String),
+        member("getDate",           &[Timestamp],                   Int),
+        member("getDate",           &[Timestamp, String],           Int),
+        member("getDayOfMonth",     &[Timestamp],                   Int),
+        member("getDayOfMonth",     &[Timestamp, String],           Int),
+        member("getDayOfWeek",      &[Timestamp],                   Int),
+        member("getDayOfWeek",      &[Timestamp, String],           Int),
+        member("getDayOfYear",      &[Timestamp],                   Int),
+        member("getDayOfYear",      &[Timestamp, String],           Int),
+        member("getFullYear",       &[Timestamp],                   Int),
+        member("getFullYear",       &[Timestamp, String],           Int),
+        member("getHours",          &[Duration],                    Int),
+        member("getHours",          &[Timestamp],                   Int),
+        member("getHours",          &[Timestamp, String],           Int),
+        member("getMilliseconds",   &[Timestamp],                   Int),
+        member("getMilliseconds",   &[Timestamp, String],           Int),
+        member("getMinutes",        &[Duration],                    Int),
+        member("getMinutes",        &[Timestamp],                   Int),
+        member("getMinutes",        &[Timestamp, String],           Int),
+        member("getMonth",          &[Timestamp],                   Int),
+        member("getMonth",          &[Timestamp, String],           Int),
+        member("getSeconds",        &[Duration],                    Int),
+        member("getSeconds",        &[Timestamp],                   Int),
+        member("getSeconds",        &[Timestamp, String],           Int),
+        member("hasOnly",           &[Strings, Strings],            Bool),
+        member("join",              &[Strings],                     String),
+        member("join",              &[Strings, String],             String),
+        member("lowerAscii",        &[String],                      String),
+        member("matches",           &[String, String],              Bool),
+        member("replace",           &[String, String, String],      String),
+        member("size",              &[Bytes],                       Int),
+        member("size",              &[List],                        Int),
+        member("size",              &[Map],                         Int),
+        member("size",              &[String],                      Int),
+        member("split",             &[String, String],              Strings),
+        member("split",             &[String, String, Int],         Strings),
+        member("startsWith",        &[String, String],              Bool),
+        member("substring",         &[String, Int],                 String),
+        member("substring",         &[String, Int, Int],            String),
+        member("trim",              &[String],                      String),
+        member("upperAscii",        &[String],                      String),
+    ]
+};
+
+/// The forms of a function.
+pub(super) fn forms(name: &str, member: bool) -> impl Iterator<Item = &'static Known> {
+    KNOWN.iter().filter(move |known| known.name == name && known.member == member)
+}
 
 /// The names of types, which an expression may compare with `type(x)`.
 pub(super) const TYPES: [&str; 10] =
     ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
 
+/// The functions that make an instant or a span from a text.
+pub(super) const OF_TIME: [&str; 2] = ["duration", "timestamp"];
+
+/// Whether the function is one of time whose last argument, if it has one, is a zone.
+pub(super) fn takes_zone(name: &str) -> bool {
+    forms(name, true).any(|form| form.takes == [Kind::Timestamp, Kind::String])
+}
+
 /// The functions whose work is more than their arguments weigh. They are given the meter as one more argument.
-const METERED: [&str; 4] = ["join", "matches", "replace", "split"];
+const METERED: [&str; 5] = ["hasOnly", "join", "matches", "replace", "split"];
 
 /// What a call of this form is wrong about, if it is.
 pub(super) fn refusal(name: &str, member: bool, arguments: usize) -> Option<String> {
-    let mut forms = KNOWN.iter().filter(|known| known.name == name).peekable();
-    if forms.peek().is_none() {
+    if !KNOWN.iter().any(|known| known.name == name) {
         return Some(format!("there is no function {name}"));
     }
-    let Some(known) = forms.find(|known| known.member == member) else {
+    if forms(name, member).next().is_none() {
         let form = if member { format!("{name}(x)") } else { format!("x.{name}()") };
         return Some(format!("{name} is called as {form}"));
-    };
-    let wrong = !known.arguments.contains(&arguments);
+    }
+    let wrong = forms(name, member).all(|form| form.arguments() != arguments);
     wrong.then(|| format!("{name} does not take {arguments} argument{}", if arguments == 1 { "" } else { "s" }))
 }
 
 /// Whether calls of the function are given the meter.
 pub(super) fn is_metered(name: &str) -> bool {
     METERED.contains(&name)
+}
+
+/// Whether an operator or a function looks at its arguments about once and gives nothing larger.
+pub(super) fn is_cheap(name: &str) -> bool {
+    #[rustfmt::skip]
+    const CHEAP: [&str; 17] = [
+        operators::CONDITIONAL, operators::EQUALS, operators::GREATER, operators::GREATER_EQUALS, operators::IN,
+        operators::LESS, operators::LESS_EQUALS, operators::LOGICAL_AND, operators::LOGICAL_NOT, operators::LOGICAL_OR,
+        operators::NOT_EQUALS, "contains", "duration", "endsWith", "inIpRange", "startsWith", "timestamp",
+    ];
+    CHEAP.contains(&name) || takes_zone(name)
 }
 
 /// The environment of every expression. It is a table that never changes.
@@ -95,7 +201,7 @@ pub(super) fn environment() -> Arc<Env> {
 fn register(env: &mut Env) -> Result<(), DeclarationError> {
     meter::register(env)?;
     let strings = |count: usize| (0..count).map(|_| STRING_TYPE).collect::<Vec<_>>();
-    let with_meter = |mut types: Vec<Type>| {
+    let with_meter = |mut types: Vec<CelType>| {
         types.push(DYN_TYPE);
         types
     };
@@ -103,6 +209,9 @@ fn register(env: &mut Env) -> Result<(), DeclarationError> {
     env.add_member_overload("matches", "string.matches", STRING_TYPE, with_meter(strings(1)), matches)?;
     env.add_member_overload("charAt", "string.charAt", STRING_TYPE, vec![INT_TYPE], char_at)?;
     env.add_member_overload("extract", "string.extract", STRING_TYPE, strings(1), extract)?;
+    env.add_member_overload("hasOnly", "list.hasOnly", LIST_TYPE, with_meter(vec![LIST_TYPE]), has_only)?;
+    env.add_overload("inIpRange", "inIpRange.one", strings(2), in_ip_range)?;
+    env.add_overload("inIpRange", "inIpRange.some", vec![STRING_TYPE, LIST_TYPE], in_ip_range)?;
     env.add_member_overload("join", "list.join", LIST_TYPE, with_meter(strings(0)), join)?;
     env.add_member_overload("join", "list.join.by", LIST_TYPE, with_meter(strings(1)), join_by)?;
     env.add_member_overload("lowerAscii", "string.lowerAscii", STRING_TYPE, vec![], lower_ascii)?;
@@ -179,6 +288,58 @@ pub(super) fn extracted<'t>(text: &'t str, template: &str) -> Option<&'t str> {
         return Some(after);
     }
     Some(after.split_once(suffix).map_or("", |(found, _)| found))
+}
+
+/// Whether every element is among those of the argument. Google's, for `api.getAttribute`.
+///
+/// Spec: <https://cloud.google.com/iam/docs/conditions-attribute-reference#api-attributes>
+fn has_only<'b, 'v>(arguments: Arguments<'b, 'v>) -> Returned<'b, 'v> {
+    let [this, allowed, meter] = exactly(arguments)?;
+    let (this, allowed) = (elements(&this)?, elements(&allowed)?);
+    let meter = meter::of(&meter)?;
+    for element in this {
+        meter.spend_bytes(allowed.len().saturating_mul(32))?;
+        if !allowed.iter().any(|other| element.equals(other.as_ref())) {
+            return Ok(CowVal::owned(CelBool::from(false)));
+        }
+    }
+    Ok(CowVal::owned(CelBool::from(true)))
+}
+
+/// Whether an address is in a range, or in one of several. An address of version 4 in the clothes of version 6 is one of
+/// version 4.
+///
+/// Spec: <https://cloud.google.com/access-context-manager/docs/custom-access-level-spec>
+fn in_ip_range<'b, 'v>(arguments: Arguments<'b, 'v>) -> Returned<'b, 'v> {
+    let [address, ranges] = exactly(arguments)?;
+    let failed = || ExecutionError::function_error("inIpRange", "");
+    let address: IpAddr = text(&address)?.parse().map_err(|_| failed())?;
+    let address = address.to_canonical();
+    let contains = |range: &str| ip_range(range).map(|range| range.contains(&address)).ok_or_else(failed);
+    if ranges.downcast_ref::<CelString<'_>>().is_some() {
+        return Ok(CowVal::owned(CelBool::from(contains(text(&ranges)?)?)));
+    }
+    let mut found = false;
+    for range in elements(&ranges)? {
+        let range = range.downcast_ref::<CelString<'_>>().ok_or_else(failed)?;
+        // Each is looked at, so that a wrong one is told and not hidden by a hit.
+        found |= contains(range.inner())?;
+    }
+    Ok(CowVal::owned(CelBool::from(found)))
+}
+
+/// Reads a range such as `10.0.0.0/8`. One address is a range. Bits beyond the prefix must be zero: `10.1.2.3/8` is a mistake.
+pub(crate) fn ip_range(text: &str) -> Option<IpNet> {
+    let range = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => text.parse().ok()?,
+    };
+    (range.trunc() == range).then_some(range)
+}
+
+fn elements<'a, 'v>(argument: &'a CowVal<'_, 'v>) -> Result<&'a [Box<dyn Val + 'v>], ExecutionError> {
+    let list = argument.downcast_ref::<CelList<'v>>().ok_or(ExecutionError::MissingArgumentOrTarget)?;
+    Ok(list.inner())
 }
 
 fn join<'b, 'v>(arguments: Arguments<'b, 'v>) -> Returned<'b, 'v> {

@@ -147,6 +147,31 @@ fn range<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Execu
     Ok(value)
 }
 
+/// The most parts of an expression that is not metered.
+const SMALL: usize = 64;
+
+/// Whether an expression does so little that it need not be metered, which most of its time would go to: few parts, none of
+/// which goes over anything or makes a text longer. Each then looks at its arguments about once, and their size is bounded.
+pub(super) fn is_small(expression: &IdedExpr) -> bool {
+    let mut left = SMALL;
+    takes_little(expression, &mut left)
+}
+
+fn takes_little(part: &IdedExpr, left: &mut usize) -> bool {
+    let Some(rest) = left.checked_sub(1) else { return false };
+    *left = rest;
+    match &part.expr {
+        Expr::Ident(_) | Expr::Literal(_) => true,
+        Expr::Call(call) => {
+            functions::is_cheap(&call.func_name)
+                && call.target.iter().all(|target| takes_little(target, left))
+                && call.args.iter().all(|argument| takes_little(argument, left))
+        }
+        Expr::List(list) => list.elements.iter().all(|element| takes_little(element, left)),
+        Expr::Select(_) | Expr::Map(_) | Expr::Comprehension(_) | Expr::Struct(_) | Expr::Unspecified => false,
+    }
+}
+
 /// The expression with a charge around every step that is not a literal.
 pub(super) fn metered(expression: IdedExpr) -> IdedExpr {
     if matches!(expression.expr, Expr::Literal(_)) {

@@ -1,11 +1,12 @@
 //! Expressions in CEL: conditions of policies, and the mappings and conditions of identity pools.
 //!
 //! An [`Expression`] is checked when it is written: its length, its depth, its names. It is then evaluated with a budget,
-//! so that no expression and no input takes more than some ten milliseconds or a few megabytes. A [`Condition`] is an
-//! expression that was seen to give `true` or `false`.
+//! so that no expression and no input takes more than some ten milliseconds or a few megabytes. A [`Condition`] is one whose
+//! attributes and types were checked against a [`Schema`]; a [`SampledCondition`], over claims whose types nobody knows, was seen to
+//! give `true` or `false`.
 //!
-//! The language is CEL's standard without messages, optional values and (for now) timestamps, and the string functions that
-//! Google has in these places: `extract`, `join`, `lowerAscii`, `replace`, `split`, `trim`, `upperAscii`.
+//! The language is CEL's standard without messages and optional values, and the functions that Google has in these places:
+//! `extract`, `hasOnly`, `inIpRange`, `join`, `lowerAscii`, `replace`, `split`, `trim`, `upperAscii`.
 //!
 //! Spec: <https://github.com/google/cel-spec/blob/master/doc/langdef.md>,
 //! <https://cloud.google.com/iam/docs/conditions-attribute-reference>
@@ -14,9 +15,17 @@ mod check;
 mod functions;
 mod meter;
 mod pattern;
+mod schema;
 #[cfg(test)]
 mod tests;
+mod typecheck;
+mod typed;
+mod types;
 mod values;
+
+pub(crate) use functions::ip_range;
+pub use schema::{AttributePath, HeaderAllowList, Schema};
+pub use typed::Condition;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -96,6 +105,12 @@ pub enum EvaluationError {
     /// A variable that the expression uses was not given.
     #[error("{0} is not known here")]
     NoVariable(String),
+    /// An attribute that this question has no value for.
+    #[error("{0} has no value here")]
+    NoValue(String),
+    /// The condition was accepted once, and is not any more.
+    #[error("the condition does not compile")]
+    NotCompiled,
     /// An attribute or a key that is not there. Named if the expression has the name in its text.
     #[error("there is no attribute {}", .0.as_deref().unwrap_or("of that name"))]
     NoAttribute(Option<String>),
@@ -143,7 +158,8 @@ impl EvaluationError {
         match self {
             E::WrongType { .. } | E::NotBool(_) | E::NotJson(_) | E::DuplicateKey | E::NoVariable(_) => true,
             E::ResultTooLarge | E::RangeTooLarge | E::TooMuchWork => true,
-            E::NoAttribute(_) | E::Failed(_) | E::OutOfRange(_) | E::InputTooLarge => false,
+            E::NoAttribute(_) | E::NoValue(_) | E::Failed(_) | E::OutOfRange(_) | E::InputTooLarge => false,
+            E::NotCompiled => false,
         }
     }
 }
@@ -152,7 +168,7 @@ impl EvaluationError {
 #[derive(Clone)]
 pub struct Expression {
     source: String,
-    /// With a charge around every step: see [`meter`].
+    /// With a charge around every step, if it needs one: see [`meter`].
     metered: Arc<cel::IdedExpr>,
     variables: BTreeSet<String>,
     /// What the text names: attributes and literal strings.
@@ -180,14 +196,23 @@ impl Expression {
     /// # Errors
     /// [`CompileError`] for what is not CEL, too large, too deep, or names a variable or function that there is not.
     pub fn compile(source: &str, variables: &[&str]) -> Result<Expression, CompileError> {
-        let checked = check::parse(source, variables)?;
-        Ok(Expression {
+        Ok(Expression::of(source, check::parse(source, variables)?))
+    }
+
+    fn of(source: &str, mut checked: check::Checked) -> Expression {
+        checked.expression = meter::metered(checked.expression);
+        Expression::unmetered(source, checked)
+    }
+
+    /// An expression of which [`meter::is_small`] says that it needs no budget.
+    fn unmetered(source: &str, checked: check::Checked) -> Expression {
+        Expression {
             source: source.to_owned(),
             variables: checked.variables,
             words: Arc::new(checked.words),
             patterns: Arc::new(checked.patterns),
-            metered: Arc::new(meter::metered(checked.expression)),
-        })
+            metered: Arc::new(checked.expression),
+        }
     }
 
     /// The text that was compiled.
@@ -202,22 +227,33 @@ impl Expression {
     /// # Errors
     /// [`EvaluationError`]; a condition then does not hold.
     pub fn evaluate(&self, variables: &[(&str, &Json)]) -> Result<Json, EvaluationError> {
-        self.run(variables, values::to_json)
+        self.run(|scope, input| self.bind(variables, scope, input), values::to_json)
     }
 
-    fn run<T>(
+    /// Sets the variables that the expression uses.
+    fn bind<'v>(
         &self,
-        variables: &[(&str, &Json)],
+        variables: &[(&str, &'v Json)],
+        scope: &mut Context<'_, 'v>,
+        input: &Meter,
+    ) -> Result<(), EvaluationError> {
+        for name in &self.variables {
+            let given = variables.iter().find(|(given, _)| given == name);
+            let (_, value) = given.ok_or_else(|| EvaluationError::NoVariable(name.clone()))?;
+            scope.add_variable_as_val(name.as_str(), values::to_cel(value, input)?);
+        }
+        Ok(())
+    }
+
+    fn run<'v, T>(
+        &self,
+        bind: impl FnOnce(&mut Context<'_, 'v>, &Meter) -> Result<(), EvaluationError>,
         read: fn(&dyn cel::common::value::Val) -> Result<T, EvaluationError>,
     ) -> Result<T, EvaluationError> {
         let input = Meter::new(MAX_INPUT, Arc::clone(&self.patterns));
         let work = Meter::new(BUDGET, Arc::clone(&self.patterns));
         let mut context = Context::with_env(functions::environment());
-        for name in &self.variables {
-            let given = variables.iter().find(|(given, _)| given == name);
-            let (_, value) = given.ok_or_else(|| EvaluationError::NoVariable(name.clone()))?;
-            context.add_variable_as_val(name.as_str(), values::to_cel(value, &input)?);
-        }
+        bind(&mut context, &input)?;
         context.add_variable_as_val(meter::NAME, Box::new(work.clone()));
 
         let result = Value::resolve_val(&self.metered, &context);
@@ -242,7 +278,8 @@ impl Expression {
                 // What follows the value before a dot is the attribute's name, which is always a string.
                 let count = if overload.function() == "_._" { 1 } else { usize::MAX };
                 let types = overload.argument_types().iter().filter(|name| *name != meter::TYPE_NAME).take(count);
-                wrong(check::written(overload.function()), types.cloned().collect::<Vec<_>>().join(", "))
+                let types = types.map(|name| values::plain_name(name)).collect::<Vec<_>>().join(", ");
+                wrong(check::written(overload.function()), types)
             }
             ExecutionError::UnexpectedType { got, .. } => wrong("this", got),
             ExecutionError::UnsupportedTargetType { target } => wrong("this", values::type_name(&target)),
@@ -269,11 +306,47 @@ impl Expression {
     }
 }
 
-/// An expression that says yes or no.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Condition(Expression);
+/// The syntax of an expression of another language that is written in CEL, with functions of its own (`x.name(…)`, with so many
+/// arguments). Its names are checked as an expression's.
+pub(crate) struct Parsed {
+    source: String,
+    checked: check::Checked,
+}
 
-impl Condition {
+impl Parsed {
+    /// Parses, as [`Expression::compile`].
+    pub(crate) fn new(source: &str, variables: &[&str], functions: &[(&str, usize)]) -> Result<Parsed, CompileError> {
+        Ok(Parsed { source: source.to_owned(), checked: check::parse_with(source, variables, functions)? })
+    }
+
+    /// The whole.
+    pub(crate) fn root(&self) -> &cel::IdedExpr {
+        &self.checked.expression
+    }
+
+    /// A part as an expression over one variable, which may name no other and none of the functions of the whole.
+    pub(crate) fn part(&self, part: &cel::IdedExpr, variable: &str) -> Result<Expression, CompileError> {
+        let variables = check::part(part, &self.checked.places, &[variable])?;
+        Ok(Expression {
+            source: self.source.clone(),
+            metered: Arc::new(meter::metered(part.clone())),
+            variables,
+            words: Arc::new(self.checked.words.clone()),
+            patterns: Arc::new(self.checked.patterns.clone()),
+        })
+    }
+
+    /// A mistake at a part.
+    pub(crate) fn wrong(&self, part: &cel::IdedExpr, message: impl Into<String>) -> CompileError {
+        CompileError::new(message, self.checked.places.of(part.id))
+    }
+}
+
+/// An expression over claims that says yes or no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SampledCondition(Expression);
+
+impl SampledCondition {
     /// Compiles a condition, and evaluates it once against a sample of what it will see.
     ///
     /// What the sample lacks is no error. What it has must be of the type that real values have: a condition that treats a
@@ -282,8 +355,12 @@ impl Condition {
     /// # Errors
     /// [`CompileError`] as [`Expression::compile`]'s, and for a condition whose result on the sample is not a bool or
     /// whose types do not fit.
-    pub fn compile(source: &str, variables: &[&str], sample: &[(&str, &Json)]) -> Result<Condition, CompileError> {
-        let condition = Condition(Expression::compile(source, variables)?);
+    pub fn compile(
+        source: &str,
+        variables: &[&str],
+        sample: &[(&str, &Json)],
+    ) -> Result<SampledCondition, CompileError> {
+        let condition = SampledCondition(Expression::compile(source, variables)?);
         match condition.holds(sample) {
             Err(error) if error.is_mistake() => Err(CompileError::new(error.to_string(), None)),
             Ok(_) | Err(_) => Ok(condition),
@@ -295,11 +372,20 @@ impl Condition {
         self.0.source()
     }
 
+    /// A part of an expression of another language, evaluated once as [`compile`](Self::compile) does.
+    pub(crate) fn of(expression: Expression, sample: &[(&str, &Json)]) -> Result<SampledCondition, String> {
+        let condition = SampledCondition(expression);
+        match condition.holds(sample) {
+            Err(error) if error.is_mistake() => Err(error.to_string()),
+            Ok(_) | Err(_) => Ok(condition),
+        }
+    }
+
     /// Whether the condition holds for these values.
     ///
     /// # Errors
     /// [`EvaluationError`]: it is not known. An allow policy then grants nothing, and a deny policy denies.
     pub fn holds(&self, variables: &[(&str, &Json)]) -> Result<bool, EvaluationError> {
-        self.0.run(variables, values::to_bool)
+        self.0.run(|scope, input| self.0.bind(variables, scope, input), values::to_bool)
     }
 }

@@ -71,6 +71,8 @@ fn mappings_of_workloads_give_what_google_s_give() {
         ("assertion.nothing == null",                                   json!(true)),
         ("{'sub': assertion.sub.size(), 'groups': size(assertion.groups)}", json!({ "sub": 33, "groups": 2 })),
         ("bytes('ab')",                                                 json!("YWI=")),
+        ("timestamp(assertion.iat).getFullYear('UTC')",                 json!(2023)),
+        ("string(timestamp(assertion.iat) + duration('1h'))",           json!("2023-11-14T23:13:20Z")),
         ("' Ab '.trim().lowerAscii()",                                  json!("ab")),
         ("assertion.repository.replace('/', '-')",                      json!("octo-app")),
         ("assertion.repository.substring(5)",                           json!("app")),
@@ -169,7 +171,7 @@ fn a_mistake_is_told_when_it_is_written_and_where() {
         ("assertion.iat.int()",                 "int is called as int(x) (at column 18)"),
         ("assertion.sub.startsWith()",          "startsWith does not take 0 arguments (at column 25)"),
         ("size('a', 'b')",                      "size does not take 2 arguments (at column 5)"),
-        ("timestamp('2026-01-01T00:00:00Z')",   "there is no function timestamp (at column 10)"),
+        ("timestamp('2026-01-01T00:00:00Z')",   "accepted"),
         ("optional.of(1)",                      "there is no function of (at column 12)"),
         ("cel.bind(x, 1, x)",                   "there is no function bind (at column 9)"),
         ("assertion.?sub",                      "unsupported syntax '.?' (at column 10)"),
@@ -226,6 +228,11 @@ fn an_evaluation_that_fails_names_the_expression_s_words_and_no_value() {
         ("assertion.sub.extract('a')",          "extract failed"),
         ("assertion.sub.matches(assertion.sub + '(')", "matches failed"),
         ("type(1)",                             "the result cannot be type"),
+        ("timestamp(0)",                        "the result cannot be timestamp"),
+        ("timestamp(assertion.iat) + 1",        "+ cannot be applied to timestamp, int"),
+        ("timestamp(assertion.iat) > assertion.sub", "> cannot be applied to timestamp, string"),
+        ("timestamp(assertion.sub)",            "timestamp failed"),
+        ("timestamp(0).getHours(assertion.sub)", "timezone failed"),
         ("{1: 2}",                              "the result cannot be map"),
         ("0.0 / 0.0",                           "the result cannot be double"),
     ];
@@ -277,14 +284,14 @@ fn a_condition_must_be_a_bool_for_its_sample() {
         (&bomb("x + x"),                        "the evaluation takes too much work"),
     ];
     for (source, expected) in cases {
-        let compiled = Condition::compile(source, &["assertion"], &[("assertion", &sample)]);
+        let compiled = SampledCondition::compile(source, &["assertion"], &[("assertion", &sample)]);
         assert_eq!(compiled.map_or_else(|error| error.to_string(), |_| "accepted".to_owned()), expected, "{source}");
     }
 }
 
 #[test]
 fn a_condition_that_cannot_be_evaluated_does_not_hold() {
-    let condition = Condition::compile("assertion.sub", &["assertion"], &[("assertion", &json!({}))]).unwrap();
+    let condition = SampledCondition::compile("assertion.sub", &["assertion"], &[("assertion", &json!({}))]).unwrap();
     let holds = |claims: &Json| condition.holds(&[("assertion", claims)]);
     assert_eq!(holds(&json!({ "sub": true })), Ok(true));
     assert_eq!(holds(&json!({ "sub": false })), Ok(false));
@@ -337,6 +344,32 @@ fn work_is_bounded_whatever_is_evaluated() {
     for (source, value, expected) in cases {
         let expression = Expression::compile(&source, &["a"]).unwrap_or_else(|error| panic!("{source}: {error}"));
         assert_eq!(expression.evaluate(&[("a", value)]), expected, "{source:.80}");
+    }
+}
+
+#[test]
+fn only_what_does_little_runs_without_a_meter() {
+    let many = |count: usize| format!("a in [{}'b']", "'c',".repeat(count));
+    #[rustfmt::skip]
+    let cases = [
+        ("a == 'b'".to_owned(),                                         true),
+        ("a.startsWith('b') && !a.endsWith('c') || a in ['d']".to_owned(), true),
+        ("a < timestamp('2026-01-01T00:00:00Z') || a.getHours('UTC') > 1".to_owned(), true),
+        ("inIpRange(a, '10.0.0.0/8') ? a.contains('b') : false".to_owned(), true),
+        (many(60),                                                      true),
+        (many(61),                                                      false),
+        ("a + a == 'b'".to_owned(),                                     false),
+        ("a.replace('b', a) == 'b'".to_owned(),                         false),
+        ("a.matches('b')".to_owned(),                                   false),
+        ("a.split('b') == []".to_owned(),                               false),
+        ("[a].exists(x, x == 'b')".to_owned(),                          false),
+        ("a.b == 'b'".to_owned(),                                       false),
+        ("{'b': a} == {}".to_owned(),                                   false),
+        ("[[a], [a]] == [a == ['b' + a]]".to_owned(),                   false),
+    ];
+    for (source, expected) in cases {
+        let checked = check::parse(&source, &["a"]).unwrap_or_else(|error| panic!("{source}: {error}"));
+        assert_eq!(meter::is_small(&checked.expression), expected, "{source}");
     }
 }
 
@@ -517,5 +550,361 @@ fn written_by_chance(dice: &mut Dice, depth: usize) -> String {
         9 => format!("[{one}, {two}]"),
         10 => format!("{{'k': {one}, {two}: {three}}}"),
         _ => one,
+    }
+}
+
+mod typed {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::policy::path::RequestPath;
+    use crate::policy::request::{
+        AuthenticationStrength, Destination, HttpRequest, RequestContext, ResourceAttributes,
+    };
+    use crate::resource::Host;
+
+    /// A Monday in summer: 2026-07-06T05:30:00Z, which is 07:30 in Berlin.
+    const MONDAY: Timestamp = Timestamp::from_seconds(1_783_315_800);
+
+    struct World {
+        host: Host,
+        headers: BTreeMap<String, String>,
+        claims: serde_json::Map<String, Json>,
+        modified: Vec<String>,
+    }
+
+    impl World {
+        fn new() -> World {
+            let headers = [("user-agent", "curl/8"), ("origin", "https://a.test"), ("cookie", "secret")];
+            let claims = json!({
+                "email": "ann@example.com", "groups": ["eng"], "age": 7, "https://x.test/role": "dev",
+                "device": { "encrypted": true, "os": "mac" },
+            });
+            World {
+                host: Host::parse("Wiki.Example.com.:8443").unwrap(),
+                headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+                claims: claims.as_object().unwrap().clone(),
+                modified: vec!["roles/a".to_owned(), "roles/b".to_owned()],
+            }
+        }
+
+        fn at<'a>(&'a self, path: &'a str) -> RequestContext<'a> {
+            let mut context = RequestContext::new(MONDAY);
+            context.http = Some(HttpRequest {
+                host: &self.host,
+                path: RequestPath::new(path),
+                method: "GET",
+                headers: Some(&self.headers),
+            });
+            context.source_ip = Some("::ffff:10.1.2.3".parse().unwrap());
+            context.destination = Some(Destination { ip: Some("10.9.9.9".parse().unwrap()), port: 22 });
+            context.principal = Some(&"user:ann@example.com");
+            context.claims = Some(&self.claims);
+            context.strength = Some(AuthenticationStrength::TwoFactors);
+            context.resource = Some(ResourceAttributes {
+                name: "projects/1/iap_web/compute/services/7/versions/bs_0",
+                kind: "iap.googleapis.com/WebServiceVersion",
+                service: "iap.googleapis.com",
+            });
+            context.modified_grants_by_role = Some(&self.modified);
+            context
+        }
+    }
+
+    fn policy(source: &str) -> Result<Condition, CompileError> {
+        Condition::compile(source, &Schema::policy(HeaderAllowList::default()))
+    }
+
+    fn holds(source: &str, context: &RequestContext<'_>) -> String {
+        let condition = policy(source).unwrap_or_else(|error| panic!("{source}: {error}"));
+        condition.holds(context).map_or_else(|error| error.to_string(), |holds| holds.to_string())
+    }
+
+    #[test]
+    fn conditions_read_what_google_s_read_and_ours() {
+        let world = World::new();
+        let context = world.at("/admin/x");
+        #[rustfmt::skip]
+        let cases = [
+            ("request.host == 'wiki.example.com'",                                          "true"),
+            ("request.host.endsWith('example.com')",                                        "true"),
+            ("request.path.startsWith('/admin')",                                           "true"),
+            ("request.path.extract('/admin/{rest}') == 'x'",                                "true"),
+            ("request.path.matches('^/[a-z]+/x$')",                                         "true"),
+            ("request.path in ['/a', '/admin/x']",                                          "true"),
+            ("request.method == 'GET'",                                                     "true"),
+            ("request.time < timestamp('2026-07-06T05:30:01Z')",                            "true"),
+            ("request.time >= timestamp('2026-07-06T07:30:00+02:00')",                      "true"),
+            ("request.time.getHours('Europe/Berlin') == 7",                                 "true"),
+            ("request.time.getHours() == 5 && request.time.getMinutes() == 30",             "true"),
+            ("request.time.getHours('-04:00') == 1",                                        "true"),
+            ("request.time.getDayOfWeek('America/New_York') == 1",                          "true"),
+            ("request.time.getFullYear() == 2026 && request.time.getMonth() == 6",          "true"),
+            ("request.time - timestamp('2026-07-06T00:00:00Z') < duration('6h')",           "true"),
+            ("request.time + duration('1h') > request.time",                                "true"),
+            ("request.headers['User-Agent'].startsWith('curl/')",                           "true"),
+            ("request.headers.origin == 'https://a.test'",                                  "true"),
+            ("request.headers['accept'] == ''",                                             "request.headers[\"accept\"] has no value here"),
+            ("'accept' in request.headers || 'Origin' in request.headers",                  "true"),
+            ("has(request.headers.accept)",                                                 "false"),
+            ("request.auth.principal == 'user:ann@example.com'",                            "true"),
+            ("request.auth.claims.email == 'ann@example.com'",                              "true"),
+            ("request.auth.claims['https://x.test/role'] == 'dev'",                         "true"),
+            ("request.auth.claims.device.os == 'mac'",                                      "true"),
+            ("'eng' in request.auth.claims.groups",                                         "true"),
+            ("has(request.auth.claims.email) && !has(request.auth.claims.phone)",           "true"),
+            ("has(request.auth.claims.device.os)",                                          "true"),
+            ("'email' in request.auth.claims && size(request.auth.claims) == 5",            "true"),
+            ("request.auth.claims.phone == '1'",                                            "request.auth.claims[\"phone\"] has no value here"),
+            ("request.auth.claims.age + 1 == 8",                                            "true"),
+            ("request.auth.claims.age.startsWith('7')",                                     "startsWith cannot be applied to int, string"),
+            ("request.auth.claims.email",                                                   "the result is string, not bool"),
+            ("source.ip == '10.1.2.3'",                                                     "true"),
+            ("inIpRange(source.ip, '10.0.0.0/8')",                                          "true"),
+            ("inIpRange(source.ip, ['192.168.0.0/16', '10.1.2.3'])",                        "true"),
+            ("inIpRange(source.ip, ['192.168.0.0/16', '2001:db8::/32'])",                   "false"),
+            ("inIpRange(request.auth.claims.email, '10.0.0.0/8')",                          "inIpRange failed"),
+            ("destination.ip == '10.9.9.9' && destination.port in [22, 2222]",              "true"),
+            ("resource.type == 'iap.googleapis.com/WebServiceVersion'",                     "true"),
+            ("resource.service == 'iap.googleapis.com'",                                    "true"),
+            ("resource.name.extract('services/{id}/') == '7'",                              "true"),
+            ("api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly(['roles/b', 'roles/a', 'roles/c'])", "true"),
+            ("api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly(['roles/b'])", "false"),
+            ("'L' in request.auth.access_levels",                                           "request.auth.access_levels has no value here"),
+            ("['a', 'b'].exists(p, request.path.contains(p))",                              "true"),
+            ("request.auth.claims.groups.all(g, g.startsWith('e'))",                        "true"),
+            ("true || request.headers.accept == ''",                                        "true"),
+        ];
+        for (source, expected) in cases {
+            assert_eq!(holds(source, &context), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_value_is_no_answer() {
+        let bare = RequestContext::new(MONDAY);
+        for source in [
+            "request.host == ''",
+            "request.path != '/x'",
+            "request.method == ''",
+            "request.headers['origin'] == ''",
+            "request.auth.principal == ''",
+            "request.auth.claims.email == ''",
+            "size(request.auth.claims) == 0",
+            "size(request.auth.access_levels) == 0",
+            "source.ip == ''",
+            "destination.ip == ''",
+            "destination.port == 0",
+            "resource.name == ''",
+            "resource.type == ''",
+            "resource.service == ''",
+        ] {
+            let condition = policy(source).unwrap();
+            let [read] = condition.reads() else { panic!("{source}: {:?}", condition.reads()) };
+            assert_eq!(holds(source, &bare), format!("{read} has no value here"), "{source}");
+            assert_eq!(condition.may_hold(&bare), Err(EvaluationError::NoValue(read.to_string())), "{source}");
+            assert_eq!(read.value(&bare), None, "{source}");
+        }
+        assert_eq!(holds("has(request.path)", &bare), "false");
+        let roles = "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', ['roles/x'])";
+        assert_eq!(holds(&format!("{roles}.hasOnly([])"), &bare), "false");
+        assert_eq!(holds(&format!("{roles} == ['roles/x']"), &bare), "true");
+    }
+
+    #[test]
+    fn a_wrong_attribute_or_type_is_told_when_it_is_written_and_where() {
+        #[rustfmt::skip]
+        let cases = [
+            ("request.hst == 'a'",                      "there is no attribute request.hst; there is request.auth.access_levels, request.auth.claims, request.auth.principal, request.headers['NAME'], request.host, request.method, request.path, request.time (at column 8)"),
+            ("true &&\n  source.port == 1",             "there is no attribute source.port; there is source.ip (at line 2, column 9)"),
+            ("request",                                 "request has no value of its own; there is request.auth.access_levels, request.auth.claims, request.auth.principal, request.headers['NAME'], request.host, request.method, request.path, request.time (at column 1)"),
+            ("request.auth == 'a'",                     "request.auth has no value of its own; there is request.auth.access_levels, request.auth.claims, request.auth.principal (at column 8)"),
+            ("request.auth.strength > 1",               "there is no attribute request.auth.strength; there is request.auth.access_levels, request.auth.claims, request.auth.principal (at column 13)"),
+            ("client.ip == 'a'",                        "there is no variable client; there is api, destination, request, resource, source (at column 1)"),
+            ("request.host.name == 'a'",                "there is no attribute name in string (at column 13)"),
+            ("request.headers['cookie'] == 'a'",        "the header cookie may not be read; there is accept, content-type, origin, referer, user-agent, x-requested-with (at column 16)"),
+            ("request.headers[request.host] == 'a'",    "a header is read by its name, as in request.headers['origin'] (at column 8)"),
+            ("size(request.headers) == 1",              "a header is read by its name, as in request.headers['origin'] (at column 13)"),
+            ("request.host",                            "the result is string, not bool"),
+            ("request.path + '/x'",                     "the result is string, not bool"),
+            ("request.host == 1",                       "== cannot be applied to string, int (at column 14)"),
+            ("destination.port == '22'",                "== cannot be applied to int, string (at column 18)"),
+            ("request.time > '2026-01-01T00:00:00Z'",   "> cannot be applied to timestamp, string (at column 14)"),
+            ("request.time + 5 > request.time",         "+ cannot be applied to timestamp, int (at column 14)"),
+            ("request.time.getHours() == '7'",          "== cannot be applied to int, string (at column 25)"),
+            ("request.time.startsWith('2')",            "startsWith cannot be applied to timestamp, string (at column 24)"),
+            ("request.path.startsWith(1)",              "startsWith cannot be applied to string, int (at column 24)"),
+            ("request.path in 'abc'",                   "in cannot be applied to string, string (at column 14)"),
+            ("1 in request.auth.access_levels",         "in cannot be applied to int, list (at column 3)"),
+            ("request.host in ['a', 'b'] == 'a'",       "== cannot be applied to bool, string (at column 28)"),
+            ("request.host && true",                    "&& cannot be applied to string, bool (at column 14)"),
+            ("!request.host",                           "! cannot be applied to string (at column 1)"),
+            ("request.host ? true : false",             "?: cannot be applied to string, bool, bool (at column 14)"),
+            ("request.host == 'a' ? true : 'a'",        "both branches of ?: must be of one type, not bool and string (at column 21)"),
+            ("request.host.all(c, true)",               "all, exists, map and filter go over a list or a map, not string (at column 8)"),
+            ("request.auth.access_levels.exists(l, l == 1)", "== cannot be applied to string, int (at column 40)"),
+            ("request.auth.access_levels.map(l, l + 'a')[0] == 1", "== cannot be applied to string, int (at column 47)"),
+            ("has(request.auth)",                       "request.auth has no value of its own; there is request.auth.access_levels, request.auth.claims, request.auth.principal (at column 4)"),
+            ("has(request.hst)",                        "there is no attribute request.hst; there is request.auth.access_levels, request.auth.claims, request.auth.principal, request.headers['NAME'], request.host, request.method, request.path, request.time (at column 4)"),
+            ("request.time > timestamp('tomorrow')",    "\"tomorrow\" is no timestamp; write one like '2026-01-31T18:00:00Z' (at column 25)"),
+            ("request.time > timestamp('2026-02-30T00:00:00Z')", "\"2026-02-30T00:00:00Z\" is no timestamp; write one like '2026-01-31T18:00:00Z' (at column 25)"),
+            ("request.time + duration('1 day') > request.time", "\"1 day\" is no duration; write one like '90m' (at column 24)"),
+            ("request.time.getHours('Europe/Berln') == 1", "\"Europe/Berln\" is no time zone; write one like 'Europe/Berlin' or '+01:00' (at column 22)"),
+            ("request.time.getHours(1) == 1",           "getHours cannot be applied to timestamp, int (at column 22)"),
+            ("inIpRange(source.ip, '10.1.2.3/8')",      "\"10.1.2.3/8\" is no range of addresses; write one like '10.0.0.0/8' (at column 10)"),
+            ("inIpRange(source.ip, ['10.0.0.0/8', 'x'])", "\"x\" is no range of addresses; write one like '10.0.0.0/8' (at column 10)"),
+            ("inIpRange(source.ip, 10)",                "inIpRange cannot be applied to string, int (at column 10)"),
+            ("request.path.extract('/a/') == ''",       "\"/a/\" is no template; it needs one name in braces, as in '/a/{x}/' (at column 21)"),
+            ("request.path.matches('[')",               "a pattern is not valid: unclosed character class (at column 21)"),
+            ("api.getAttribute('x', []) == []",         "api.getAttribute takes 'iam.googleapis.com/modifiedGrantsByRole' and a default (at column 17)"),
+            ("api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', 1) == []", "getAttribute cannot be applied to string, int (at column 17)"),
+            ("api.getAttribute('x')",                   "there is no function getAttribute (at column 17)"),
+            ("request.getAttribute('x', [])",           "getAttribute is called as api.getAttribute() (at column 21)"),
+            ("api == 1",                                "api is used as api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []) (at column 1)"),
+            ("request.path.exists(request, true)",      "request is a variable already (at column 20)"),
+            ("request.path.",                           "Syntax error: no viable alternative at input '.' (at column 14)"),
+        ];
+        for (source, expected) in cases {
+            let refused = policy(source).map_or_else(|error| error.to_string(), |_| "accepted".to_owned());
+            assert_eq!(refused, expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_not_normal_must_pass_twice_and_is_denied_by_either() {
+        let world = World::new();
+        let admin = "request.path.startsWith('/admin')";
+        let odd = "request.path == '/public/;x' || int(request.path.extract('/public{n}')) == 1";
+        // (condition, path) => (holds, may hold)
+        #[rustfmt::skip]
+        let cases = [
+            (admin,                                 "/admin/a",             "true",         "true"),
+            (admin,                                 "/public",              "false",        "false"),
+            (admin,                                 "/admin/../public",     "false",        "true"),
+            (admin,                                 "/public/../admin",     "false",        "true"),
+            (admin,                                 "/admin;x/../admin/y",  "true",         "true"),
+            ("!request.path.startsWith('/admin')",  "/x/../admin",          "false",        "true"),
+            ("request.host == 'wiki.example.com'",  "/x/../admin",          "true",         "true"),
+            (odd,                                   "/public/;x",           "int failed",   "true"),
+            (odd,                                   "/public/;y",           "int failed",   "int failed"),
+        ];
+        for (source, path, holds, may_hold) in cases {
+            let condition = policy(source).unwrap();
+            let context = world.at(path);
+            let text = |result: Result<bool, EvaluationError>| {
+                result.map_or_else(|error| error.to_string(), |holds| holds.to_string())
+            };
+            assert_eq!(text(condition.holds(&context)), holds, "{source} {path}");
+            assert_eq!(text(condition.may_hold(&context)), may_hold, "{source} {path}");
+        }
+    }
+
+    #[test]
+    fn a_condition_says_what_it_reads_and_what_the_values_are() {
+        let world = World::new();
+        let context = world.at("/a/../b");
+        let source = "request.path == '/b' && request.auth.claims.email != request.headers['Origin'] && \
+             has(request.auth.claims.groups) && request.time.getHours() > destination.port && request.path != ''";
+        let condition = policy(source).unwrap();
+        let read: Vec<String> =
+            condition.reads().iter().map(|path| format!("{path} was {}", path.value(&context).unwrap())).collect();
+        #[rustfmt::skip]
+        assert_eq!(read, [
+            "request.path was \"/a/../b\" and, normalised, \"/b\"",
+            "request.auth.claims[\"email\"] was \"ann@example.com\"",
+            "request.headers[\"origin\"] was \"https://a.test\"",
+            "request.time was 2026-07-06T05:30:00Z",
+            "destination.port was 22",
+            "request.auth.claims[\"groups\"] was [\"eng\"]",
+        ]);
+    }
+
+    #[test]
+    fn a_condition_that_compiles_no_longer_grants_nothing_and_denies() {
+        let condition = Condition::failing("request.headers['gone'] == ''");
+        let context = RequestContext::new(MONDAY);
+        assert_eq!(condition.holds(&context), Err(EvaluationError::NotCompiled));
+        assert_eq!(condition.may_hold(&context), Err(EvaluationError::NotCompiled));
+        assert_ne!(condition, policy("true").unwrap());
+    }
+
+    #[test]
+    fn a_condition_on_large_claims_is_bounded() {
+        let mut world = World::new();
+        world.claims.insert("list".to_owned(), json!(vec!["a".repeat(1000); 1000]));
+        let context = world.at("/");
+        assert_eq!(holds("request.auth.claims.email != ''", &context), "true");
+        let long = format!("/{}", "a".repeat(100_000));
+        let path = world.at(&long);
+        assert_eq!(holds("request.path.endsWith('a') && !request.path.contains('b')", &path), "true");
+        assert_eq!(holds("request.path + request.path == ''", &path), "false");
+        let longer = format!("/{}", "a".repeat(600_000));
+        let path = world.at(&longer);
+        assert_eq!(holds("request.path.endsWith('a')", &path), "the values are too large to be looked at");
+        assert_eq!(holds("size(request.auth.claims) > 1", &context), "the values are too large to be looked at");
+        assert_eq!(holds("'b' in request.auth.claims.list", &context), "the values are too large to be looked at");
+    }
+
+    #[test]
+    fn what_type_checks_by_chance_evaluates_without_panic_and_mostly_without_a_type_error() {
+        const LEAVES: [&str; 16] = [
+            "request.host",
+            "request.path",
+            "request.time",
+            "request.auth.claims",
+            "request.auth.claims.age",
+            "request.auth.access_levels",
+            "destination.port",
+            "source.ip",
+            "'a'",
+            "1",
+            "true",
+            "[]",
+            "['a']",
+            "duration('1h')",
+            "timestamp('2026-01-01T00:00:00Z')",
+            "{'a': 1}",
+        ];
+        fn written(dice: &mut Dice, depth: usize) -> String {
+            const BINARY: [&str; 10] = ["+", "-", "*", "==", "<", "&&", "||", " in ", "!=", ">="];
+            const CALLS: [&str; 8] = [
+                "size(<1>)",
+                "<1>.startsWith(<2>)",
+                "<1>.getHours()",
+                "<1>.getDayOfYear('Asia/Tokyo')",
+                "string(<1>)",
+                "<1>.exists(v, v == <2>)",
+                "<1>.map(v, <2>)",
+                "inIpRange(<1>, <2>)",
+            ];
+            if depth == 0 {
+                return LEAVES[dice.roll(LEAVES.len())].to_owned();
+            }
+            let (one, two) = (written(dice, depth - 1), written(dice, depth - 1));
+            match dice.roll(4) {
+                0 => CALLS[dice.roll(CALLS.len())].replace("<2>", &two).replace("<1>", &format!("({one})")),
+                1 => format!("(({one}) == ({two})) ? ({one}) : ({two})"),
+                _ => format!("({one}){}({two})", BINARY[dice.roll(BINARY.len())]),
+            }
+        }
+        let world = World::new();
+        let context = world.at("/a/../b");
+        let mut dice = Dice(0x5eed_0007);
+        let (mut accepted, mut mistyped) = (0, Vec::new());
+        for _ in 0..ROUNDS {
+            let depth = 1 + dice.roll(3);
+            let source = format!("({}) == ({})", written(&mut dice, depth), written(&mut dice, depth - 1));
+            if let Ok(condition) = policy(&source) {
+                accepted += 1;
+                let wrong = matches!(condition.holds(&context), Err(EvaluationError::WrongType { .. }));
+                // Claims are of types that nobody knows before.
+                if wrong && !source.contains("claims") {
+                    mistyped.push(source);
+                }
+            }
+        }
+        assert!(accepted > 50, "only {accepted} were accepted");
+        assert!(mistyped.is_empty(), "{mistyped:#?}");
     }
 }

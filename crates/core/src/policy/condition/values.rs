@@ -34,20 +34,26 @@ pub(super) fn to_cel<'v>(json: &'v Json, input: &Meter) -> Result<Box<dyn Val + 
             let elements = elements.iter().map(|element| to_cel(element, input));
             Box::new(CelList::from(elements.collect::<Result<Vec<_>, _>>()?))
         }
-        Json::Object(members) => {
-            let mut map = HashMap::with_capacity(members.len());
-            for (name, value) in members {
-                spend(name.len())?;
-                map.insert(CelMapKey::from(name.as_str()), to_cel(value, input)?);
-            }
-            Box::new(CelMap::from(map))
-        }
+        Json::Object(members) => object_to_cel(members, input)?,
     })
+}
+
+/// Makes a map whose texts are borrowed from the JSON's. Spends what it weighs.
+pub(super) fn object_to_cel<'v>(
+    members: &'v serde_json::Map<String, Json>,
+    input: &Meter,
+) -> Result<Box<dyn Val + 'v>, EvaluationError> {
+    let mut map = HashMap::with_capacity(members.len());
+    for (name, value) in members {
+        input.spend_bytes(name.len()).map_err(|_| EvaluationError::InputTooLarge)?;
+        map.insert(CelMapKey::from(name.as_str()), to_cel(value, input)?);
+    }
+    Ok(Box::new(CelMap::from(map)))
 }
 
 /// Reads a result as JSON: bytes become base64 as in Protocol Buffers' JSON, and types and numbers that are not finite have no form.
 pub(super) fn to_json(value: &dyn Val) -> Result<Json, EvaluationError> {
-    let name = || EvaluationError::NotJson(value.get_type().name().to_owned());
+    let name = || EvaluationError::NotJson(plain_name(value.get_type().name()).to_owned());
     if let Some(text) = value.downcast_ref::<CelString<'_>>() {
         return Ok(Json::String(text.inner().to_owned()));
     }
@@ -86,7 +92,7 @@ pub(super) fn to_json(value: &dyn Val) -> Result<Json, EvaluationError> {
 /// Reads a result that must be a bool.
 pub(super) fn to_bool(value: &dyn Val) -> Result<bool, EvaluationError> {
     let truth = value.downcast_ref::<CelBool>().map(|truth| *truth.inner());
-    truth.ok_or_else(|| EvaluationError::NotBool(value.get_type().name().to_owned()))
+    truth.ok_or_else(|| EvaluationError::NotBool(plain_name(value.get_type().name()).to_owned()))
 }
 
 /// The language's name of the value's type. The library has others for some.
@@ -94,7 +100,16 @@ pub(super) fn type_name(value: &Value) -> String {
     match value {
         Value::Float(_) => "double".to_owned(),
         Value::Null => "null_type".to_owned(),
-        other => other.type_of().to_string(),
+        other => plain_name(&other.type_of().to_string()).to_owned(),
+    }
+}
+
+/// A type's name, without the package that those of time come from.
+pub(super) fn plain_name(name: &str) -> &str {
+    match name {
+        "google.protobuf.Timestamp" => "timestamp",
+        "google.protobuf.Duration" => "duration",
+        other => other,
     }
 }
 

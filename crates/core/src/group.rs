@@ -1,0 +1,469 @@
+//! Groups of ours: who is in them, directly and through groups in groups.
+//!
+//! A group may hold groups; how deep is limited when it is written. A circle is refused then too, and harmless if two writers made
+//! one at the same time: everybody in it is in all of its groups.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::{Arc, LazyLock};
+
+use hashbrown::HashTable;
+
+use crate::member::{Email, Member, MemberKind};
+use crate::policy::Etag;
+
+/// Groups in groups in groups: how many edges a chain has at most.
+pub const NESTING_LIMIT: usize = 10;
+/// Groups that one group is in, directly and through others, at most: what a decision may have to look at.
+pub const MEMBERSHIPS_LIMIT: usize = 1000;
+
+/// A group, without its members: there may be very many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its address, by which policies name it.
+    pub email: Email,
+    /// A name for people.
+    pub display_name: String,
+    /// Free text.
+    pub description: String,
+    /// Its state, members not counted.
+    pub etag: Etag,
+}
+
+impl Group {
+    /// Whether a group may have such a member. Everybody, and somebody who is no more, are no members.
+    pub fn takes(member: &Member) -> bool {
+        match member {
+            Member::User(_)
+            | Member::ServiceAccount(_)
+            | Member::Group(_)
+            | Member::Domain(_)
+            | Member::Principal(_)
+            | Member::PrincipalSet(_) => true,
+            Member::Deleted(_) | Member::AllAuthenticatedUsers | Member::AllUsers => false,
+        }
+    }
+}
+
+/// Why a group cannot be put into another.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NestingError {
+    /// It would be in itself.
+    #[error("the group would be in itself")]
+    Circle,
+    /// The chain would be too long.
+    #[error("groups may be nested {NESTING_LIMIT} deep")]
+    TooDeep,
+    /// It would be in too many.
+    #[error("a group may be in {MEMBERSHIPS_LIMIT} groups, directly and through others")]
+    TooMany,
+}
+
+/// A number for a group within one line of snapshots. Never used again for another one.
+pub(crate) type GroupNumber = u32;
+
+/// A key with which tables of members are probed: hashed once, compared only where the hash is the same.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MemberProbe<'a> {
+    pub(crate) hash: u64,
+    kind: MemberKind,
+    text: &'a str,
+}
+
+impl<'a> MemberProbe<'a> {
+    /// What nothing is equal to: a policy's member has a text of its own, or is of a kind without one.
+    pub(crate) const NOBODY: MemberProbe<'static> = MemberProbe { hash: 0, kind: MemberKind::User, text: "" };
+
+    pub(crate) fn new(kind: MemberKind, text: &'a str) -> Self {
+        MemberProbe { hash: hash(kind, text), kind, text }
+    }
+
+    pub(crate) fn of(member: &'a Member) -> Self {
+        let (kind, text) = member.key();
+        MemberProbe::new(kind, text)
+    }
+
+    pub(crate) fn is(&self, member: &Member) -> bool {
+        member.key() == (self.kind, self.text)
+    }
+}
+
+/// Keyed anew in each process, so that nobody can choose names that fall together.
+fn hash(kind: MemberKind, text: &str) -> u64 {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let mut hasher = KEY.build_hasher();
+    hasher.write_u8(kind as u8);
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
+
+/// One group as decisions see it.
+#[derive(Debug, Clone)]
+struct Node {
+    email: Email,
+    hash: u64,
+    /// It was removed, and its number is in some lists still.
+    gone: bool,
+    /// The groups that it is in.
+    parents: Vec<GroupNumber>,
+    /// The groups that are in it.
+    children: Vec<GroupNumber>,
+    /// Itself and every group that it is in, directly and through others; `None` if it is in none.
+    closure: Option<Arc<[GroupNumber]>>,
+}
+
+#[derive(Debug, Clone)]
+struct Membership {
+    hash: u64,
+    member: Member,
+    groups: Box<[GroupNumber]>,
+}
+
+type Shard = HashTable<Membership>;
+
+/// A change copies one of these: some hundred entries of a million.
+const SHARDS: usize = 1024;
+
+/// All groups, as decisions see them. Cheap to clone; a clone shares everything but what is changed in it.
+#[derive(Debug, Clone)]
+pub struct Groups {
+    /// In one piece: a decision looks at one place for each group.
+    nodes: Arc<Vec<Node>>,
+    numbers: Arc<HashMap<Email, GroupNumber>>,
+    shards: Arc<Vec<Arc<Shard>>>,
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        let empty = Arc::new(Shard::new());
+        Groups { nodes: Arc::default(), numbers: Arc::default(), shards: Arc::new(vec![empty; SHARDS]) }
+    }
+}
+
+impl Groups {
+    /// Whether there is a group of this address.
+    pub fn contains(&self, group: &Email) -> bool {
+        self.numbers.contains_key(group)
+    }
+
+    /// Makes a group known. Does nothing if it is.
+    pub fn add(&mut self, group: &Email) {
+        self.number(group);
+    }
+
+    /// Forgets a group: nobody is in it, and it is in no other.
+    pub fn remove(&mut self, group: &Email) {
+        let Some(number) = self.numbers.get(group).copied() else { return };
+        Arc::make_mut(&mut self.numbers).remove(group);
+        let (parents, children) = (self.node(number).parents.clone(), self.node(number).children.clone());
+        for parent in parents {
+            self.node_mut(parent).children.retain(|child| *child != number);
+        }
+        for child in &children {
+            self.node_mut(*child).parents.retain(|parent| *parent != number);
+        }
+        let node = self.node_mut(number);
+        (node.gone, node.parents, node.children, node.closure) = (true, Vec::new(), Vec::new(), None);
+        children.into_iter().for_each(|child| self.refresh(child));
+    }
+
+    /// Puts a member into a group, which becomes known. Does nothing if it is there.
+    pub fn add_member(&mut self, group: &Email, member: &Member) {
+        let number = self.number(group);
+        if let Member::Group(inner) = member {
+            let child = self.number(inner);
+            if !self.node(number).children.contains(&child) {
+                self.node_mut(number).children.push(child);
+                self.node_mut(child).parents.push(number);
+                self.refresh(child);
+            }
+            return;
+        }
+        self.change(member, |groups| {
+            if !groups.contains(&number) {
+                groups.push(number);
+            }
+        });
+    }
+
+    /// Takes a member out of a group. Does nothing if it is not there.
+    pub fn remove_member(&mut self, group: &Email, member: &Member) {
+        let Some(number) = self.numbers.get(group).copied() else { return };
+        if let Member::Group(inner) = member {
+            let Some(child) = self.numbers.get(inner).copied() else { return };
+            self.node_mut(number).children.retain(|it| *it != child);
+            self.node_mut(child).parents.retain(|it| *it != number);
+            self.refresh(child);
+            return;
+        }
+        self.change(member, |groups| groups.retain(|it| *it != number));
+    }
+
+    /// Whether `inner` may be put into `outer`.
+    ///
+    /// # Errors
+    /// [`NestingError`]: a limit would be passed.
+    pub fn check_nesting(&self, outer: &Email, inner: &Email) -> Result<(), NestingError> {
+        if outer == inner {
+            return Err(NestingError::Circle);
+        }
+        let known = |group: &Email| self.numbers.get(group).copied();
+        let (Some(outer), inner) = (known(outer), known(inner)) else { return Ok(()) };
+        if let Some(inner) = inner
+            && self.closure(outer).any(|it| it == inner)
+        {
+            return Err(NestingError::Circle);
+        }
+        let above = self.longest(outer, |node| &node.parents);
+        let below = inner.map_or(0, |inner| self.longest(inner, |node| &node.children));
+        if above + 1 + below > NESTING_LIMIT {
+            return Err(NestingError::TooDeep);
+        }
+        let inside = inner.map_or(1, |inner| self.closure(inner).count());
+        if self.closure(outer).count() + inside > MEMBERSHIPS_LIMIT {
+            return Err(NestingError::TooMany);
+        }
+        Ok(())
+    }
+
+    /// How a member comes to be in a group: the groups from the one that names it to this one. Empty if it is not in it.
+    pub fn path(&self, members: &[Member], group: &Email) -> Vec<Email> {
+        let Some(target) = self.numbers.get(group).copied() else { return Vec::new() };
+        let direct = members.iter().flat_map(|member| self.direct(MemberProbe::of(member)));
+        let mut from: HashMap<GroupNumber, Option<GroupNumber>> = direct.map(|number| (number, None)).collect();
+        let mut next: Vec<GroupNumber> = from.keys().copied().collect();
+        // In the order of addresses, so that the same question gets the same answer.
+        next.sort_by(|a, b| self.node(*a).email.cmp(&self.node(*b).email));
+        let mut place = 0;
+        while let Some(number) = next.get(place).copied() {
+            place += 1;
+            for parent in &self.node(number).parents {
+                from.entry(*parent).or_insert_with(|| {
+                    next.push(*parent);
+                    Some(number)
+                });
+            }
+        }
+        let mut path = Vec::new();
+        let mut here = from.contains_key(&target).then_some(target);
+        while let Some(number) = here {
+            path.insert(0, self.node(number).email.clone());
+            here = from.get(&number).copied().flatten();
+        }
+        path
+    }
+
+    /// The groups that name a member themselves.
+    fn direct<'a, 'p>(&'a self, probe: MemberProbe<'p>) -> impl Iterator<Item = GroupNumber> + use<'a, 'p> {
+        let as_group = (probe.kind == MemberKind::Group)
+            .then(|| self.numbers.get(probe.text))
+            .flatten()
+            .map_or(&[][..], |number| &self.node(*number).parents);
+        let listed = self.shard(probe.hash).find(probe.hash, |it| it.hash == probe.hash && probe.is(&it.member));
+        let listed = listed.map_or(&[][..], |membership| &membership.groups);
+        as_group.iter().chain(listed).copied().filter(|number| !self.node(*number).gone)
+    }
+
+    /// Every group that a member is in, once for each way; of each the number and its probe.
+    pub(crate) fn of<'a, 'p>(
+        &'a self,
+        probe: MemberProbe<'p>,
+    ) -> impl Iterator<Item = (GroupNumber, MemberProbe<'a>)> + use<'a, 'p> {
+        self.direct(probe).flat_map(|number| self.closure(number)).map(|number| {
+            let node = self.node(number);
+            (number, MemberProbe { hash: node.hash, kind: MemberKind::Group, text: node.email.as_str() })
+        })
+    }
+
+    /// A group and every group that it is in.
+    fn closure(&self, number: GroupNumber) -> impl Iterator<Item = GroupNumber> + use<'_> {
+        let node = self.node(number);
+        let alone = node.closure.is_none() && !node.gone;
+        alone.then_some(number).into_iter().chain(node.closure.iter().flat_map(|all| all.iter().copied()))
+    }
+
+    fn shard(&self, hash: u64) -> &Shard {
+        // The table uses the low and the highest bits itself.
+        &self.shards[(hash >> 32) as usize % SHARDS]
+    }
+
+    fn node(&self, number: GroupNumber) -> &Node {
+        &self.nodes[number as usize]
+    }
+
+    fn node_mut(&mut self, number: GroupNumber) -> &mut Node {
+        &mut Arc::make_mut(&mut self.nodes)[number as usize]
+    }
+
+    fn number(&mut self, group: &Email) -> GroupNumber {
+        if let Some(number) = self.numbers.get(group) {
+            return *number;
+        }
+        // Four thousand million groups of one line of snapshots do not fit into memory.
+        let number = GroupNumber::try_from(self.nodes.len()).unwrap_or(GroupNumber::MAX);
+        let node = Node {
+            email: group.clone(),
+            hash: hash(MemberKind::Group, group.as_str()),
+            gone: false,
+            parents: Vec::new(),
+            children: Vec::new(),
+            closure: None,
+        };
+        Arc::make_mut(&mut self.nodes).push(node);
+        Arc::make_mut(&mut self.numbers).insert(group.clone(), number);
+        number
+    }
+
+    /// Changes the list of a member's groups, and drops what is gone from it.
+    fn change(&mut self, member: &Member, change: impl FnOnce(&mut Vec<GroupNumber>)) {
+        let probe = MemberProbe::of(member);
+        let place = (probe.hash >> 32) as usize % SHARDS;
+        let same = |it: &Membership| it.hash == probe.hash && probe.is(&it.member);
+        let listed = self.shards[place].find(probe.hash, same);
+        let old = listed.map_or(&[][..], |membership| &membership.groups);
+        let mut groups: Vec<GroupNumber> = old.iter().copied().filter(|number| !self.node(*number).gone).collect();
+        change(&mut groups);
+        if *groups == *old {
+            return;
+        }
+        let shard = Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[place]);
+        match shard.find_entry(probe.hash, same) {
+            Ok(entry) if groups.is_empty() => drop(entry.remove()),
+            Ok(mut entry) => entry.get_mut().groups = groups.into(),
+            Err(_) if groups.is_empty() => {}
+            Err(_) => {
+                let new = Membership { hash: probe.hash, member: member.clone(), groups: groups.into() };
+                shard.insert_unique(probe.hash, new, |it| it.hash);
+            }
+        }
+    }
+
+    /// Computes anew which groups this one, and those in it, are in.
+    fn refresh(&mut self, changed: GroupNumber) {
+        for number in self.reached(changed, |node| &node.children) {
+            let closure = self.reached(number, |node| &node.parents);
+            self.node_mut(number).closure = (closure.len() > 1).then(|| closure.into());
+        }
+    }
+
+    /// A group and all that are reached from it, each once.
+    fn reached(&self, start: GroupNumber, edges: impl Fn(&Node) -> &Vec<GroupNumber>) -> Vec<GroupNumber> {
+        let mut reached = vec![start];
+        let mut seen = HashSet::from([start]);
+        let mut place = 0;
+        while let Some(number) = reached.get(place).copied() {
+            place += 1;
+            reached.extend(edges(self.node(number)).iter().filter(|next| seen.insert(**next)));
+        }
+        reached
+    }
+
+    /// How many edges the longest chain from here has; what is longer than the limit counts as one more than it.
+    fn longest(&self, start: GroupNumber, edges: impl Fn(&Node) -> &Vec<GroupNumber>) -> usize {
+        let mut level = HashSet::from([start]);
+        for length in 0..=NESTING_LIMIT {
+            level = level.iter().flat_map(|number| edges(self.node(*number)).iter().copied()).collect();
+            if level.is_empty() {
+                return length;
+            }
+        }
+        NESTING_LIMIT + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn email(text: &str) -> Email {
+        format!("{text}@x.com").parse().unwrap()
+    }
+
+    fn member(text: &str) -> Member {
+        match text.split_once(':') {
+            Some((kind, name)) => format!("{kind}:{name}@x.com").parse().unwrap(),
+            None => Member::User(email(text)),
+        }
+    }
+
+    /// The groups that a member is in, by name.
+    fn groups_of(groups: &Groups, name: &str) -> String {
+        let member = member(name);
+        let mut names: Vec<String> = groups
+            .of(MemberProbe::of(&member))
+            .map(|(number, _)| groups.node(number).email.as_str().trim_end_matches("@x.com").to_owned())
+            .collect();
+        names.sort();
+        names.dedup();
+        names.join(" ")
+    }
+
+    #[test]
+    fn membership_reaches_up_through_groups_and_ends_with_what_it_came_through() {
+        let mut groups = Groups::default();
+        let steps: [(&str, &str, &str, &str); 11] = [
+            // (what is done, group, member, the groups of ann then)
+            ("add", "eng", "ann", "eng"),
+            ("add", "eng", "ann", "eng"),
+            ("add", "staff", "group:eng", "eng staff"),
+            ("add", "all", "group:staff", "all eng staff"),
+            ("add", "eng", "group:all", "all eng staff"),
+            ("add", "ops", "ann", "all eng ops staff"),
+            ("take", "eng", "group:all", "all eng ops staff"),
+            ("take", "staff", "group:eng", "eng ops"),
+            ("remove", "ops", "", "eng"),
+            ("add", "ops", "bob", "eng"),
+            ("take", "eng", "ann", ""),
+        ];
+        for (what, group, who, expected) in steps {
+            let before = groups.clone();
+            let old = groups_of(&before, "ann");
+            match what {
+                "add" => groups.add_member(&email(group), &member(who)),
+                "take" => groups.remove_member(&email(group), &member(who)),
+                _ => groups.remove(&email(group)),
+            }
+            assert_eq!(groups_of(&groups, "ann"), expected, "{what} {group} {who}");
+            assert_eq!(groups_of(&before, "ann"), old, "the snapshot before changed: {what} {group} {who}");
+        }
+    }
+
+    #[test]
+    fn the_way_into_a_group_is_told() {
+        let mut groups = Groups::default();
+        for (group, who) in [("eng", "ann"), ("staff", "group:eng"), ("all", "group:staff"), ("other", "bob")] {
+            groups.add_member(&email(group), &member(who));
+        }
+        let path = |who: &str, group: &str| {
+            let path = groups.path(&[member(who)], &email(group));
+            path.iter().map(|it| it.as_str().trim_end_matches("@x.com")).collect::<Vec<_>>().join(" > ")
+        };
+        assert_eq!(path("ann", "all"), "eng > staff > all");
+        assert_eq!(path("group:eng", "all"), "staff > all");
+        assert_eq!(path("bob", "all"), "");
+        assert_eq!(path("ann", "unknown"), "");
+    }
+
+    #[test]
+    fn a_circle_and_a_chain_that_is_too_long_are_refused() {
+        let mut groups = Groups::default();
+        let name = |number: usize| email(&format!("g{number}"));
+        for number in 0..NESTING_LIMIT {
+            assert_eq!(groups.check_nesting(&name(number + 1), &name(number)), Ok(()), "{number}");
+            groups.add_member(&name(number + 1), &Member::Group(name(number)));
+        }
+        let last = NESTING_LIMIT;
+        #[rustfmt::skip]
+        let cases = [
+            (last + 1, last, Err(NestingError::TooDeep)),
+            (0, last + 1,    Err(NestingError::TooDeep)),
+            (0, last,        Err(NestingError::Circle)),
+            (3, 3,           Err(NestingError::Circle)),
+            (1, last + 1,    Ok(())),
+        ];
+        for (outer, inner, expected) in cases {
+            groups.add(&name(outer));
+            assert_eq!(groups.check_nesting(&name(outer), &name(inner)), expected, "g{inner} into g{outer}");
+        }
+    }
+}
