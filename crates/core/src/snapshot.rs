@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use doorward_wire::jose::VerifyingKey;
 
 use crate::account::{ServiceAccount, UniqueId, User};
-use crate::federation::{FederatedIdentity, FederationId, Pool, Provider};
+use crate::federation::{AttributeMapping, FederatedIdentity, FederationId, Pool, Provider};
 use crate::issuer::TrustedIssuers;
 use crate::keys::KeyRing;
 use crate::member::{Email, Member};
@@ -60,6 +60,15 @@ pub struct KnownKey {
     pub key: VerifyingKey,
 }
 
+/// A provider, ready to be used.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KnownProvider {
+    /// What is stored.
+    pub provider: Provider,
+    /// Its mapping, compiled.
+    pub mapping: Arc<AttributeMapping>,
+}
+
 /// Everything that decides requests, at one moment.
 pub struct Snapshot {
     /// Grows with every swap: part of every cache key.
@@ -72,7 +81,7 @@ pub struct Snapshot {
     accounts: HashMap<UniqueId, KnownAccount>,
     addresses: HashMap<Email, UniqueId>,
     pools: HashMap<FederationId, Pool>,
-    providers: HashMap<(FederationId, FederationId), Arc<Provider>>,
+    providers: HashMap<(FederationId, FederationId), Arc<KnownProvider>>,
     /// Issuers whose ID tokens are callers.
     pub trusted_issuers: Arc<TrustedIssuers>,
     account_keys: HashMap<String, Arc<KnownKey>>,
@@ -102,7 +111,7 @@ pub struct SnapshotSource {
     /// Pools of identities from elsewhere.
     pub pools: Vec<Pool>,
     /// Who vouches for them.
-    pub providers: Vec<Provider>,
+    pub providers: Vec<KnownProvider>,
     /// Issuers whose ID tokens are callers.
     pub trusted_issuers: Arc<TrustedIssuers>,
 }
@@ -139,8 +148,8 @@ impl Snapshot {
         let accounts: HashMap<UniqueId, KnownAccount> = programs.chain(people).collect();
         let addresses = accounts.iter().map(|(id, account)| (account.email.clone(), id.clone())).collect();
         let pools = pools.into_iter().map(|pool| (pool.id.clone(), pool)).collect();
-        let named = providers.into_iter().map(|it| ((it.pool.clone(), it.id.clone()), Arc::new(it)));
-        let providers = named.collect();
+        let named = |known: KnownProvider| ((known.provider.pool.clone(), known.provider.id.clone()), Arc::new(known));
+        let providers = providers.into_iter().map(named).collect();
         let mut keys_of_accounts: HashMap<UniqueId, Vec<Arc<KnownKey>>> = HashMap::new();
         for known in account_keys.values() {
             keys_of_accounts.entry(known.account.clone()).or_default().push(known.clone());
@@ -180,7 +189,7 @@ impl Snapshot {
     }
 
     /// The provider with this resource name, if identities of it may get tokens: neither it nor its pool is disabled.
-    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+    pub fn provider(&self, name: &str) -> Option<&Arc<KnownProvider>> {
         let rest = name.strip_prefix("projects/")?;
         let (project, rest) = rest.split_once("/locations/global/workloadIdentityPools/")?;
         let (pool, provider) = rest.split_once("/providers/")?;
@@ -191,15 +200,22 @@ impl Snapshot {
         self.enabled_provider(&pool.parse().ok()?, &provider.parse().ok()?)
     }
 
-    fn enabled_provider(&self, pool: &FederationId, provider: &FederationId) -> Option<&Arc<Provider>> {
+    fn enabled_provider(&self, pool: &FederationId, provider: &FederationId) -> Option<&Arc<KnownProvider>> {
         self.pools.get(pool).filter(|pool| !pool.disabled)?;
-        self.providers.get(&(pool.clone(), provider.clone())).filter(|provider| !provider.disabled)
+        self.providers.get(&(pool.clone(), provider.clone())).filter(|known| !known.provider.disabled)
     }
 
-    /// The members that stand for an identity of a pool, if its pool and its provider are there and neither is disabled.
+    /// The members that stand for an identity of a pool, if its pool is there, its provider is the one that vouched and was not
+    /// changed since, and neither is disabled.
     pub fn federated_members(&self, identity: &FederatedIdentity) -> Option<Vec<Member>> {
-        self.enabled_provider(&identity.pool, &identity.provider)?;
-        Some(identity.members(&self.project))
+        let known = self.enabled_provider(&identity.pool, &identity.provider)?;
+        (known.provider.generation == identity.generation).then(|| identity.members(&self.project))
+    }
+
+    /// The compiled mapping of the provider of this name, if it was compiled from the same text.
+    pub fn compiled(&self, provider: &Provider) -> Option<&Arc<AttributeMapping>> {
+        let known = self.providers.get(&(provider.pool.clone(), provider.id.clone()))?;
+        (known.provider.mapping == provider.mapping).then_some(&known.mapping)
     }
 
     /// The account of this number, with the snapshot's own copy of the number.
