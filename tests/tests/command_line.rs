@@ -297,6 +297,32 @@ fn a_token_comes_from_wherever_it_is_asked_for() {
 }
 
 #[test]
+fn a_world_over_tls_is_called_if_its_authority_is_trusted() {
+    let dev = Dev::start(&["--tls"]);
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("world.json");
+    let mut described = dev.description().clone();
+    described["api_url"] = described["api_https_url"].clone();
+    fs::write(&file, described.to_string()).expect("a file");
+    let command = |arguments: &[&str]| {
+        let mut command = doorward();
+        command.args(arguments).env("DOORWARD_DEV_JSON", &file).env("DOORWARD_CONFIG", folder.path().join("config"));
+        command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
+        command
+    };
+    // Our own transport, and that of the SDK.
+    let impersonate = ["token", "--app", "app", "--as", "caller", "--impersonate", "target", "--no-cache"];
+    for arguments in [&["service-account", "list"][..], &impersonate] {
+        let Finished { code, stdout, stderr } = run(&mut command(arguments));
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("do not agree on TLS (") && stderr.lines().count() == 1, "{stderr}");
+        assert!(stderr.ends_with("add that to the system's, or name it with SSL_CERT_FILE\n"), "{stderr}");
+        let trusting = run(command(arguments).env("SSL_CERT_FILE", dev.text("/ca_file")));
+        assert_eq!(trusting.code, Some(0), "{arguments:?}: {}", trusting.stderr);
+    }
+}
+
+#[test]
 fn an_explanation_says_who_would_accept_a_token_and_is_none_itself() {
     let dev = Dev::start(&[]);
     let desk = Desk::new(&dev);

@@ -37,6 +37,16 @@ mod needs_namespaces {
             stdout
         }
 
+        /// Runs a shell's line as [`State::shell`] does. In it `"$0"` is our own program, which keeps things in a folder of the state.
+        fn shell_with_doorward(&self, line: &str) -> String {
+            let binary = doorward().get_program().to_owned();
+            let mut command = self.command(&["sh", "-ec", line]);
+            command.arg(binary).env("DOORWARD_CONFIG", self.0.path().join("config"));
+            let Finished { code, stdout, stderr } = run(&mut command);
+            assert_eq!(code, Some(0), "{line}: {stdout}{stderr}");
+            stdout
+        }
+
         /// What the program finds at `$DOORWARD_DEV_JSON`.
         fn description(&self) -> Value {
             serde_json::from_str(&self.shell(r#"cat "$DOORWARD_DEV_JSON""#)).expect("JSON")
@@ -376,6 +386,33 @@ mod needs_namespaces {
         assert!(!state.dir().exists(), "nothing was made");
     }
 
+    #[test]
+    fn our_own_commands_mean_the_world_around_them() {
+        let state = State::new();
+        let key_file = state.0.path().join("key.json").display().to_string();
+        let script = format!(
+            r#"
+            "$0" service-account list --json >/dev/null
+            "$0" service-account create inside-job
+            "$0" service-account keys create '{key_file}' --account robot
+            for source in "--as robot" "--key-file {key_file}" "--as caller --impersonate target" --metadata; do
+                "$0" token --app app --no-cache $source | cut -c1-3
+            done
+            test "$("$0" token --app app)" = "$("$0" token --app app)"
+            "$0" token --app app --explain | grep -c 'good  signed by key'
+            "$0" decisions | grep -c ' token '
+            "$0" policy add --app app --member user:bob@example.com
+            "$0" service-account list --dir /nowhere 2>&1 || echo $?
+            "#
+        );
+        let said = state.shell_with_doorward(&script);
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(lines[0].starts_with("created inside-job@"), "{said}");
+        assert_eq!(lines.iter().filter(|line| **line == "eyJ").count(), 4, "{said}");
+        let missing = "doorward: no running world in /nowhere: start one with `doorward dev --dir /nowhere`";
+        assert_eq!(lines[lines.len() - 2..], [missing, "1"], "what was typed counts before the environment");
+    }
+
     mod needs_curl {
         use super::*;
         use doorward_tests::Upstream;
@@ -416,6 +453,31 @@ mod needs_namespaces {
             assert_eq!(not_found.code, Some(6), "no such host, at once: {}", not_found.stderr);
             let unreachable = run(&mut state.command(&["curl", "-sS", "--max-time", "5", "http://192.0.2.1/"]));
             assert_eq!(unreachable.code, Some(7), "no way there, at once: {}", unreachable.stderr);
+        }
+
+        #[test]
+        fn our_own_commands_call_applications_and_sign_people_in() {
+            let state = State::new();
+            let fifo = state.0.path().join("said").display().to_string();
+            let script = format!(
+                r#"
+                for url in http://127.0.0.1:8080 https://127.0.0.1:8443; do
+                    "$0" curl $url/hello -s -o /dev/null -w '%{{http_code}}\n'
+                done
+                mkfifo '{fifo}'
+                "$0" login --no-browser 2>'{fifo}' &
+                address=$(sed -n 's/^sign in at //p;/^waiting/q' '{fifo}')
+                alice=$(sed -n 's/.*"sign_in_cookie": "\([^"]*\)".*/\1/p' "$DOORWARD_DEV_JSON" | head -n 1)
+                curl -fsSL -H "Cookie: $alice" -o /dev/null "$address"
+                wait $!
+                "$0" whoami | cut -d' ' -f1-3
+                "$0" curl --as me http://127.0.0.1:8080/hello -s -o /dev/null -w '%{{http_code}}\n'
+                "$0" logout
+                "#
+            );
+            let expected = "200\n200\nsigned in as alice@example.com at https://doorward.internal\n\
+                            alice@example.com at https://doorward.internal,\n200\nalice@example.com is signed out\n";
+            assert_eq!(state.shell_with_doorward(&script), expected);
         }
 
         #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use crate::clock::{Clock, micros};
+use crate::clock::{Clock, micros, within};
 use crate::flight::{Flight, Landing, Question};
 use crate::token::{Token, TokenInner};
 use crate::token_error::TokenError;
@@ -33,7 +33,8 @@ pub(crate) struct TokenCache {
 struct Slot {
     token: ArcSwapOption<TokenInner>,
     flight: Arc<Flight<Result<Token, TokenError>>>,
-    quiet_until: AtomicU64,
+    /// When a replacement was last begun while the token was good.
+    last_attempt: AtomicU64,
 }
 
 impl TokenCache {
@@ -57,7 +58,8 @@ impl TokenCache {
                 Err(token) => return Ok(token),
                 Ok(landing) => match landing.wait().await {
                     Some(Ok(token)) => return Ok(token),
-                    Some(Err(error)) => return slot.token(|token| !token.has_ended(now)).ok_or(error),
+                    // The flight may have taken longer than the old token had.
+                    Some(Err(error)) => return slot.token(|token| !token.has_ended(micros(clock.now()))).ok_or(error),
                     None => {}
                 },
             }
@@ -149,10 +151,9 @@ impl Slot {
             return self.flight.join(|| self.token(|token| !token.ends_soon(now)), question);
         };
         let fresh = || self.token(|token| token.is_fresh(now));
-        let quiet = now < self.quiet_until.load(Ordering::Relaxed) || self.flight.under_way().is_some();
-        if !quiet && fresh().is_none() {
-            let pause = u64::try_from(PAUSE.as_micros()).unwrap_or(0);
-            self.quiet_until.store(now.saturating_add(pause), Ordering::Relaxed);
+        let paused = within(self.last_attempt.load(Ordering::Relaxed), now, PAUSE);
+        if !paused && self.flight.under_way().is_none() && fresh().is_none() {
+            self.last_attempt.store(now, Ordering::Relaxed);
             // Nobody waits for it: who needs it later joins.
             drop(self.flight.join(fresh, question));
         }

@@ -52,6 +52,11 @@ pub(crate) fn micros(time: SystemTime) -> u64 {
     u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros()).unwrap_or(u64::MAX)
 }
 
+/// Whether `since` is less than `pause` before `now`, both in microseconds. A clock that went back ends every pause.
+pub(crate) fn within(since: u64, now: u64, pause: Duration) -> bool {
+    now.checked_sub(since).is_some_and(|passed| Duration::from_micros(passed) < pause)
+}
+
 /// The time of that many microseconds.
 pub(crate) fn from_micros(micros: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(micros)

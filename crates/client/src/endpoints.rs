@@ -15,20 +15,21 @@ impl Endpoints {
     /// The address to be asked in the place of `url`: the host becomes the first segment of the path, if it is Google's and another
     /// base is set. Whatever else a file names is asked as it stands.
     pub(crate) fn resolve(&self, url: &str) -> String {
-        let Some(base) = &self.base else { return url.to_owned() };
-        let Ok(uri) = url.parse::<Uri>() else { return url.to_owned() };
-        match (uri.scheme_str(), uri.authority(), uri.path_and_query()) {
-            (Some("https"), Some(authority), Some(target)) if is_google(authority.as_str()) => {
-                format!("{base}/{authority}{target}")
-            }
-            _ => url.to_owned(),
-        }
+        let moved = self.base.as_ref().and_then(|base| {
+            let uri: Uri = url.parse().ok()?;
+            let host = google_host(&Origin::of(&uri)?)?;
+            Some(format!("{base}/{host}{}", uri.path_and_query()?))
+        });
+        moved.unwrap_or_else(|| url.to_owned())
     }
 }
 
-fn is_google(host: &str) -> bool {
-    matches!(host, "accounts.google.com" | "www.gstatic.com")
-        || host.strip_suffix(".googleapis.com").is_some_and(|name| !name.is_empty() && !name.contains(['@', '.']))
+/// The host, if it is one of Google's: in whatever spelling a file names it, what is meant for another server must not go there.
+fn google_host(origin: &Origin) -> Option<String> {
+    let host = origin.to_string().strip_prefix("https://")?.trim_end_matches('.').to_owned();
+    let is_google = matches!(host.as_str(), "accounts.google.com" | "www.gstatic.com")
+        || host.strip_suffix(".googleapis.com").is_some_and(|name| !name.is_empty() && !name.contains('.'));
+    is_google.then_some(host)
 }
 
 /// `text` as one segment of a path (RFC 3986 section 3.3).
@@ -56,6 +57,11 @@ mod tests {
             ("https://oauth2.googleapis.com/token",         "http://127.0.0.1:8081/oauth2.googleapis.com/token"),
             ("https://sts.googleapis.com/v1/token?x",       "http://127.0.0.1:8081/sts.googleapis.com/v1/token?x"),
             ("https://www.gstatic.com/iap/verify/k",        "http://127.0.0.1:8081/www.gstatic.com/iap/verify/k"),
+            ("https://OAuth2.GoogleAPIs.com:443/token",     "http://127.0.0.1:8081/oauth2.googleapis.com/token"),
+            ("https://oauth2.googleapis.com./token",        "http://127.0.0.1:8081/oauth2.googleapis.com/token"),
+            ("https://oauth2.googleapis.com",               "http://127.0.0.1:8081/oauth2.googleapis.com/"),
+            ("https://oauth2.googleapis.com:444/token",     "https://oauth2.googleapis.com:444/token"),
+            ("https://a.oauth2.googleapis.com/token",       "https://a.oauth2.googleapis.com/token"),
             ("http://oauth2.googleapis.com/token",          "http://oauth2.googleapis.com/token"),
             ("https://x@oauth2.googleapis.com/token",       "https://x@oauth2.googleapis.com/token"),
             ("https://evil.example/oauth2.googleapis.com",  "https://evil.example/oauth2.googleapis.com"),

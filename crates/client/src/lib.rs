@@ -22,9 +22,19 @@
 //!
 //! # A first request
 //!
+//! The crate is a folder of Doorward's repository. `reqwest-middleware` 0.5 is the one for `reqwest` 0.13:
+//!
+//! ```toml
+//! [dependencies]
+//! doorward-client = { path = "doorward/crates/client" }
+//! reqwest = "0.13"
+//! reqwest-middleware = "0.5"
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! ```
+//!
 //! Find the credentials once, at the start, and keep them: they hold the tokens. Then let a middleware add the token to the requests
 //! of one application, and to no others. The audience of the token is the OAuth client id of the application, as its operator tells
-//! you (`doorward dev` writes it into `dev.json`).
+//! you (`doorward dev` writes it into `dev.json`, as `app.client_id`).
 //!
 #![cfg_attr(feature = "reqwest", doc = "```")]
 #![cfg_attr(not(feature = "reqwest"), doc = "```ignore")]
@@ -69,7 +79,8 @@
 //! | the metadata server: `GCE_METADATA_HOST`, or the one of the machine if it answers (unless `NO_GCE_CHECK` is `true`) | the cloud, or `doorward metadata` |
 //!
 //! A file that is there and cannot be used is an error and not a reason to go on: another identity than the one that was meant is
-//! worse than none. Four types of files are read, by `find_default` and by [`Credentials::from_file`] and
+//! worse than none. At the metadata server the first token is the first question: that it is not there is an error of the token.
+//! Four types of files are read, by `find_default` and by [`Credentials::from_file`] and
 //! [`from_json`](Credentials::from_json):
 //!
 //! | `type` | what it is | ID tokens |
@@ -93,7 +104,8 @@
 //! # Ok::<(), doorward_client::CredentialsError>(())
 //! ```
 //!
-//! Take files of credentials only from people whom you trust: an `external_account` file says where tokens are sent.
+//! Take files of credentials only from people whom you trust: an `external_account` file says what is read on this machine, and where
+//! it is sent.
 //!
 //! # Tokens, and when they are replaced
 //!
@@ -124,6 +136,7 @@
 //!   background and gives the old token meanwhile. If the replacement fails, the old token goes on being given until it ends, and
 //!   there is another attempt every 15 seconds.
 //! - **One request** is under way for one audience, however many callers there are. They share its token, or its error.
+//! - **A clock that is set back** by more than 30 seconds makes a token be replaced, in the same way, because its server counts on.
 //! - **Again** is asked after failures that pass: 5xx, 408 and 429, no connection, no answer in ten seconds. Four times in all, with
 //!   waits of 0.2 to 5 seconds between them; the waits are of random length, so that programs that failed together do not come
 //!   back together. A refusal is final.
@@ -222,7 +235,7 @@
 //! Behind the proxy, each request has a header `x-goog-iap-jwt-assertion` that says who is calling, signed by the proxy. Trust
 //! nothing else: anybody who reaches the application past the proxy can write the other headers. The [`Verifier`] checks the
 //! signature, issuer, audience and time, and then that the unsigned headers `x-goog-authenticated-user-email` and `-id` say the
-//! same, so that code which reads those is safe too.
+//! same or are not there, so that code which reads those two is safe too.
 //!
 //! The audience is the path of the application, not a URL: `/projects/NUMBER/global/backendServices/ID`, or
 //! `/projects/NUMBER/apps/PROJECT` on App Engine, or `/projects/NUMBER/locations/REGION/services/NAME` on Cloud Run.
@@ -255,29 +268,45 @@
 //! # }
 //! ```
 //!
-//! As a layer it does so for every request. What comes through has an [`Identity`] among its extensions:
+//! As a [`VerifyLayer`] it does so for every request of a `tower` server, such as one of `axum`. What comes through has an
+//! [`Identity`] among its extensions; all else gets an empty 401, or 503 while there are no keys to verify with:
 //!
 //! ```
-//! use std::convert::Infallible;
-//!
+//! use axum::routing::get;
+//! use axum::{Extension, Router};
 //! use doorward_client::{Identity, Verifier, VerifyLayer};
-//! use http::{Request, Response, StatusCode};
-//! use tower::{ServiceBuilder, ServiceExt as _, service_fn};
+//! # use axum::body::Body;
+//! # use http::{Request, StatusCode};
+//! # use tower::ServiceExt as _;
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/mod.rs"));
+//!
+//! async fn hello(Extension(caller): Extension<Identity>) -> String {
+//!     format!("Hello, {}!", caller.email().unwrap_or("whoever you are"))
+//! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let verifier = Verifier::builder().audience("/projects/1/global/backendServices/2").build()?;
-//! let application = ServiceBuilder::new().layer(VerifyLayer::new(verifier)).service(service_fn(
-//!     async |request: Request<()>| {
-//!         let identity = request.extensions().get::<Identity>().and_then(Identity::email).map(str::to_owned);
-//!         Ok::<_, Infallible>(Response::new(identity.unwrap_or_default()))
-//!     },
-//! ));
-//! let past_the_proxy = Request::new(());
-//! assert_eq!(application.oneshot(past_the_proxy).await?.status(), StatusCode::UNAUTHORIZED);
+//! # use doorward_client::Clock as _;
+//! # let proxy = google(Arc::new(doorward_client::SystemClock));
+//! # let assertion = sign(signing_key(), &Value::Object(assertion_claims(doorward_client::SystemClock.now())));
+//! # let doorward = &proxy.origin;
+//! let verifier = Verifier::builder()
+//!     .audience("/projects/1/global/backendServices/2")
+//!     .key_url(&format!("{doorward}/www.gstatic.com/iap/verify/public_key-jwk"))
+//!     .build()?;
+//! let application = Router::new().route("/", get(hello)).layer(VerifyLayer::new(verifier));
+//! # let proven = Request::get("/").header("x-goog-iap-jwt-assertion", assertion).body(Body::empty())?;
+//! # let answer = application.clone().oneshot(proven).await?.into_body();
+//! # assert_eq!(axum::body::to_bytes(answer, 100).await?, "Hello, alice@example.com!");
+//! # let past_the_proxy = application.oneshot(Request::get("/").body(Body::empty())?).await?;
+//! # assert_eq!(past_the_proxy.status(), StatusCode::UNAUTHORIZED);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Where the policy lets everybody in (`allUsers`), an [`Identity`] proves the proxy and nobody behind it: its
+//! [`subject`](Identity::subject) and [`email`](Identity::email) are `None`. Let the health checks of your platform reach a route
+//! outside of the layer: they do not come through the proxy.
 //!
 //! Keys are fetched at the first request and kept as long as their document says, between a minute and a day. They are fetched anew
 //! in the last quarter of that, and kept through an outage until they end. An assertion with an unknown key causes a fetch at most
@@ -297,12 +326,17 @@
 //! # Ok::<(), doorward_client::CredentialsError>(())
 //! ```
 //!
+//! The builder finds default credentials too, with `.find_default().await`. A person's file needs the endpoint in any case, because it
+//! names no address and goes to Google's without; key files that a Doorward made, and its metadata server, do not.
+//!
 //! A private authority is trusted beside those of the system with [`CredentialsBuilder::ca_pem`] and [`VerifierBuilder::ca_pem`].
-//! Credentials go over https, or to this machine; the metadata server alone is asked over plain http elsewhere.
+//! Credentials go over https, or to this machine. Only the metadata server, and the `url` of a `credential_source`, are asked over
+//! plain http elsewhere: they are next door, and have no other.
 //!
 //! # When something fails
 //!
-//! Each operation has its own error, and each message says what to do next:
+//! Each operation has its own error, and each message says what to do next. Show it with `{error}`: a `main` that returns an error
+//! shows its `Debug`.
 //!
 //! | operation | error |
 //! | --- | --- |

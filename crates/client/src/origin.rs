@@ -18,7 +18,7 @@ use http::Uri;
 /// assert!("https://app.example.com/orders".parse::<Origin>().is_err(), "a path is not part of an origin");
 /// # Ok::<(), doorward_client::OriginError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
     tls: bool,
     host: Host,
@@ -26,7 +26,7 @@ pub struct Origin {
 }
 
 /// An address in numbers has many spellings, and is compared as the number.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Host {
     V4(Ipv4Addr),
     V6(Ipv6Addr),
@@ -37,7 +37,9 @@ enum Host {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
     /// Not `http://HOST[:PORT]` or `https://HOST[:PORT]`.
-    #[error("{0:?} is no origin: write https://HOST or https://HOST:PORT, without a path")]
+    #[error(
+        "{0:?} is no origin: write https://HOST or https://HOST:PORT, without a path, and an international name as xn--…"
+    )]
     Malformed(String),
     /// Plain http to a host that is not this machine.
     #[error(
@@ -116,12 +118,24 @@ impl FromStr for Origin {
     type Err = OriginError;
 
     fn from_str(text: &str) -> Result<Self, OriginError> {
-        let malformed = || OriginError::Malformed(text.to_owned());
+        let malformed = || OriginError::Malformed(without_secrets(text));
         let uri: Uri = text.parse().map_err(|_| malformed())?;
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() || text.contains('#') {
             return Err(malformed());
         }
         Origin::of(&uri).ok_or_else(malformed)
+    }
+}
+
+/// An address as an error may show it: neither a user's name and password nor a query.
+pub(crate) fn without_secrets(text: &str) -> String {
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    match text.rsplit_once('@') {
+        Some((before, after)) => {
+            let scheme = before.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
+            format!("{scheme}…@{after}")
+        }
+        None => text.to_owned(),
     }
 }
 
@@ -137,6 +151,12 @@ impl fmt::Display for Origin {
             (true, 443) | (false, 80) => Ok(()),
             (_, port) => write!(f, ":{port}"),
         }
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Origin({self})")
     }
 }
 
@@ -162,6 +182,12 @@ mod tests {
             ("https://me@app.example.com",     None),
             ("https://app.example.com:",       None),
             ("https://app.example.com:99999",  None),
+            ("https://app.example.com:+443",   Some("https://app.example.com")),
+            ("https://XN--Caf-DMA.example",    Some("https://xn--caf-dma.example")),
+            ("https://café.example",           None),
+            ("https://app.example.com\\@x",    None),
+            ("https://[::1",                   None),
+            ("https://[fe80::1%25eth0]",       None),
             ("wss://app.example.com",          None),
             ("app.example.com",                None),
             ("/orders",                        None),
@@ -170,6 +196,20 @@ mod tests {
         for (text, expected) in cases {
             let read = text.parse::<Origin>().map(|origin| origin.to_string()).ok();
             assert_eq!(read.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_quotes_no_secret_of_an_address() {
+        #[rustfmt::skip]
+        let cases = [
+            ("https://me:s3cret@app.example.com",     "https://…@app.example.com"),
+            ("me:s3cret@app.example.com",             "…@app.example.com"),
+            ("https://app.example.com/?key=s3cret",   "https://app.example.com/"),
+            ("https://app.example.com/#s3cret@x",     "https://app.example.com/"),
+        ];
+        for (text, shown) in cases {
+            assert_eq!(text.parse::<Origin>(), Err(OriginError::Malformed(shown.to_owned())));
         }
     }
 
@@ -186,6 +226,10 @@ mod tests {
             ("http://127.0.0.1.example.com",    false),
             ("http://10.0.0.1",                 false),
             ("http://[fe80::1]",                false),
+            ("http://[::ffff:10.0.0.1]",        false),
+            ("http://0.0.0.0",                  false),
+            ("http://2130706433",               false),
+            ("http://127.1",                    false),
         ];
         for (text, secure) in cases {
             assert_eq!(text.parse::<Origin>().unwrap().secure().is_ok(), secure, "{text}");

@@ -13,6 +13,10 @@ use crate::clock::{from_micros, from_seconds, micros};
 /// A token is replaced this long before it ends, as Google's libraries do: the metadata server has a new one by then.
 const REFRESH_AHEAD: Duration = Duration::from_secs(225);
 
+/// A clock that is set back by no more does not matter. By more, a token that lasts "an hour from now" ends later than its server
+/// thinks, and is replaced.
+const SET_BACK: Duration = Duration::from_secs(30);
+
 /// One that ends sooner is not given out if another can be had: whoever asks wants to use it yet.
 pub(crate) const LEFT_AT_LEAST: Duration = Duration::from_secs(10);
 
@@ -23,24 +27,33 @@ pub struct Token(pub(crate) Arc<TokenInner>);
 pub(crate) struct TokenInner {
     /// `Bearer TOKEN`, so that nothing is written anew for a request.
     header: HeaderValue,
+    since_micros: u64,
     expires_micros: u64,
     refresh_micros: u64,
 }
 
 const SCHEME: &str = "Bearer ";
 
+/// What should have been there: the server's clock or ours is wrong.
+pub(crate) const NOT_ENDED: &str = "a token that has not ended by the clock of this machine";
+
 impl Token {
-    /// The token that a server answered at `now`; `None` if it holds what is none.
+    /// The token that a server answered at `now`; `None` if it holds what is none, or has ended.
     pub(crate) fn new(text: &str, expires: SystemTime, now: SystemTime) -> Option<Self> {
         // What is not visible ASCII would drive terminals or split headers.
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) || expires <= now {
             return None;
         }
         let mut header = HeaderValue::from_maybe_shared(Vec::from([SCHEME, text].concat())).ok()?;
         header.set_sensitive(true);
         let life = expires.duration_since(now).unwrap_or_default();
         let refresh = expires - REFRESH_AHEAD.min(life / 4);
-        Some(Token(Arc::new(TokenInner { header, expires_micros: micros(expires), refresh_micros: micros(refresh) })))
+        Some(Token(Arc::new(TokenInner {
+            header,
+            since_micros: micros(now),
+            expires_micros: micros(expires),
+            refresh_micros: micros(refresh),
+        })))
     }
 
     /// The token that ends `seconds` after `now`.
@@ -59,7 +72,7 @@ impl Token {
             return Err("an id_token for the audience that was asked for");
         }
         let expires = claims.get("exp").and_then(StrictNumber::integer).ok_or("an id_token that says when it ends")?;
-        Self::new(text, from_seconds(expires), now).ok_or("an id_token that is a signed JWT")
+        Self::new(text, from_seconds(expires), now).ok_or(NOT_ENDED)
     }
 
     /// The token itself. It is a secret: do not write it anywhere.
@@ -92,7 +105,11 @@ impl TokenInner {
 
     /// Whether nothing need be done about it yet.
     pub(crate) fn is_fresh(&self, now: u64) -> bool {
-        now < self.refresh_micros && !self.ends_soon(now)
+        now < self.refresh_micros && !self.ends_soon(now) && !self.is_of_the_future(now)
+    }
+
+    fn is_of_the_future(&self, now: u64) -> bool {
+        now.saturating_add(u64::try_from(SET_BACK.as_micros()).unwrap_or(0)) < self.since_micros
     }
 
     pub(crate) fn ends_soon(&self, now: u64) -> bool {
@@ -124,6 +141,18 @@ mod tests {
             assert!(Token::lasting("a", seconds, UNIX_EPOCH).is_none(), "{seconds}");
         }
         assert!(Token::lasting("a", i64::MAX, UNIX_EPOCH).is_some());
+        let now = UNIX_EPOCH + Duration::from_secs(1000);
+        assert!(Token::new("a", now, now).is_none(), "it has ended when it comes");
+    }
+
+    #[test]
+    fn a_token_that_was_got_before_the_clock_was_set_back_is_replaced_but_not_bad() {
+        let got = UNIX_EPOCH + Duration::from_secs(1000);
+        let token = Token::lasting("a", 3600, got).unwrap().0;
+        // asked at (seconds) => fresh
+        for (at, fresh) in [(1000, true), (970, true), (969, false), (0, false)] {
+            assert_eq!((token.is_fresh(at * 1_000_000), token.ends_soon(at * 1_000_000)), (fresh, false), "{at}");
+        }
     }
 
     #[test]

@@ -234,7 +234,7 @@ impl HttpClient {
         let doubled = self.options.retry.delay.saturating_mul(1 << (attempt - 1).min(16));
         let mut byte = [0];
         self.options.entropy.fill(&mut byte);
-        let spread = doubled / 2 + doubled / 2 * u32::from(byte[0]) / 255;
+        let spread = (doubled / 2).saturating_add((doubled / 510).saturating_mul(u32::from(byte[0])));
         spread.max(wanted.unwrap_or_default()).min(LONGEST_WAIT)
     }
 
@@ -279,7 +279,12 @@ impl HttpClient {
         let tls =
             self.tls.get_or_init(|| connector(&self.options.extra_roots)).clone().map_err(TransportError::Trust)?;
         let name = ServerName::try_from(peer.0).map_err(|_| TransportError::Address)?;
-        let failed = |cause| TransportError::Tls { address: origin.clone(), cause: Arc::new(cause) };
+        let failed = |cause: io::Error| {
+            let (address, disagreed) = (origin.clone(), cause.kind() == io::ErrorKind::InvalidData);
+            let cause = Arc::new(cause);
+            // All but what the library says of the other end is the network, which may be better at the next try.
+            if disagreed { TransportError::Tls { address, cause } } else { TransportError::Broken { address, cause } }
+        };
         exchange(origin, tls.connect(name, stream).await.map_err(failed)?, request).await
     }
 }

@@ -106,7 +106,8 @@ impl CachedIssuerKeys {
                 return sources.clone();
             }
             let mut sources = HashMap::clone(sources);
-            if sources.len() >= SOURCES_LIMIT
+            // One that came while none could go makes this more than one.
+            while sources.len() >= SOURCES_LIMIT
                 && !sources.contains_key(&named.entry)
                 && let Some(oldest) = oldest(&sources)
             {
@@ -119,10 +120,11 @@ impl CachedIssuerKeys {
     }
 }
 
-/// The source whose keys were fetched longest ago, or never.
+/// The source that was tried longest ago, or never. Not one whose keys are being fetched: without it the next who asks would begin a
+/// second fetch, and whoever can make sources would take the limits from those of others.
 fn oldest(sources: &HashMap<String, Arc<Source>>) -> Option<String> {
-    let fetched = |source: &Source| source.held.load().as_ref().map(|held| held.fetched);
-    sources.iter().min_by_key(|(_, source)| fetched(source)).map(|(entry, _)| entry.clone())
+    let idle = sources.iter().filter_map(|(entry, source)| Some((source.tried_unless_fetching()?, entry)));
+    idle.min().map(|(_, entry)| entry.clone())
 }
 
 #[async_trait]
@@ -188,6 +190,13 @@ impl Source {
 
     fn fetching(&self) -> MutexGuard<'_, Fetching> {
         self.fetching.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When it was last tried, and `None` while that goes on.
+    fn tried_unless_fetching(&self) -> Option<Option<Timestamp>> {
+        let fetching = self.fetching();
+        let fetched = self.held.load().as_ref().map(|held| held.fetched);
+        fetching.under_way().is_none().then(|| fetched.max(fetching.failed))
     }
 
     /// Starts a refresh, if none is under way and none failed a moment ago.
@@ -297,7 +306,7 @@ async fn fetch_keys(fetch: &dyn Fetch, source: &KeySource) -> Result<(VerifyingK
     let discovery = format!("{base}/.well-known/openid-configuration");
     let discovery = fetch.fetch(&discovery, source.reach).await.map_err(failed(DISCOVERY))?;
     let url = keys_url(&discovery.body, &source.issuer).ok_or(IssuerKeysError::Document(DISCOVERY))?;
-    let document = fetch.fetch(&url, source.reach).await.map_err(failed(KEYS))?;
+    let document = fetch.fetch(&url, source.reach_of_keys()).await.map_err(failed(KEYS))?;
     let keys = VerifyingKeys::from_foreign_document(&document.body).map_err(|_| IssuerKeysError::Document(KEYS))?;
     Ok((keys, document.max_age.unwrap_or(DEFAULT_LIFE).clamp(SHORTEST_LIFE, LONGEST_LIFE)))
 }

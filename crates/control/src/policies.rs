@@ -8,7 +8,7 @@ use doorward_core::federation::Pool;
 use doorward_core::member::{Email, Member, MemberError};
 use doorward_core::policy::{Binding, Policy, PolicyEtag, Role};
 use doorward_core::resource::{Resource, ResourceError};
-use doorward_core::store::{Store, StoreError};
+use doorward_core::store::{Named, PolicyWrite, Store, StoreError};
 use doorward_wire::google_api::{self, Etag};
 
 use crate::callers::Administrator;
@@ -134,49 +134,66 @@ impl Policies {
         if let Some(binding) = bindings.iter().find(names_everybody) {
             return Err(PolicyError::Everybody { role: binding.role });
         }
-        self.find_members(&bindings).await?;
+        let members = self.find_members(&bindings)?;
+        let mut named: Vec<Named> = members.iter().map(|(named, ..)| named.clone()).collect();
+        if let Resource::ServiceAccount { unique_id } = &resource {
+            named.push(Named::ServiceAccountId(unique_id.clone()));
+        }
         let store = self.store.clone();
         let write = async move {
-            let etag = store.replace_policy(&name, &bindings, expected).await?.ok_or(PolicyError::Conflict)?;
-            Ok(encode(&Policy { bindings, etag }))
+            match store.replace_policy(&name, &bindings, expected, &named).await? {
+                PolicyWrite::Written(etag) => Ok(encode(&Policy { bindings, etag })),
+                PolicyWrite::Conflict => Err(PolicyError::Conflict),
+                PolicyWrite::Missing(gone) => Err(match members.into_iter().find(|(named, ..)| *named == gone) {
+                    Some((_, role, member)) => PolicyError::UnknownMember { role, member },
+                    None => PolicyError::Resource(ResourceError::NotFound),
+                }),
+            }
         };
         self.publisher.change(write).await
     }
 
-    /// Checks that the project's accounts, the pools and the trusted issuers that are named exist. Whoever makes one later would
-    /// have what was given before.
-    async fn find_members(&self, bindings: &[Binding]) -> Result<(), PolicyError> {
+    /// What the store has to find when it writes the bindings, each once, with the first member that names it: the project's accounts,
+    /// and pools. To look for them here would be too early: they may go before the store writes.
+    ///
+    /// # Errors
+    /// [`PolicyError::UnknownMember`]: a member of a pool of another project, or of an issuer that is not trusted.
+    fn find_members(&self, bindings: &[Binding]) -> Result<Vec<(Named, Role, Member)>, PolicyError> {
+        let (mut members, mut seen) = (Vec::new(), HashSet::new());
         for binding in bindings {
             for member in &binding.members {
-                if !self.is_known(member).await? {
-                    return Err(PolicyError::UnknownMember { role: binding.role, member: member.clone() });
+                let unknown = |Unknown| PolicyError::UnknownMember { role: binding.role, member: member.clone() };
+                let named = self.named_by(member).map_err(unknown)?;
+                if let Some(named) = named.filter(|named| seen.insert(named.clone())) {
+                    members.push((named, binding.role, member.clone()));
                 }
             }
         }
-        Ok(())
+        Ok(members)
     }
 
-    async fn is_known(&self, member: &Member) -> Result<bool, StoreError> {
+    /// What a member names that has to be in the store, if it names anything that can be there.
+    fn named_by(&self, member: &Member) -> Result<Option<Named>, Unknown> {
         let project = self.publisher.project();
-        Ok(match member {
-            Member::ServiceAccount(email) => match email.domain().strip_suffix(".iam.gserviceaccount.com") {
-                Some(id) if id == project.id => self.store.service_account_by_email(email).await?.is_some(),
+        match member {
+            Member::ServiceAccount(email) => {
                 // Of another project we know nothing.
-                Some(_) | None => true,
-            },
+                let ours = email.domain().strip_suffix(".iam.gserviceaccount.com").is_some_and(|id| id == project.id);
+                Ok(ours.then(|| Named::ServiceAccount(email.clone())))
+            }
             Member::Principal(name) | Member::PrincipalSet(name) => match name.strip_prefix(TRUSTED_ISSUERS) {
                 Some(rest) => {
                     let snapshot = self.publisher.cell().current();
-                    snapshot.trusted_issuers.iter().any(|issuer| is_inside(rest, issuer.id.as_str()))
+                    let trusted = snapshot.trusted_issuers.iter().any(|issuer| is_inside(rest, issuer.id.as_str()));
+                    if trusted { Ok(None) } else { Err(Unknown) }
                 }
-                None => {
-                    let pools = self.store.pools().await?;
-                    let name = name.strip_prefix("//iam.googleapis.com/").unwrap_or_default();
-                    pools.iter().any(|pool| is_inside(name, &Pool::name(project, &pool.id)))
-                }
+                None => match Pool::of(member) {
+                    Some((number, pool)) if number == project.number => Ok(Some(Named::Pool(pool))),
+                    Some(_) | None => Err(Unknown),
+                },
             },
-            Member::User(_) | Member::Domain(_) | Member::AllAuthenticatedUsers | Member::AllUsers => true,
-        })
+            Member::User(_) | Member::Domain(_) | Member::AllAuthenticatedUsers | Member::AllUsers => Ok(None),
+        }
     }
 
     async fn resource(&self, name: &str) -> Result<Resource, PolicyError> {
@@ -196,34 +213,15 @@ impl Policies {
     }
 }
 
+/// A member that nobody here can be.
+struct Unknown;
+
 /// Before the id of a trusted issuer in the names of its identities.
 const TRUSTED_ISSUERS: &str = "//doorward/trustedIssuers/";
 
 /// Whether a name is that of something inside `parent`.
 fn is_inside(name: &str, parent: &str) -> bool {
     name.strip_prefix(parent).is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// Takes members out of every policy.
-pub(crate) async fn unbind(store: &dyn Store, goes: impl Fn(&Member) -> bool) -> Result<(), StoreError> {
-    for (resource, mut policy) in store.policies().await? {
-        // Somebody else may write the policy meanwhile: then it is read again.
-        loop {
-            let names = |binding: &Binding| binding.members.iter().any(&goes);
-            if !policy.bindings.iter().any(names) {
-                break;
-            }
-            for binding in &mut policy.bindings {
-                binding.members.retain(|member| !goes(member));
-            }
-            policy.bindings.retain(|binding| !binding.members.is_empty());
-            if store.replace_policy(&resource, &policy.bindings, Some(policy.etag)).await?.is_some() {
-                break;
-            }
-            policy = store.policy(&resource).await?;
-        }
-    }
-    Ok(())
 }
 
 fn encode(policy: &Policy) -> google_api::Policy {

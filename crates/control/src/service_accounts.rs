@@ -5,13 +5,12 @@ use std::sync::Arc;
 use doorward_core::account::{AccountId, AccountIdError, ServiceAccount, ServiceAccountKey, UniqueId};
 use doorward_core::clock::Clock;
 use doorward_core::entropy::{Entropy, EntropyError, generate_private_key, random_digits, random_hex};
-use doorward_core::member::{Email, Member};
+use doorward_core::member::Email;
 use doorward_core::store::{Store, StoreError};
 use doorward_wire::google_api::{CreateKeyRequest, CreateServiceAccountRequest, KeyFile};
 use doorward_wire::jose::{Algorithm, JwkSet, KeyMaterialError, SigningKey, decode_base64url, encode_base64url};
 
 use crate::callers::Administrator;
-use crate::policies::unbind;
 use crate::snapshots::{RefreshError, SnapshotPublisher};
 use crate::tasks::{Stopping, join};
 
@@ -232,9 +231,6 @@ impl ServiceAccounts {
         let account = self.find(account).await?;
         let store = self.store.clone();
         let write = async move {
-            // First what it may do: whatever stops this in its middle, nobody inherits.
-            let member = Member::ServiceAccount(account.email);
-            unbind(&*store, |it| *it == member).await?;
             match store.remove_service_account(&account.unique_id).await? {
                 true => Ok(()),
                 false => Err(ServiceAccountError::NotFound),

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use doorward_core::account::ServiceAccount;
+use doorward_core::federation::{MappingError, Provider};
 use doorward_core::issuer::TrustedIssuers;
 use doorward_core::keys::{KeyError, KeyRing};
 use doorward_core::member::Email;
 use doorward_core::resource::{Origin, Project};
-use doorward_core::snapshot::{KnownKey, Snapshot, SnapshotCell, SnapshotSource};
-use doorward_core::store::{ServiceAccountStore, Store, StoreError};
+use doorward_core::snapshot::{KnownKey, KnownProvider, Snapshot, SnapshotCell, SnapshotSource};
+use doorward_core::store::{FederationStore, ServiceAccountStore, Store, StoreError};
 use doorward_wire::jose::VerifyingKey;
 
 use crate::tasks::{Stopping, join};
@@ -49,7 +50,7 @@ impl SnapshotPublisher {
         origins: HashMap<String, Vec<Origin>>,
         trusted_issuers: Arc<TrustedIssuers>,
     ) -> Result<Self, RefreshError> {
-        let first = Snapshot::new(1, read(&*store, &project, &origins, &trusted_issuers, &HashMap::new()).await?);
+        let first = Snapshot::new(1, read(&*store, &project, &origins, &trusted_issuers, None).await?);
         Ok(SnapshotPublisher {
             store,
             project,
@@ -80,8 +81,7 @@ impl SnapshotPublisher {
         // at the same time, so the one that the cell keeps holds every change whose writer has been told of success.
         let version = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let before = self.cell.current();
-        let world =
-            read(&*self.store, &self.project, &self.origins, &self.trusted_issuers, before.account_keys()).await?;
+        let world = read(&*self.store, &self.project, &self.origins, &self.trusted_issuers, Some(&before)).await?;
         self.cell.publish(Snapshot::new(version, world));
         Ok(())
     }
@@ -120,12 +120,13 @@ impl SnapshotPublisher {
     }
 }
 
+/// Reads everything. What takes long to make is taken from the snapshot before, where it was made of the same.
 async fn read(
     store: &dyn Store,
     project: &Project,
     origins: &HashMap<String, Vec<Origin>>,
     trusted_issuers: &Arc<TrustedIssuers>,
-    known_keys: &HashMap<String, Arc<KnownKey>>,
+    before: Option<&Snapshot>,
 ) -> Result<SnapshotSource, RefreshError> {
     let at = |name: &str| origins.get(name).cloned().unwrap_or_default();
     let applications = store.applications().await?;
@@ -139,10 +140,10 @@ async fn read(
         policies: store.policies().await?.into_iter().collect(),
         settings: store.every_settings().await?.into_iter().collect(),
         service_accounts: every_service_account(store).await?,
-        account_keys: every_account_key(store, known_keys).await?,
+        account_keys: every_account_key(store, before.map(Snapshot::account_keys)).await?,
         users: store.users().await?,
         pools: store.pools().await?,
-        providers: store.providers().await?,
+        providers: every_provider(store, before).await?,
         trusted_issuers: trusted_issuers.clone(),
     })
 }
@@ -159,10 +160,34 @@ async fn every_service_account(store: &dyn ServiceAccountStore) -> Result<Vec<Se
     }
 }
 
+/// A mapping that does not compile any more spoils all: without it nobody could say whom the provider lets in.
+async fn every_provider(
+    store: &dyn FederationStore,
+    before: Option<&Snapshot>,
+) -> Result<Vec<KnownProvider>, RefreshError> {
+    let (mut known, mut changed) = (Vec::new(), Vec::new());
+    for provider in store.providers().await? {
+        match before.and_then(|before| before.compiled(&provider)).cloned() {
+            Some(mapping) => known.push(KnownProvider { provider, mapping }),
+            None => changed.push(provider),
+        }
+    }
+    if !changed.is_empty() {
+        let compile = |provider: Provider| {
+            let mapping = Arc::new(provider.mapping.compile()?);
+            Ok::<_, MappingError>(KnownProvider { provider, mapping })
+        };
+        let compiling = tokio::task::spawn_blocking(move || changed.into_iter().map(compile).collect());
+        let compiled: Result<Vec<_>, _> = join(compiling).await?;
+        known.extend(compiled.map_err(|_| StoreError::Damaged { what: "mapping or condition of a provider" })?);
+    }
+    Ok(known)
+}
+
 /// Keys that were read before are not read again: a key never changes under its id.
 async fn every_account_key(
     store: &dyn ServiceAccountStore,
-    known: &HashMap<String, Arc<KnownKey>>,
+    known: Option<&HashMap<String, Arc<KnownKey>>>,
 ) -> Result<HashMap<String, Arc<KnownKey>>, RefreshError> {
     const PAGE: u32 = 1000;
     let mut all = HashMap::new();
@@ -172,7 +197,8 @@ async fn every_account_key(
         let Some(last) = page.last() else { return Ok(all) };
         after = Some(last.id.clone());
         for stored in page.into_iter().filter(|key| !key.disabled) {
-            let known = known.get(&stored.id).filter(|known| known.account == stored.account).cloned();
+            let known =
+                known.and_then(|known| known.get(&stored.id)).filter(|known| known.account == stored.account).cloned();
             let key = match known {
                 Some(key) => key,
                 None => Arc::new(KnownKey {

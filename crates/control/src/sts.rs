@@ -15,14 +15,14 @@ use doorward_core::grant::{ACCESS_TOKEN_TTL, Subject, TokenHash};
 use doorward_core::keys::KeyError;
 use doorward_core::outbound::{IssuerKeys, IssuerKeysError};
 use doorward_core::resource::Project;
-use doorward_core::snapshot::SnapshotCell;
+use doorward_core::snapshot::{KnownProvider, SnapshotCell};
 use doorward_core::store::{Store, StoreError};
 use doorward_wire::jose::{Algorithm, ClaimError, Claims, JwsError, TOKEN_LIMIT, Unverified};
 use doorward_wire::oauth::{
     ACCESS_TOKEN_TYPE, AWS4_REQUEST_TYPE, ID_TOKEN_TYPE, JWT_TYPE, SAML2_TYPE, Scopes, TokenExchangeRequest,
     TokenFormError,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::record::{Recorder, Refused};
 use crate::tokens::{MintError, Minter};
@@ -101,6 +101,10 @@ pub enum ExchangeError {
     /// The token's header has a parameter that is not accepted.
     #[error("the subject token's header is not accepted")]
     Header,
+    /// The token's header says that it is something else than a JWT, or than an access token of one (RFC 9068): a document of another
+    /// kind by the same issuer is no proof of who presents it (RFC 8725 section 3.11).
+    #[error("the subject token's typ is not that of a JWT")]
+    Kind,
     /// The token's header names no key.
     #[error("the subject token names no key")]
     KeyIdMissing,
@@ -211,6 +215,7 @@ impl Refused for ExchangeError {
             | E::Structure
             | E::Algorithm
             | E::Header
+            | E::Kind
             | E::KeyIdMissing
             | E::Issuer
             | E::UnknownKey
@@ -271,7 +276,8 @@ impl TokenExchange {
         let snapshot = self.snapshots.current();
         let name = request.audience.strip_prefix(AUDIENCE_PREFIX).filter(|name| is_provider_name(name));
         let provider = snapshot.provider(name.ok_or(ExchangeError::AudienceMalformed)?);
-        let provider = provider.ok_or(ExchangeError::UnknownProvider)?;
+        let known = provider.ok_or(ExchangeError::UnknownProvider)?;
+        let provider = &known.provider;
         event.account = Some(provider.name(&snapshot.project));
 
         let claims = self.prove(&request.subject_token, provider, &snapshot.project).await?;
@@ -279,16 +285,17 @@ impl TokenExchange {
         if !is_for(&claims, provider, &snapshot.project) {
             return Err(ExchangeError::Audience);
         }
-        let mapped = provider.mapping.apply(claims.as_object())?;
+        let mapped = known.mapping.apply(claims.as_object())?;
         let identity = FederatedIdentity {
             pool: provider.pool.clone(),
             provider: provider.id.clone(),
+            generation: provider.generation.clone(),
             subject: mapped.subject,
             groups: mapped.groups,
             attributes: mapped.attributes,
         };
         event.account = Some(identity.principal(&snapshot.project).to_string());
-        let issued = self.mint(Authorization { identity, scopes, lifetime }, provider, event).await?;
+        let issued = self.mint(Authorization { identity, scopes, lifetime }, known, event).await?;
         // Told a second less than it lives, as Google does, so that nobody uses one in the moment in which it ends.
         let expires_in = Duration::from_secs(lifetime.as_secs() - 1);
         Ok(Exchanged { token: issued, expires_in })
@@ -301,24 +308,27 @@ impl TokenExchange {
         if unverified.unproven_claims().get("iss").and_then(Value::as_str) != Some(&provider.issuer) {
             return Err(ExchangeError::Issuer);
         }
+        if !is_jwt(unverified.unproven_header()) {
+            return Err(ExchangeError::Kind);
+        }
         let kid = unverified.kid().ok_or(ExchangeError::KeyIdMissing)?.to_owned();
         let keys = self.keys.keys(&provider.key_source(project), &kid).await?;
-        let key = keys.find(&kid).ok_or(ExchangeError::UnknownKey)?;
+        let key = keys.find_for(&kid, unverified.algorithm()).ok_or(ExchangeError::UnknownKey)?;
         Ok(unverified.verify(key)?)
     }
 
     async fn mint(
         &self,
         authorization: Authorization,
-        provider: &Arc<Provider>,
+        known: &Arc<KnownProvider>,
         event: &mut TokenEvent,
     ) -> Result<String, ExchangeError> {
         let Authorization { identity, scopes, lifetime } = authorization;
         let subject = Subject::Federated(Box::new(identity));
         let made = self.minter.access_token(subject, &scopes, None, lifetime, event.time).await?;
-        // Whoever changes a provider ends its tokens when the change is in force: one that was added since must not outlive it.
+        // The store keeps nothing for a provider that was changed since. What it cannot see is told here: the pool may be disabled.
         let snapshot = self.snapshots.current();
-        if snapshot.provider(&provider.name(&snapshot.project)) != Some(provider) {
+        if snapshot.provider(&known.provider.name(&snapshot.project)) != Some(known) {
             self.store.remove_access_token(&TokenHash::of(&made.token)).await?;
             return Err(ExchangeError::UnknownProvider);
         }
@@ -346,6 +356,16 @@ fn check_request(request: &TokenExchangeRequest) -> Result<Scopes, ExchangeError
     }
     let scope = request.scope.as_deref().ok_or(ExchangeError::ScopeMissing)?;
     Scopes::parse(scope).map_err(|_| ExchangeError::Scope)
+}
+
+/// Whether a token's header says that it is a JWT, or nothing of what it is. `typ` is compared as a media type, of which
+/// `application/` may be left out.
+///
+/// Spec: RFC 7515 section 4.1.9, RFC 7519 section 5.1, RFC 9068 section 2.1
+fn is_jwt(header: &Map<String, Value>) -> bool {
+    let Some(kind) = header.get("typ") else { return true };
+    let kind = kind.as_str().map(str::to_ascii_lowercase).unwrap_or_default();
+    matches!(kind.strip_prefix("application/").unwrap_or(&kind), "jwt" | "at+jwt")
 }
 
 /// Whether a name has the form of a provider's, of whatever project.

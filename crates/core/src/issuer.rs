@@ -11,7 +11,13 @@ use doorward_wire::jose::Claims;
 use serde_json::Value;
 
 use crate::member::{Email, Member};
-use crate::outbound::{KeySource, Reach};
+use crate::outbound::{KeySource, Reach, is_on_loopback};
+use crate::resource::Host;
+
+/// The one issuer that is Google's own.
+const GOOGLE: &str = "https://accounts.google.com";
+/// The domain of consumer accounts of which Google is the mail provider, and so knows whose address is whose.
+const GOOGLE_MAIL: &str = "gmail.com";
 
 /// The longest `sub` that is accepted, in bytes (OpenID Connect Core 1.0 section 2).
 pub const SUBJECT_LIMIT: usize = 255;
@@ -61,7 +67,8 @@ pub struct TrustedIssuer {
     /// The claim of its tokens that lists the caller's groups, if any is believed: each is
     /// `principalSet://doorward/trustedIssuers/ID/group/NAME`.
     pub groups_claim: Option<String>,
-    /// It is Google's own: its tokens may be those of Google's service accounts.
+    /// It is Google's own: its tokens may be those of Google's service accounts, and an address is a person's only where Google is
+    /// the one who gives it out.
     pub google: bool,
     /// It may be on this machine, and speak plain HTTP.
     pub insecure_loopback: bool,
@@ -84,6 +91,22 @@ pub enum TrustedIssuersError {
     /// Our own issuer.
     #[error("{0:?} is the issuer of our own tokens and cannot be trusted as another: remove the entry")]
     Own(String),
+    /// The real Google, where our own tokens carry its name.
+    #[error(
+        "{0:?} is the issuer of our own tokens, because Google's names are used here, as in `dev` and `run`: the real Google \
+         cannot be trusted beside. Remove the entry; to try tokens of Google, let an issuer of yours at http://127.0.0.1:PORT \
+         stand for it, with `google = true` and `insecure_loopback = true`"
+    )]
+    OwnAsGoogle(String),
+    /// Marked as Google's own, and is not.
+    #[error(
+        "trusted issuer {0:?} is marked `google = true`, and is neither {GOOGLE:?} nor on this machine with \
+         `insecure_loopback = true`: remove the mark"
+    )]
+    NotGoogle(String),
+    /// Two entries are marked as Google's own.
+    #[error("{0:?} and {1:?} are both marked `google = true`: there is one Google, so mark one of them")]
+    GoogleTwice(String, String),
     /// Nothing would be accepted.
     #[error("trusted issuer {0:?} lists no audience: name the `aud` of the tokens that it issues for you")]
     NoAudience(String),
@@ -124,16 +147,25 @@ impl TrustedIssuers {
         let own_domain = format!("{}.iam.gserviceaccount.com", own.project_id);
         let mut list: HashMap<String, Arc<TrustedIssuer>> = HashMap::new();
         let mut ids = BTreeMap::new();
+        let mut google: Option<String> = None;
         let mut domains: BTreeMap<String, String> = BTreeMap::new();
         for entry in entries {
             let id = entry.id.as_str().to_owned();
-            // Readers of `iss` have always taken Google's with and without a scheme, so both are our own where one is.
-            let bare = |issuer: &str| issuer.trim_end_matches('/').trim_start_matches("https://").to_ascii_lowercase();
-            if own.issuers.iter().any(|own| bare(own) == bare(&entry.issuer)) {
-                return Err(E::Own(entry.issuer));
+            if own.issuers.iter().any(|own| is_same_issuer(own, &entry.issuer)) {
+                let is_google = is_same_issuer(&entry.issuer, GOOGLE);
+                return Err(if is_google { E::OwnAsGoogle(entry.issuer) } else { E::Own(entry.issuer) });
             }
             if !is_issuer(&entry.issuer, entry.insecure_loopback) {
                 return Err(E::Issuer(entry.issuer));
+            }
+            if entry.google {
+                let stands_for_it = entry.insecure_loopback && is_on_loopback(&entry.issuer);
+                if entry.issuer != GOOGLE && !stands_for_it {
+                    return Err(E::NotGoogle(id));
+                }
+                if let Some(other) = google.replace(id.clone()) {
+                    return Err(E::GoogleTwice(other, id));
+                }
             }
             if entry.audiences.is_empty() || entry.audiences.iter().any(String::is_empty) {
                 return Err(E::NoAudience(id));
@@ -173,17 +205,40 @@ impl TrustedIssuers {
     }
 }
 
-fn is_issuer(text: &str, insecure_loopback: bool) -> bool {
-    let rest = match (text.strip_prefix("https://"), insecure_loopback) {
-        (Some(rest), _) => rest,
-        (None, true) => match text.strip_prefix("http://") {
-            Some(rest) => rest,
-            None => return false,
-        },
-        (None, false) => return false,
+/// Whether two texts name one issuer, however it is spelled. Readers of `iss` must not: they compare the texts.
+pub fn is_same_issuer(one: &str, other: &str) -> bool {
+    bare(one) == bare(other)
+}
+
+/// An issuer as one who means well or ill may spell it: readers of `iss` have always taken Google's with and without a scheme, and
+/// who fetches asks the same place with a port and without.
+fn bare(issuer: &str) -> String {
+    let lower = issuer.to_ascii_lowercase();
+    let (rest, port) = match (lower.strip_prefix("https://"), lower.strip_prefix("http://")) {
+        (Some(rest), _) => (rest, ":443"),
+        (None, Some(rest)) => (rest, ":80"),
+        (None, None) => (lower.as_str(), ":443"),
     };
+    let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+    let host = authority.strip_suffix(port).unwrap_or(authority);
+    format!("{}{}", host.trim_end_matches('.'), path.trim_end_matches('/'))
+}
+
+/// The longest URL of an issuer, in bytes.
+const ISSUER_LIMIT: usize = 2000;
+
+/// Whether a text is a URL that an issuer may have: `https`, or `http` on this machine where that is allowed (OpenID Connect
+/// Core 1.0 section 2).
+pub fn is_issuer(text: &str, insecure_loopback: bool) -> bool {
+    let plain = insecure_loopback && is_on_loopback(text);
+    let rest = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => rest,
+        (None, Some(rest)) if plain => rest,
+        (None, Some(_) | None) => return false,
+    };
+    let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
     let visible = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'@' | b'\\'));
-    visible && !rest.is_empty() && !rest.starts_with('/') && text.len() <= 2000
+    visible && Host::parse(authority).is_ok() && text.len() <= ISSUER_LIMIT
 }
 
 /// A caller whom a trusted issuer vouches for.
@@ -215,6 +270,12 @@ pub enum ForeignClaimsError {
     /// `aud` is not one of the entry's. Escaped for the record.
     #[error("for audience {0:?}")]
     Audience(String),
+    /// `aud` has several audiences, and `azp`, for which of them it was issued, is not one of the entry's. Escaped for the record.
+    #[error("for several audiences, and issued to {0:?}")]
+    AuthorizedParty(String),
+    /// The claims are those of a security event, such as a logout: not of somebody who signed in.
+    #[error("a logout token or another security event")]
+    Event,
 }
 
 impl TrustedIssuer {
@@ -231,14 +292,23 @@ impl TrustedIssuer {
     /// The caller whom these claims name. The signature was verified by a key of this entry, and the times hold.
     ///
     /// The address counts only if `email_verified` is `true`, it is one that we compare, the entry lists its domain, and it is
-    /// nobody's here (`is_ours`): an issuer can vouch for its own people and never for ours. Otherwise the caller is there
-    /// without it.
+    /// nobody's here (`is_ours`): an issuer can vouch for its own people and never for ours. Of Google's own people it counts only
+    /// where Google gives it out: anybody may have a Google account with an address of elsewhere, which they could once read mail
+    /// at. Otherwise the caller is there without it.
+    ///
+    /// Spec: <https://developers.google.com/identity/gsi/web/guides/verify-google-id-token>,
+    /// <https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation> (4 and 5, `azp`), and RFC 8417 section 2.2 (`events`).
     pub fn caller(
         self: &Arc<Self>,
         claims: &Claims,
         is_ours: impl Fn(&Email) -> bool,
     ) -> Result<ForeignCaller, ForeignClaimsError> {
         use ForeignClaimsError as E;
+        // By the same keys, to the same audience, and with a `sub`: only `events` tells it from an ID token (OpenID Connect
+        // Back-Channel Logout 1.0 section 2.4).
+        if claims.as_object().contains_key("events") {
+            return Err(E::Event);
+        }
         let audiences: Vec<&str> = match claims.as_object().get("aud") {
             Some(Value::String(audience)) => vec![audience],
             Some(Value::Array(list)) => {
@@ -246,8 +316,17 @@ impl TrustedIssuer {
             }
             _ => return Err(E::AudienceMissing),
         };
-        if !audiences.iter().any(|audience| self.audiences.iter().any(|accepted| accepted == audience)) {
+        let accepts = |audience: &str| self.audiences.iter().any(|accepted| accepted == audience);
+        if !audiences.iter().any(|audience| accepts(audience)) {
             return Err(E::Audience(audiences.join(" ")));
+        }
+        match claims.as_object().get("azp") {
+            Some(Value::String(party)) if audiences.len() > 1 && !accepts(party) => {
+                return Err(E::AuthorizedParty(party.clone()));
+            }
+            Some(Value::String(_)) | None => {}
+            Some(_) if audiences.len() > 1 => return Err(E::AuthorizedParty(String::new())),
+            Some(_) => {}
         }
         let subject = claims.string("sub").filter(|subject| is_subject(subject)).ok_or(E::Subject)?.to_owned();
         let member = match self.verified_email(claims).filter(|email| !is_ours(email)) {
@@ -255,7 +334,9 @@ impl TrustedIssuer {
             Some(email) if email.domain().ends_with(".gserviceaccount.com") => {
                 self.google.then_some((email.clone(), Member::ServiceAccount(email)))
             }
-            Some(email) if self.email_domains.iter().any(|domain| domain == email.domain()) => {
+            Some(email)
+                if self.email_domains.iter().any(|domain| domain == email.domain()) && self.gives(&email, claims) =>
+            {
                 Some((email.clone(), Member::User(email)))
             }
             Some(_) => None,
@@ -293,6 +374,14 @@ impl TrustedIssuer {
     fn verified_email(&self, claims: &Claims) -> Option<Email> {
         let verified = claims.as_object().get("email_verified") == Some(&Value::Bool(true));
         claims.string("email").filter(|_| verified)?.parse().ok()
+    }
+
+    /// Whether this issuer is the one who gives out such an address, and so knows whose it is today. Of an issuer of the operator's
+    /// own that was said with its domains. A Google account belongs to who once read a mail; but not one of an organisation, whose
+    /// domain is then `hd`.
+    fn gives(&self, email: &Email, claims: &Claims) -> bool {
+        let hosted = || claims.string("hd").is_some_and(|domain| domain.eq_ignore_ascii_case(email.domain()));
+        !self.google || email.domain() == GOOGLE_MAIL || hosted()
     }
 
     fn principals(&self) -> String {
@@ -345,6 +434,9 @@ mod tests {
         use TrustedIssuersError as E;
         let a = || entry("a", "https://a.example", &["a.example"]);
         let loopback = |issuer: &str| TrustedIssuer { insecure_loopback: true, ..entry("l", issuer, &[]) };
+        let google = |issuer: &str| TrustedIssuer { google: true, ..entry("g", issuer, &[]) };
+        let here =
+            |id: &str, issuer: &str| TrustedIssuer { google: true, insecure_loopback: true, ..entry(id, issuer, &[]) };
         #[rustfmt::skip]
         let cases = [
             (vec![a()],                                                                Ok(())),
@@ -352,9 +444,13 @@ mod tests {
             (vec![a(), entry("b", "https://b.example", &["a.example"])],               Err(E::DomainTwice("a".into(), "b".into(), "a.example".into()))),
             (vec![a(), entry("a", "https://b.example", &[])],                          Err(E::TwiceNamed("a".into()))),
             (vec![a(), entry("b", "https://a.example", &[])],                          Err(E::TwiceListed("https://a.example".into()))),
-            (vec![entry("g", "https://accounts.google.com", &[])],                     Err(E::Own("https://accounts.google.com".into()))),
-            (vec![entry("g", "accounts.google.com", &[])],                             Err(E::Own("accounts.google.com".into()))),
-            (vec![entry("g", "https://Accounts.Google.com/", &[])],                    Err(E::Own("https://Accounts.Google.com/".into()))),
+            (vec![entry("g", "https://accounts.google.com", &[])],                     Err(E::OwnAsGoogle("https://accounts.google.com".into()))),
+            (vec![entry("g", "accounts.google.com", &[])],                             Err(E::OwnAsGoogle("accounts.google.com".into()))),
+            (vec![entry("g", "https://Accounts.Google.com/", &[])],                    Err(E::OwnAsGoogle("https://Accounts.Google.com/".into()))),
+            (vec![entry("g", "http://accounts.google.com:80", &[])],                   Err(E::OwnAsGoogle("http://accounts.google.com:80".into()))),
+            (vec![entry("g", "https://accounts.google.com.:443//", &[])],              Err(E::OwnAsGoogle("https://accounts.google.com.:443//".into()))),
+            (vec![google("https://accounts.google.com")],                              Err(E::OwnAsGoogle("https://accounts.google.com".into()))),
+            (vec![loopback("HTTP://127.0.0.1:8081/")],                                 Err(E::Own("HTTP://127.0.0.1:8081/".into()))),
             (vec![TrustedIssuer { audiences: vec![], ..a() }],                         Err(E::NoAudience("a".into()))),
             (vec![TrustedIssuer { audiences: vec!["".into()], ..a() }],                Err(E::NoAudience("a".into()))),
             (vec![entry("a", "http://a.example", &[])],                                Err(E::Issuer("http://a.example".into()))),
@@ -362,6 +458,14 @@ mod tests {
             (vec![entry("a", "https://u@a.example", &[])],                             Err(E::Issuer("https://u@a.example".into()))),
             (vec![entry("a", "https://", &[])],                                        Err(E::Issuer("https://".into()))),
             (vec![loopback("http://127.0.0.1:9000")],                                  Ok(())),
+            (vec![loopback("http://a.example")],                                       Err(E::Issuer("http://a.example".into()))),
+            (vec![TrustedIssuer { google: true, ..a() }],                              Err(E::NotGoogle("a".into()))),
+            (vec![google("https://accounts.google.example")],                          Err(E::NotGoogle("g".into()))),
+            (vec![google("http://127.0.0.1:9000")],                                    Err(E::Issuer("http://127.0.0.1:9000".into()))),
+            (vec![google("https://127.0.0.1:9000")],                                   Err(E::NotGoogle("g".into()))),
+            (vec![here("g", "http://127.0.0.1:9000")],                                 Ok(())),
+            (vec![TrustedIssuer { insecure_loopback: true, google: true, ..a() }],     Err(E::NotGoogle("a".into()))),
+            (vec![here("g", "http://[::1]:1"), a(), here("h", "http://localhost:2")],  Err(E::GoogleTwice("g".into(), "h".into()))),
             (vec![entry("a", "https://a.example", &["A.example"])],                    Err(E::Domain("A.example".into()))),
             (vec![entry("a", "https://a.example", &["a..example"])],                   Err(E::Domain("a..example".into()))),
             (vec![entry("a", "https://a.example", &["doorward-dev.iam.gserviceaccount.com"])], Err(E::OwnDomain("doorward-dev.iam.gserviceaccount.com".into()))),
@@ -371,6 +475,29 @@ mod tests {
             let issuers: Vec<String> = entries.iter().map(|entry| entry.issuer.clone()).collect();
             assert_eq!(TrustedIssuers::new(entries, own()).map(drop), expected, "{issuers:?}");
         }
+    }
+
+    #[test]
+    fn the_real_google_is_listed_once_and_only_where_our_own_tokens_carry_another_name() {
+        use TrustedIssuersError as E;
+        let google = || TrustedIssuer { google: true, ..entry("g", GOOGLE, &["corp.example"]) };
+        let stand_in = TrustedIssuer { insecure_loopback: true, ..entry("h", "http://127.0.0.1:9000", &[]) };
+        let stand_in = || TrustedIssuer { google: true, ..stand_in.clone() };
+        let elsewhere = OwnNames { issuers: &["https://iap.corp.example"], project_id: "corp" };
+        #[rustfmt::skip]
+        let cases = [
+            (elsewhere, vec![google()],                                          Ok(())),
+            (elsewhere, vec![TrustedIssuer { google: false, ..google() }],       Ok(())),
+            (elsewhere, vec![google(), stand_in()],                              Err(E::GoogleTwice("g".into(), "h".into()))),
+            (own(),     vec![google()],                                          Err(E::OwnAsGoogle(GOOGLE.into()))),
+            (own(),     vec![stand_in()],                                        Ok(())),
+        ];
+        for (own, entries, expected) in cases {
+            let listed = TrustedIssuers::new(entries, own).map(drop);
+            assert_eq!(listed, expected, "{own:?}");
+        }
+        let told = E::OwnAsGoogle(GOOGLE.into()).to_string();
+        assert!(told.contains("Remove the entry") && told.contains("`dev`"), "{told}");
     }
 
     /// The claims as a verified token carries them.
@@ -385,7 +512,8 @@ mod tests {
     #[test]
     fn a_foreign_token_becomes_a_principal_and_an_address_only_where_the_operator_said_so() {
         let plain = Arc::new(entry("corp", "https://corp.example", &["corp.example"]));
-        let google = Arc::new(TrustedIssuer { google: true, ..entry("google", "https://google.example", &[]) });
+        let google =
+            Arc::new(TrustedIssuer { google: true, ..entry("google", GOOGLE, &["corp.example", "gmail.com"]) });
         let ours = |email: &Email| {
             email.as_str() == "carol@corp.example" || email.domain() == "doorward-dev.iam.gserviceaccount.com"
         };
@@ -394,14 +522,11 @@ mod tests {
         let with = |member: &str| {
             vec![corp()[0].clone(), member.to_owned(), "domain:corp.example".to_owned(), corp()[1].clone()]
         };
-        let of_google = |member: Option<&str>| {
+        let of_google = |members: &[&str]| {
             let named = [format!("{p}/google/subject/7"), format!("{s}/google/*")];
-            [Some(named[0].as_str()), member, Some(named[1].as_str())]
-                .into_iter()
-                .flatten()
-                .map(str::to_owned)
-                .collect()
+            [&[named[0].as_str()], members, &[named[1].as_str()]].concat().into_iter().map(str::to_owned).collect()
         };
+        let ann = ["user:ann@corp.example", "domain:corp.example"];
         let robot = "r@p.iam.gserviceaccount.com";
         #[rustfmt::skip]
         let cases: Vec<(&Arc<TrustedIssuer>, serde_json::Value, Vec<String>)> = vec![
@@ -420,10 +545,24 @@ mod tests {
             (&plain,  json!({"email": "änn@corp.example", "email_verified": true}),        corp()),
             (&plain,  json!({"email": ["ann@corp.example"], "email_verified": true}),      corp()),
             (&plain,  json!({"email": robot, "email_verified": true}),                     corp()),
-            (&google, json!({"email": robot, "email_verified": true}),                     of_google(Some("serviceAccount:r@p.iam.gserviceaccount.com"))),
-            (&google, json!({"email": robot}),                                             of_google(None)),
-            (&google, json!({"email": "x@doorward-dev.iam.gserviceaccount.com", "email_verified": true}), of_google(None)),
-            (&google, json!({"email": "ann@gmail.com", "email_verified": true}),           of_google(None)),
+            (&google, json!({"email": robot, "email_verified": true}),                     of_google(&["serviceAccount:r@p.iam.gserviceaccount.com"])),
+            (&google, json!({"email": robot}),                                             of_google(&[])),
+            (&google, json!({"email": "x@doorward-dev.iam.gserviceaccount.com", "email_verified": true}), of_google(&[])),
+            // Of an organisation's own accounts only: anybody can have a Google account with an address of elsewhere.
+            (&google, json!({"email": "ann@corp.example", "email_verified": true}),        of_google(&[])),
+            (&google, json!({"email": "ann@corp.example", "email_verified": true, "hd": "corp.example"}), of_google(&ann)),
+            (&google, json!({"email": "Ann@Corp.Example", "email_verified": true, "hd": "Corp.Example"}), of_google(&ann)),
+            (&google, json!({"email": "ann@corp.example", "hd": "corp.example"}),          of_google(&[])),
+            (&google, json!({"email": "ann@corp.example", "email_verified": true, "hd": "evil.example"}), of_google(&[])),
+            (&google, json!({"email": "ann@corp.example", "email_verified": true, "hd": "gmail.com"}), of_google(&[])),
+            (&google, json!({"email": "ann@corp.example", "email_verified": true, "hd": "sub.corp.example"}), of_google(&[])),
+            (&google, json!({"email": "ann@corp.example", "email_verified": true, "hd": ""}), of_google(&[])),
+            (&google, json!({"email": "ann@corp.example", "email_verified": true, "hd": ["corp.example"]}), of_google(&[])),
+            (&google, json!({"email": "carol@corp.example", "email_verified": true, "hd": "corp.example"}), of_google(&[])),
+            (&google, json!({"email": "ann@other.example", "email_verified": true, "hd": "other.example"}), of_google(&[])),
+            (&google, json!({"email": "ann@gmail.com", "email_verified": true}),           of_google(&["user:ann@gmail.com", "domain:gmail.com"])),
+            (&google, json!({"email": "ann@gmail.com", "email_verified": false}),          of_google(&[])),
+            (&plain,  json!({"email": "ann@corp.example", "email_verified": true, "hd": "evil.example"}), with("user:ann@corp.example")),
         ];
         for (issuer, mut claims, expected) in cases {
             let object = claims.as_object_mut().unwrap();
@@ -453,6 +592,23 @@ mod tests {
             (json!({"sub": "7"}),                                    Err(E::AudienceMissing)),
             (json!({"aud": "wiki"}),                                 Err(E::Subject)),
             (json!({"aud": "wiki", "sub": ""}),                      Err(E::Subject)),
+            // To whom it was issued counts where the audience does not say it.
+            (json!({"aud": "wiki", "sub": "7", "azp": "other"}),     Ok(())),
+            (json!({"aud": ["wiki"], "sub": "7", "azp": "other"}),   Ok(())),
+            (json!({"aud": "wiki", "sub": "7", "azp": 7}),           Ok(())),
+            (json!({"aud": ["other", "wiki"], "sub": "7", "azp": "wiki"}), Ok(())),
+            (json!({"aud": ["other", "wiki"], "sub": "7", "azp": "blog"}), Ok(())),
+            (json!({"aud": ["other", "wiki"], "sub": "7", "azp": "other"}), Err(E::AuthorizedParty("other".into()))),
+            (json!({"aud": ["wiki", "blog"], "sub": "7", "azp": "evil"}), Err(E::AuthorizedParty("evil".into()))),
+            (json!({"aud": ["wiki", "wiki"], "sub": "7", "azp": "WIKI"}), Err(E::AuthorizedParty("WIKI".into()))),
+            (json!({"aud": ["other", "wiki"], "sub": "7", "azp": ["wiki"]}), Err(E::AuthorizedParty("".into()))),
+            (json!({"aud": ["other", "wiki"], "sub": "7", "azp": null}), Err(E::AuthorizedParty("".into()))),
+            (json!({"aud": ["other", "evil"], "sub": "7", "azp": "wiki"}), Err(E::Audience("other evil".into()))),
+            // What somebody did, not who they are.
+            (json!({"aud": "wiki", "sub": "7", "events": {"http://schemas.openid.net/event/backchannel-logout": {}}}), Err(E::Event)),
+            (json!({"aud": "wiki", "sub": "7", "events": {}}),       Err(E::Event)),
+            (json!({"aud": "wiki", "sub": "7", "events": null}),     Err(E::Event)),
+            (json!({"aud": "other", "events": []}),                  Err(E::Event)),
             (json!({"aud": "wiki", "sub": 7}),                       Err(E::Subject)),
             (json!({"aud": "wiki", "sub": "a\nb"}),                  Err(E::Subject)),
             (json!({"aud": "wiki", "sub": "ä"}),                     Err(E::Subject)),

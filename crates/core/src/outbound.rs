@@ -1,12 +1,15 @@
 //! The world beyond us that we ask: documents of foreign issuers, as traits.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use doorward_wire::jose::VerifyingKeys;
+
+use crate::resource::Host;
 
 /// Which addresses a fetch may reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,7 +72,7 @@ pub trait Fetch: Send + Sync {
 /// Where the keys of an issuer come from. Keys are found by this and never by what a token says.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeySource {
-    /// The entry that an operator configured: a provider's resource name, or `trustedIssuers/ID`.
+    /// The entry that an operator configured: a provider's resource name with its generation (`NAME@GENERATION`), or `trustedIssuers/ID`.
     pub entry: String,
     /// The issuer: its discovery document names where the keys are (OpenID Connect Discovery 1.0 section 4).
     pub issuer: String,
@@ -77,6 +80,29 @@ pub struct KeySource {
     pub inline: Option<Arc<str>>,
     /// Which addresses may be asked.
     pub reach: Reach,
+}
+
+impl KeySource {
+    /// Which addresses the discovery document may lead to. This machine only if the issuer itself is on it, by its name: else anybody
+    /// who is asked as an issuer could have us ask what listens here and only here.
+    pub fn reach_of_keys(&self) -> Reach {
+        match self.reach {
+            Reach::Loopback if is_on_loopback(&self.issuer) => Reach::Loopback,
+            Reach::Loopback | Reach::Public => Reach::Public,
+        }
+    }
+}
+
+/// Whether a URL names this machine: its host is `localhost` or a loopback address. Nothing is looked up to know.
+pub fn is_on_loopback(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else { return false };
+    let authority = rest.find(['/', '?', '#']).map_or(rest, |end| &rest[..end]);
+    let Ok(host) = Host::parse(authority) else { return false };
+    let bracketed = host.name().strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+    match bracketed {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
+        None => host.name() == "localhost" || host.name().parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
+    }
 }
 
 /// Why there are no keys. `Display` is for the operator.
@@ -162,5 +188,44 @@ impl IssuerKeys for FixedIssuerKeys {
             it.at_hand = Some(keys.clone());
             Ok(keys)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_of_an_issuer_are_on_this_machine_only_if_the_issuer_is() {
+        #[rustfmt::skip]
+        let cases = [
+            ("http://127.0.0.1:9000",           true),
+            ("https://127.0.0.1",               true),
+            ("http://127.8.8.8/tenant",         true),
+            ("http://localhost:9000/a",         true),
+            ("http://[::1]:9000/",              true),
+            ("https://issuer.test",             false),
+            ("https://localhost.issuer.test",   false),
+            ("https://127.0.0.1.issuer.test",   false),
+            ("https://issuer.test/127.0.0.1",   false),
+            ("https://issuer.test?//localhost", false),
+            ("https://localhost@issuer.test",   false),
+            ("https://issuer.test:1@localhost", false),
+            ("http://[::ffff:127.0.0.1]:9000",  false),
+            ("http://0.0.0.0:9000",             false),
+            ("http://10.0.0.1",                 false),
+            ("http://2130706433",               false),
+            ("ftp://localhost",                 false),
+            ("localhost",                       false),
+            ("",                                false),
+        ];
+        for (issuer, here) in cases {
+            for (reach, expected) in
+                [(Reach::Loopback, if here { Reach::Loopback } else { Reach::Public }), (Reach::Public, Reach::Public)]
+            {
+                let source = KeySource { entry: "entry".into(), issuer: issuer.to_owned(), inline: None, reach };
+                assert_eq!(source.reach_of_keys(), expected, "{issuer} {reach:?}");
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ use doorward_wire::jose::VerifyingKey;
 
 use crate::access_level::AccessLevels;
 use crate::account::{ServiceAccount, UniqueId, User};
-use crate::federation::{FederatedIdentity, FederationId, Pool, Provider};
+use crate::federation::{AttributeMapping, FederatedIdentity, FederationId, Pool, Provider};
 use crate::group::Groups;
 use crate::issuer::TrustedIssuers;
 use crate::keys::KeyRing;
@@ -84,6 +84,15 @@ pub struct KnownKey {
     pub key: VerifyingKey,
 }
 
+/// A provider, ready to be used.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KnownProvider {
+    /// What is stored.
+    pub provider: Provider,
+    /// Its mapping, compiled.
+    pub mapping: Arc<AttributeMapping>,
+}
+
 /// Why nothing is served at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotServed {
@@ -151,7 +160,7 @@ pub enum Update {
     /// The key of this id of a service account, or that it is not to be used.
     AccountKey(String, Option<Arc<KnownKey>>),
     /// All pools of identities from elsewhere, and who vouches for them.
-    Federation(Vec<Pool>, Vec<Provider>),
+    Federation(Vec<Pool>, Vec<KnownProvider>),
 }
 
 /// Everything that decides requests, at one moment. Cheap to clone.
@@ -183,7 +192,7 @@ pub struct Snapshot {
     account_keys: Sharded<String, Arc<KnownKey>>,
     keys_of_accounts: Sharded<UniqueId, Vec<Arc<KnownKey>>>,
     pools: Arc<HashMap<FederationId, Pool>>,
-    providers: Arc<HashMap<(FederationId, FederationId), Arc<Provider>>>,
+    providers: Arc<HashMap<(FederationId, FederationId), Arc<KnownProvider>>>,
 }
 
 /// What must be made anew after some updates.
@@ -295,8 +304,9 @@ impl Snapshot {
             Update::AccountKey(id, key) => self.set_key(id, key),
             Update::Federation(pools, providers) => {
                 self.pools = Arc::new(pools.into_iter().map(|pool| (pool.id.clone(), pool)).collect());
-                let named = providers.into_iter().map(|it| ((it.pool.clone(), it.id.clone()), Arc::new(it)));
-                self.providers = Arc::new(named.collect());
+                let named =
+                    |it: KnownProvider| ((it.provider.pool.clone(), it.provider.id.clone()), Arc::new(it));
+                self.providers = Arc::new(providers.into_iter().map(named).collect());
             }
         }
     }
@@ -559,7 +569,7 @@ impl Snapshot {
     }
 
     /// The provider with this resource name, if identities of it may get tokens: neither it nor its pool is disabled.
-    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+    pub fn provider(&self, name: &str) -> Option<&Arc<KnownProvider>> {
         let rest = name.strip_prefix("projects/")?;
         let (project, rest) = rest.split_once("/locations/global/workloadIdentityPools/")?;
         let (pool, provider) = rest.split_once("/providers/")?;
@@ -570,15 +580,22 @@ impl Snapshot {
         self.enabled_provider(&pool.parse().ok()?, &provider.parse().ok()?)
     }
 
-    fn enabled_provider(&self, pool: &FederationId, provider: &FederationId) -> Option<&Arc<Provider>> {
+    fn enabled_provider(&self, pool: &FederationId, provider: &FederationId) -> Option<&Arc<KnownProvider>> {
         self.pools.get(pool).filter(|pool| !pool.disabled)?;
-        self.providers.get(&(pool.clone(), provider.clone())).filter(|provider| !provider.disabled)
+        self.providers.get(&(pool.clone(), provider.clone())).filter(|known| !known.provider.disabled)
     }
 
-    /// The members that stand for an identity of a pool, if its pool and its provider are there and neither is disabled.
+    /// The members that stand for an identity of a pool, if its pool is there, its provider is the one that vouched and was not
+    /// changed since, and neither is disabled.
     pub fn federated_members(&self, identity: &FederatedIdentity) -> Option<Vec<Member>> {
-        self.enabled_provider(&identity.pool, &identity.provider)?;
-        Some(identity.members(&self.project))
+        let known = self.enabled_provider(&identity.pool, &identity.provider)?;
+        (known.provider.generation == identity.generation).then(|| identity.members(&self.project))
+    }
+
+    /// The compiled mapping of the provider of this name, if it was compiled from the same text.
+    pub fn compiled(&self, provider: &Provider) -> Option<&Arc<AttributeMapping>> {
+        let known = self.providers.get(&(provider.pool.clone(), provider.id.clone()))?;
+        (known.provider.mapping == provider.mapping).then_some(&known.mapping)
     }
 
     /// The account of this number, with the snapshot's own copy of the number.

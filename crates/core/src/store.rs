@@ -11,7 +11,7 @@ use crate::account::{ManagedKey, PasswordHash, ServiceAccount, ServiceAccountKey
 use crate::audit::{AuditEvent, ChainLink, StoredEvent};
 use crate::client::OAuthClient;
 use crate::clock::Timestamp;
-use crate::federation::{FederationId, Pool, Provider};
+use crate::federation::{FederationId, Generation, Pool, Provider};
 use crate::grant::{
     AccessGrant, CodeGrant, DeviceGrant, DevicePoll, GrantId, PersonGrant, RefreshGrant, TakenCode, TokenHash,
 };
@@ -108,13 +108,55 @@ pub enum Replaced {
     NotFound,
 }
 
+/// Something that a policy names, or stands on, and that has to be there when the policy is written. Whoever made it afterwards
+/// under the same name would have what was given to somebody else.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Named {
+    /// The service account of this address.
+    ServiceAccount(Email),
+    /// The service account of this number.
+    ServiceAccountId(UniqueId),
+    /// The pool of this id.
+    Pool(FederationId),
+    /// The group of this address.
+    Group(Email),
+    /// The application of this number.
+    Application(String),
+}
+
+/// What came of replacing a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyWrite {
+    /// It was replaced, and this is its new state.
+    Written(Etag),
+    /// It is not in the state that the writer saw. Nothing was changed.
+    Conflict,
+    /// This is not there. Nothing was changed.
+    Missing(Named),
+}
+
+/// What came of adding a pool or a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// It is there from now on.
+    Yes,
+    /// Its id is taken. Nothing was changed.
+    Taken,
+    /// The pool of the provider is not there. Nothing was changed.
+    NoPool,
+    /// There are as many as there may be. Nothing was changed.
+    Full,
+}
+
 /// Service accounts and their keys.
 #[async_trait]
 pub trait ServiceAccountStore: Send + Sync {
-    /// Adds an account; `false`, and no change, if one with its address or number exists.
+    /// Adds an account, of whose address no policy says anything from then on; `false`, and no change, if one with its address or
+    /// number exists.
     async fn add_service_account(&self, account: &ServiceAccount) -> Result<bool, StoreError>;
 
-    /// Removes an account with all its keys, its access tokens and the policy on it; `false` if there was none.
+    /// Removes an account with all its keys, its access tokens, the policy on it and every mention of its address in other
+    /// policies, all or nothing; `false` if there was none.
     async fn remove_service_account(&self, id: &UniqueId) -> Result<bool, StoreError>;
 
     /// Disables or enables an account; `false`, and no change, if there is none.
@@ -231,24 +273,31 @@ pub trait SessionStore: Send + Sync {
 /// Pools of identities from elsewhere, and their providers.
 #[async_trait]
 pub trait FederationStore: Send + Sync {
-    /// Adds a pool; `false`, and no change, if its id is taken.
-    async fn add_pool(&self, pool: &Pool) -> Result<bool, StoreError>;
+    /// Adds a pool, of whose identities no policy says anything from then on. There are [`POOLS_LIMIT`] at most: concurrent calls
+    /// do not exceed that.
+    ///
+    /// [`POOLS_LIMIT`]: crate::federation::POOLS_LIMIT
+    async fn add_pool(&self, pool: &Pool) -> Result<Added, StoreError>;
 
     /// Replaces what can change of a pool; `false`, and no change, if there is none of its id.
     async fn replace_pool(&self, pool: &Pool) -> Result<bool, StoreError>;
 
-    /// Removes a pool with its providers and the access tokens of its identities; `false` if there was none.
+    /// Removes a pool with its providers, the access tokens of its identities and every mention of those in policies, all or
+    /// nothing; `false` if there was none.
     async fn remove_pool(&self, pool: &FederationId) -> Result<bool, StoreError>;
 
     /// Every pool, in the order of their ids.
     async fn pools(&self) -> Result<Vec<Pool>, StoreError>;
 
-    /// Adds a provider; `false`, and no change, if its id is taken within its pool, or there is no such pool.
-    async fn add_provider(&self, provider: &Provider) -> Result<bool, StoreError>;
+    /// Adds a provider. There are [`PROVIDERS_LIMIT`] at most in all pools together: concurrent calls do not exceed that.
+    ///
+    /// [`PROVIDERS_LIMIT`]: crate::federation::PROVIDERS_LIMIT
+    async fn add_provider(&self, provider: &Provider) -> Result<Added, StoreError>;
 
-    /// Replaces what can change of a provider and ends the access tokens that were given for its tokens; `false`, and no change,
-    /// if there is none of its id.
-    async fn replace_provider(&self, provider: &Provider) -> Result<bool, StoreError>;
+    /// Replaces what can change of a provider, its generation too, and ends the access tokens that were given for its tokens;
+    /// `false`, and no change, if there is none of its id, or it is not in the generation `seen`. Of any number of concurrent
+    /// calls that saw one generation, exactly one succeeds.
+    async fn replace_provider(&self, provider: &Provider, seen: &Generation) -> Result<bool, StoreError>;
 
     /// Removes a provider with the access tokens that were given for its tokens; `false` if there was none.
     async fn remove_provider(&self, pool: &FederationId, provider: &FederationId) -> Result<bool, StoreError>;
@@ -345,14 +394,17 @@ pub trait PolicyStore: Send + Sync {
     /// Every policy that was written, with its resource's name, in the order of names.
     async fn policies(&self) -> Result<Vec<(String, Policy)>, StoreError>;
 
-    /// Replaces the whole policy and gives the new state, or `None`, and no change, if `expected` is given and is not the
-    /// current state. Of any number of concurrent calls that expect one state, exactly one succeeds.
+    /// Replaces the whole policy, if everything in `named` is there, and if `expected`, where it is given, is the current state. Of
+    /// any number of concurrent calls that expect one state, exactly one succeeds.
+    ///
+    /// Whatever is in `named` and is removed at the same time is either missing here, or takes with it what was written.
     async fn replace_policy(
         &self,
         resource_name: &str,
         bindings: &[Binding],
         expected: Option<Etag>,
-    ) -> Result<Option<Etag>, StoreError>;
+        named: &[Named],
+    ) -> Result<PolicyWrite, StoreError>;
 }
 
 /// Deny policies.
@@ -396,13 +448,15 @@ pub trait RoleStore: Send + Sync {
 /// Groups. Members come and go one at a time, for there may be very many.
 #[async_trait]
 pub trait GroupStore: Send + Sync {
-    /// Adds a group, and gives its first state; the state in it is passed over. `None`, and no change, if its address is taken.
+    /// Adds a group, of which no policy says anything from then on, and gives its first state; the state in it is passed over. `None`,
+    /// and no change, if its address is taken.
     async fn add_group(&self, group: &Group) -> Result<Option<Etag>, StoreError>;
 
     /// Replaces the texts of the group of its address.
     async fn replace_group(&self, group: &Group, expected: Option<Etag>) -> Result<Replaced, StoreError>;
 
-    /// Removes a group with its members and its places in other groups; `false` if there was none.
+    /// Removes a group with its members, its places in other groups and every mention of it in policies, all or nothing; `false` if
+    /// there was none.
     async fn remove_group(&self, group: &Email) -> Result<bool, StoreError>;
 
     /// The group of this address.
@@ -470,7 +524,7 @@ pub trait KeyStore: Send + Sync {
 #[async_trait]
 pub trait GrantStore: Send + Sync {
     /// Keeps an access token, and may forget those that ended before `now`. `false`, and no change, if it belongs to a grant
-    /// that is no more.
+    /// that is no more, or to an identity for which a provider vouched that is no more, or is in another generation since.
     async fn add_access_token(
         &self,
         token: &TokenHash,

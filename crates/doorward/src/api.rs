@@ -7,7 +7,7 @@ use doorward_server::dev::description::Description;
 use doorward_wire::google_api::Status;
 use doorward_wire::oauth::OAuthCode;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{Method, StatusCode, Uri};
+use http::{Method, StatusCode};
 use hyper::body::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -21,16 +21,21 @@ const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlen
 /// it would be printed twice.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    #[error("{0:?} is not an http address: start `doorward dev` again, which writes it anew")]
+    #[error("{0:?} is not an address of http or https: start `doorward dev` again, which writes it anew")]
     Address(String),
-    #[error("{0} needs https, which this version does not speak yet: use an http address")]
-    Https(Uri),
     #[error("the admin token in dev.json is damaged: start `doorward dev` again, which writes it anew")]
     AdminToken,
     #[error("the access token in the answer is damaged: another program serves at this address")]
     AccessToken,
     #[error("cannot connect to {address} ({cause}): is `doorward dev` still running?")]
     Connect { address: String, cause: io::Error },
+    #[error(
+        "{address} and this program do not agree on TLS ({cause}): if a private authority signed its certificate, add that to \
+         the system's, or name it with SSL_CERT_FILE"
+    )]
+    Tls { address: String, cause: io::Error },
+    #[error("the certificates of the system cannot be used ({0}): mend its bundle, or name one with SSL_CERT_FILE")]
+    Trust(rustls::Error),
     #[error("{address} did not answer within {} seconds: stop `doorward dev` and start it again", TIMEOUT.as_secs())]
     Timeout { address: String },
     #[error("{address} broke the connection ({cause}): is `doorward dev` still running?")]
@@ -311,18 +316,36 @@ pub(crate) mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let closed = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
+        let over_tls = closed.replace("http:", "https:");
         #[rustfmt::skip]
         let cases = [
             (closed.as_str(),         "cannot connect to 127.0.0.1:"),
-            ("https://127.0.0.1:1/",  "https://127.0.0.1:1/ needs https"),
-            ("ftp://127.0.0.1/",      "\"ftp://127.0.0.1/\" is not an http address"),
-            ("127.0.0.1:1",           "\"127.0.0.1:1\" is not an http address"),
-            ("",                      "\"\" is not an http address"),
+            (&over_tls,               "cannot connect to 127.0.0.1:"),
+            ("ftp://127.0.0.1/",      "\"ftp://127.0.0.1/\" is not an address of http or https"),
+            ("127.0.0.1:1",           "\"127.0.0.1:1\" is not an address of http or https"),
+            ("https://a..b/",         "\"https://a..b/\" is not an address of http or https"),
+            ("",                      "\"\" is not an address of http or https"),
         ];
         for (url, expected) in cases {
             let message = block_on(post_form::<Value>(url, &[])).unwrap_err().to_string();
             assert!(message.starts_with(expected), "{url}: {message}");
         }
+    }
+
+    #[test]
+    fn who_does_not_speak_tls_is_told_from_who_is_not_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let read = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+            read
+        });
+        let error = block_on(post_form::<Value>(&url, &[])).unwrap_err();
+        assert!(matches!(error, ApiError::Tls { .. }), "{error}");
+        assert!(error.to_string().ends_with("add that to the system's, or name it with SSL_CERT_FILE"), "{error}");
+        assert_ne!(server.join().unwrap(), 0);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! HTTP/1 for a command: one request, one connection, the whole answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, HOST, HeaderName, HeaderValue};
@@ -8,7 +9,10 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::api::ApiError;
 
@@ -25,7 +29,7 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// Sends one request to an http address. `headers` come beside `Host` and `Accept`. Redirects are not followed.
+/// Sends one request to an address of http or https. `headers` come beside `Host` and `Accept`. Redirects are not followed.
 pub(crate) async fn call(
     method: Method,
     url: &str,
@@ -34,27 +38,54 @@ pub(crate) async fn call(
 ) -> Result<Answer, ApiError> {
     let invalid = || ApiError::Address(url.to_owned());
     let uri: Uri = url.parse().map_err(|_| invalid())?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err(ApiError::Https(uri)),
-        _ => return Err(invalid()),
-    }
     let (host, authority) = uri.host().zip(uri.authority()).ok_or_else(invalid)?;
+    let host = host.trim_matches(['[', ']']);
+    let (tls, usual_port) = match uri.scheme_str() {
+        Some("http") => (None, 80),
+        Some("https") => {
+            let name = ServerName::try_from(host.to_owned()).map_err(|_| invalid())?;
+            (Some((connector()?, name)), 443)
+        }
+        _ => return Err(invalid()),
+    };
     let mut request = Request::builder().method(method).uri(uri.path_and_query().map_or("/", |target| target.as_str()));
     request = request.header(HOST, authority.as_str()).header(ACCEPT, HeaderValue::from_static("application/json"));
     for (name, value) in headers {
         request = request.header(name, value);
     }
     let request = request.body(Full::new(Bytes::from(body))).map_err(|_| invalid())?;
-    let peer = (host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(80));
-    let exchange = tokio::time::timeout(TIMEOUT, exchange(peer, authority.as_str(), request));
-    exchange.await.map_err(|_| ApiError::Timeout { address: authority.to_string() })?
+    let peer = (host, uri.port_u16().unwrap_or(usual_port));
+    let address = authority.as_str();
+    let answer = async {
+        let connect = |cause| ApiError::Connect { address: address.to_owned(), cause };
+        let stream = TcpStream::connect(peer).await.map_err(connect)?;
+        let Some((tls, name)) = tls else { return exchange(stream, address, request).await };
+        let failed = |cause| ApiError::Tls { address: address.to_owned(), cause };
+        exchange(tls.connect(name, stream).await.map_err(failed)?, address, request).await
+    };
+    tokio::time::timeout(TIMEOUT, answer).await.map_err(|_| ApiError::Timeout { address: address.to_owned() })?
 }
 
-async fn exchange(peer: (&str, u16), address: &str, request: Request<Full<Bytes>>) -> Result<Answer, ApiError> {
+/// TLS that trusts what the system trusts, or the bundle of `SSL_CERT_FILE`, as the SDK does. A command makes few requests, so that
+/// it is made for each.
+fn connector() -> Result<TlsConnector, ApiError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = rustls_platform_verifier::Verifier::new(provider.clone()).map_err(ApiError::Trust)?;
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(ApiError::Trust)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    address: &str,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer, ApiError> {
     let broken = |cause| ApiError::Broken { address: address.to_owned(), cause };
-    let stream =
-        TcpStream::connect(peer).await.map_err(|cause| ApiError::Connect { address: address.to_owned(), cause })?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.into()))?;
     // Its failure reaches us through the answer.

@@ -1,4 +1,4 @@
-//! Finding a running `doorward dev` by its directory.
+//! Finding a running world: a `doorward dev` by its directory, or the `doorward run` that this program is in.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -7,19 +7,35 @@ use doorward_server::dev::description::{AppDescription, Description, FILE_NAME};
 
 use crate::output::quoted;
 
+/// Names the description of the world in which this program is. [`crate::run`] sets it.
+pub(crate) const DESCRIPTION_VARIABLE: &str = "DOORWARD_DEV_JSON";
+
+/// Where `doorward dev` keeps its state if nothing else is said.
+const DEFAULT_DIR: &str = ".doorward";
+
 /// The option that every command shares.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WorldArgs {
-    /// The state directory of the running `doorward dev`
-    #[arg(long, value_name = "DIR", default_value = ".doorward")]
-    dir: PathBuf,
+    /// The state directory of the running `doorward dev` [default: inside `doorward run` its world, else .doorward]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
 }
 
 impl WorldArgs {
-    /// Reads the description that `doorward dev` left in the directory.
+    /// Reads the description of the world that is meant.
     pub(crate) fn open(&self) -> Result<Description, WorldError> {
-        open(&self.dir)
+        let named = std::env::var_os(DESCRIPTION_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+        Place::of(self.dir.clone(), named).open()
     }
+}
+
+/// Where a description lies, by how it was named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    /// In this state directory.
+    Directory(PathBuf),
+    /// In this file, which the environment names.
+    File(PathBuf),
 }
 
 /// Why there is no world to talk to. A cause stands within the sentence, before the next step, and is no `source`.
@@ -27,6 +43,8 @@ impl WorldArgs {
 pub(crate) enum WorldError {
     #[error("no running world in {0}: start one with `doorward dev{dir}`", dir = dir_option(.0))]
     Missing(PathBuf),
+    #[error("${DESCRIPTION_VARIABLE} names {0}, which is not there: unset it, or name another world with --dir DIR")]
+    MissingFile(PathBuf),
     #[error("cannot read {path} ({cause}): run as the user who started `doorward dev`")]
     Unreadable { path: PathBuf, cause: io::Error },
     #[error("{path} is damaged ({cause}): start `doorward dev` again, which writes it anew")]
@@ -36,30 +54,58 @@ pub(crate) enum WorldError {
 }
 
 fn dir_option(dir: &Path) -> String {
-    if dir == Path::new(".doorward") { String::new() } else { format!(" --dir {}", quoted(dir)) }
+    if dir == Path::new(DEFAULT_DIR) { String::new() } else { format!(" --dir {}", quoted(dir)) }
 }
 
-fn open(dir: &Path) -> Result<Description, WorldError> {
+impl Place {
+    /// What was typed counts before the environment.
+    fn of(dir: Option<PathBuf>, named: Option<PathBuf>) -> Self {
+        match (dir, named) {
+            (Some(dir), _) => Place::Directory(dir),
+            (None, Some(file)) => Place::File(file),
+            (None, None) => Place::Directory(DEFAULT_DIR.into()),
+        }
+    }
+
+    fn open(self) -> Result<Description, WorldError> {
+        let (path, missing) = match self {
+            Place::Directory(dir) => (dir.join(FILE_NAME), WorldError::Missing(dir)),
+            Place::File(path) => (path.clone(), WorldError::MissingFile(path)),
+        };
+        match fs::read(&path) {
+            Ok(bytes) => parse(path, &bytes),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Err(missing)
+            }
+            Err(cause) => Err(WorldError::Unreadable { path, cause }),
+        }
+    }
+}
+
+fn parse(path: PathBuf, bytes: &[u8]) -> Result<Description, WorldError> {
     #[derive(serde::Deserialize)]
     struct Version {
         version: u32,
     }
-    let path = dir.join(FILE_NAME);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Err(WorldError::Missing(dir.to_owned()));
-        }
-        Err(cause) => return Err(WorldError::Unreadable { path, cause }),
-    };
     // Version first: another version may well have another shape.
-    match serde_json::from_slice(&bytes).and_then(|Version { version }| {
-        if version == 1 { serde_json::from_slice(&bytes).map(Ok) } else { Ok(Err(version)) }
+    match serde_json::from_slice(bytes).and_then(|Version { version }| {
+        if version == 1 { serde_json::from_slice(bytes).map(Ok) } else { Ok(Err(version)) }
     }) {
-        Ok(Ok(description)) => Ok(description),
+        Ok(Ok(description)) => Ok(over_tls(description)),
         Ok(Err(version)) => Err(WorldError::Version { path, version }),
         Err(cause) => Err(WorldError::Damaged { path, cause }),
     }
+}
+
+/// The description with the address of our own origin that commands call. Where that is a name, it is the one with a certificate:
+/// of a name nobody can tell that it leads to this machine, and credentials go in the clear to no other.
+fn over_tls(mut description: Description) -> Description {
+    if description.names
+        && let Some(url) = &description.api_https_url
+    {
+        description.api_url.clone_from(url);
+    }
+    description
 }
 
 /// One of the two applications of a world, as `dev.json` names them.
@@ -155,7 +201,7 @@ pub(crate) mod tests {
     /// The option for a world that is described in `dir`; the description is written there.
     pub(crate) fn described(dir: &Path, api_url: &str) -> WorldArgs {
         fs::write(dir.join(FILE_NAME), description(api_url).to_string()).unwrap();
-        WorldArgs { dir: dir.to_owned() }
+        WorldArgs { dir: Some(dir.to_owned()) }
     }
 
     #[test]
@@ -195,6 +241,10 @@ pub(crate) mod tests {
         assert_eq!((found.origin, found.rest), ("http://127.0.0.1:8080", "/a?b"));
     }
 
+    fn open(dir: &Path) -> Result<Description, WorldError> {
+        Place::Directory(dir.to_owned()).open()
+    }
+
     #[test]
     fn a_world_is_read_or_its_absence_explained_with_the_next_step() {
         let dir = tempfile::tempdir().unwrap();
@@ -222,5 +272,42 @@ pub(crate) mod tests {
             assert!(message.starts_with(&format!("{} {expected}", path.display())), "{text}: {message}");
         }
         assert!(matches!(open(&path).unwrap_err(), WorldError::Missing(_)), "a file is no directory");
+    }
+    #[test]
+    fn the_directory_that_was_typed_counts_before_the_world_around_and_that_before_the_usual_one() {
+        let (typed, around) = (|| Some(PathBuf::from("typed")), || Some(PathBuf::from("around.json")));
+        #[rustfmt::skip]
+        let cases = [
+            (typed(), around(), Place::Directory("typed".into())),
+            (typed(), None,     Place::Directory("typed".into())),
+            (None,    around(), Place::File("around.json".into())),
+            (None,    None,     Place::Directory(".doorward".into())),
+        ];
+        for (dir, named, expected) in cases {
+            assert_eq!(Place::of(dir, named), expected);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("around.json");
+        let message = Place::File(path.clone()).open().unwrap_err().to_string();
+        let missing = format!("$DOORWARD_DEV_JSON names {}, which is not there: unset it, ", path.display());
+        assert!(message.starts_with(&missing), "{message}");
+        fs::write(&path, description("http://127.0.0.1:1").to_string()).unwrap();
+        assert_eq!(Place::File(path).open().unwrap().api_url, "http://127.0.0.1:1");
+    }
+
+    #[test]
+    fn a_name_is_called_over_tls_and_an_address_of_this_machine_as_it_is() {
+        #[rustfmt::skip]
+        let cases = [
+            (true,  json!("https://own.test"),       "https://own.test"),
+            (true,  json!(null),                     "http://own.test"),
+            (false, json!("https://127.0.0.1:8444"), "http://own.test"),
+        ];
+        for (names, https, expected) in cases {
+            let mut text = description("http://own.test");
+            text["names"] = json!(names);
+            text["api_https_url"] = https;
+            assert_eq!(parse(PathBuf::new(), text.to_string().as_bytes()).unwrap().api_url, expected);
+        }
     }
 }

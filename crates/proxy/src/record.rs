@@ -20,6 +20,7 @@ pub(crate) struct Trace {
     shared: Arc<Shared>,
     id: String,
     arrived: Timestamp,
+    decided_at: Timestamp,
     client: SocketAddr,
     method: String,
     host: String,
@@ -44,11 +45,13 @@ impl Trace {
     pub(crate) fn begin<B>(shared: &Arc<Shared>, request: &Request<B>, client: SocketAddr) -> Self {
         let host = request.headers().get(http::header::HOST).map_or(&b""[..], |host| host.as_bytes());
         let wants_page = wants_page(request.method(), request.headers());
+        let arrived = shared.clock.now();
         Trace {
             shared: shared.clone(),
             // Without randomness there are no keys and the process does not start; an empty id would only be unhelpful.
             id: random_base64url(&*shared.entropy, 16).unwrap_or_default(),
-            arrived: shared.clock.now(),
+            arrived,
+            decided_at: arrived,
             client,
             method: escaped(request.method().as_str().as_bytes(), METHOD_LIMIT),
             host: escaped(host, 255),
@@ -69,9 +72,15 @@ impl Trace {
         &self.id
     }
 
-    /// When the request arrived: the one time that all its checks use.
+    /// The one time that all checks of the request use: when it arrived, or when it had waited for what they need.
     pub(crate) fn now(&self) -> Timestamp {
-        self.arrived
+        self.decided_at
+    }
+
+    /// The request had to wait: its checks begin again, at another time, and what was found before counts no more.
+    pub(crate) fn begin_again(&mut self) {
+        self.decided_at = self.shared.clock.now();
+        (self.resource, self.caller, self.note, self.outcome) = (None, None, None, None);
     }
 
     pub(crate) fn client_address(&self) -> IpAddr {

@@ -360,6 +360,11 @@ fn foreign_credential(error: &ForeignTokenError) -> Told {
             CLAIMS,
             "Send an ID token of this issuer: the header of this one says in typ that it is of another kind.",
         ),
+        E::Event => (
+            Reason::WrongTokenKind,
+            CLAIMS,
+            "Send an ID token of this issuer: this one has events, so it is a logout token or another security event.",
+        ),
         E::Claims => (
             Reason::InvalidToken,
             CLAIMS,
@@ -385,6 +390,11 @@ fn foreign_credential(error: &ForeignTokenError) -> Told {
             Reason::WrongAudience,
             "JWT audience doesn't match this application",
             "Ask the token's issuer for an audience that the operator listed for it.",
+        ),
+        E::AuthorizedParty(_) => (
+            Reason::WrongAudience,
+            "JWT audience doesn't match this application",
+            "Ask the token's issuer for a token with one audience, or one whose azp is an audience that the operator listed.",
         ),
     };
     let (sentence, fix) = (format!("{PREFIX}{sentence}"), fix.to_owned());
@@ -497,11 +507,13 @@ mod tests {
         #[rustfmt::skip]
         let cases = [
             (F::Kind,                          "wrong_token_kind", "JWT claims are not valid",                  "in typ"),
+            (F::Event,                         "wrong_token_kind", "JWT claims are not valid",                  "has events"),
             (F::Claims,                        "invalid_token",  "JWT claims are not valid",                    "whole seconds"),
             (F::TooLong(86_401),               "invalid_token",  "JWT claims are not valid",                    "86400 seconds"),
             (F::AudienceMissing,               "invalid_token",  "JWT claims are not valid",                    "whose aud"),
             (F::Subject,                       "invalid_token",  "JWT claims are not valid",                    "whose sub"),
             (F::Audience("<b>".to_owned()),    "wrong_audience", "JWT audience doesn't match this application", "the operator listed"),
+            (F::AuthorizedParty("<b>".to_owned()), "wrong_audience", "JWT audience doesn't match this application", "whose azp"),
         ];
         for (error, reason, sentence, fix) in cases {
             let (told_reason, told_fix, text) = told(of_corp(error));

@@ -23,7 +23,7 @@ use http::Request;
 use serde_json::{Map, Value};
 
 use crate::api_urls::ApiUrls;
-use crate::authenticate::{AccountCaller, Caller, EmailClaim, TokenError, Unproven};
+use crate::authenticate::{AccountCaller, Basis, BroughtKeys, Caller, EmailClaim, TokenError, Unproven};
 use crate::body::ProxyBody;
 use crate::pipeline::{Config, Shared};
 use crate::record::Trace;
@@ -121,6 +121,12 @@ impl TestWorld {
         self
     }
 
+    /// What a verdict rests on here at this time, for a request that has waited for no keys.
+    pub(crate) fn basis(&self, now: i64) -> Basis<'_> {
+        static NONE: BroughtKeys = BroughtKeys::new();
+        Basis { snapshot: &self.snapshot, now: Timestamp::from_seconds(now), brought: &NONE }
+    }
+
     /// The application at `http://app.test`.
     pub(crate) fn site(&self) -> Site<'_> {
         self.site_at("app.test")
@@ -202,20 +208,23 @@ pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// The verdict on a token whose keys are there.
-pub(crate) fn judged<T>(verified: impl Future<Output = Result<T, Unproven>>) -> Result<T, TokenError> {
-    at_once(verified).map_err(|unproven| match unproven {
+pub(crate) fn judged<T>(verified: Result<T, Unproven>) -> Result<T, TokenError> {
+    verified.map_err(|unproven| match unproven {
         Unproven::Token(error) => error,
-        Unproven::Keys { entry, cause } => panic!("{entry}: {cause}"),
+        unknown @ (Unproven::Missing(_) | Unproven::Keys { .. }) => panic!("{unknown:?}"),
     })
 }
 
-pub(crate) fn shared(world: &TestWorld) -> Arc<Shared> {
-    let config = Config {
+pub(crate) fn config() -> Config {
+    Config {
         issuer: ISSUER.into(),
         email_claim: EmailClaim::Optional,
         api: ApiUrls { http: "http://api.test".into(), https: Some("https://api.test:8444".into()) },
         upstreams: HashMap::new(),
-    };
+    }
+}
+
+pub(crate) fn shared(world: &TestWorld) -> Arc<Shared> {
     let snapshots = Arc::new(SnapshotCell::new(Snapshot::new(
         0,
         SnapshotSource {
@@ -233,7 +242,7 @@ pub(crate) fn shared(world: &TestWorld) -> Arc<Shared> {
         },
     )));
     Arc::new(Shared::new(
-        config,
+        config(),
         snapshots,
         Arc::new(RecordedEvents::default()),
         Arc::new(ManualClock::at(Timestamp::from_seconds(NOW))),

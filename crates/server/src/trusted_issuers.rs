@@ -45,7 +45,7 @@ pub enum TrustedIssuersFileError {
         id: String,
     },
     /// A key document holds no key that can be used.
-    #[error("{}: there is no RS256 or ES256 key with a kid in it", path.display())]
+    #[error("{}: there is no RS256 or ES256 key for signatures in it that has a kid of its own", path.display())]
     Keys {
         /// The key document.
         path: PathBuf,
@@ -149,8 +149,15 @@ mod tests {
     fn a_list_is_read_or_refused_with_the_file_and_the_mistake() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("keys.json"), r#"{"keys":[{"kty":"oct","kid":"a"}]}"#).unwrap();
-        let own = OwnNames { issuers: &["https://accounts.google.com"], project_id: "doorward-dev" };
+        let issuers = ["https://accounts.google.com", "https://cloud.google.com/iap"];
+        let own = OwnNames { issuers: &issuers, project_id: "doorward-dev" };
         let with = |line: &str| format!("{GOOD}{line}\n");
+        let stand_in = |id: &str, port: u16| {
+            format!(
+                "[[trusted_issuer]]\nid = \"{id}\"\nissuer = \"http://127.0.0.1:{port}\"\naudiences = [\"a\"]\n\
+                 google = true\ninsecure_loopback = true\n"
+            )
+        };
         #[rustfmt::skip]
         let cases = [
             (String::new(),                                                true,  "ok"),
@@ -162,7 +169,12 @@ mod tests {
             (with("jwks_file = \"keys.json\""),                            true,  "no RS256 or ES256 key"),
             (with("jwks_file = \"gone.json\""),                            true,  "cannot read"),
             (GOOD.replace("\"corp\"", "\"Corp\""),                         true,  "an id has"),
-            (GOOD.replace("https://login.corp.example", "https://accounts.google.com"), true, "issuer of our own tokens"),
+            (GOOD.replace("https://login.corp.example", "https://accounts.google.com"), true, "the real Google cannot be trusted beside"),
+            (GOOD.replace("https://login.corp.example", "https://cloud.google.com/iap"), true, "of our own tokens and cannot be trusted as another: remove"),
+            (with("google = true"),                                        true,  "neither \"https://accounts.google.com\" nor on this machine"),
+            (stand_in("g", 1),                                             true,  "ok"),
+            (stand_in("g", 1),                                             false, "insecure_loopback is for `doorward dev`"),
+            (stand_in("g", 1) + &stand_in("h", 2),                         true,  "\"g\" and \"h\" are both marked `google = true`"),
             (format!("{GOOD}{}", GOOD.replace("\"corp\"", "\"b\"")),       true,  "both claim the domain corp.example"),
         ];
         for (text, allows, expected) in cases {

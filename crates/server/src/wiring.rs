@@ -179,7 +179,13 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
             minter.clone(),
             issuer_keys.clone(),
         ),
-        workload_identity: WorkloadIdentity::new(store.clone(), publisher.clone(), own_issuers, config.reach),
+        workload_identity: WorkloadIdentity::new(
+            store.clone(),
+            publisher.clone(),
+            entropy.clone(),
+            own_issuers,
+            config.reach,
+        ),
         iam_credentials: IamCredentials::new(
             store.clone(),
             publisher.clone(),

@@ -15,7 +15,7 @@ use doorward_core::audit::{AuditEvent, StoredEvent};
 use doorward_core::client::OAuthClient;
 use doorward_core::clock::{Clock, SystemClock, Timestamp};
 use doorward_core::entropy::{Entropy, SystemEntropy, generate_private_key};
-use doorward_core::federation::{FederationId, Pool, Provider};
+use doorward_core::federation::{FederationId, Generation, Pool, Provider};
 use doorward_core::grant::*;
 use doorward_core::keys::{KeyPurpose, StoredKey};
 use doorward_core::member::Email;
@@ -112,12 +112,12 @@ counting! {
 
 counting! {
     FederationStore {
-        fn add_pool(pool: &Pool) -> Result<bool, StoreError>;
+        fn add_pool(pool: &Pool) -> Result<Added, StoreError>;
         fn replace_pool(pool: &Pool) -> Result<bool, StoreError>;
         fn remove_pool(pool: &FederationId) -> Result<bool, StoreError>;
         fn pools() -> Result<Vec<Pool>, StoreError>;
-        fn add_provider(provider: &Provider) -> Result<bool, StoreError>;
-        fn replace_provider(provider: &Provider) -> Result<bool, StoreError>;
+        fn add_provider(provider: &Provider) -> Result<Added, StoreError>;
+        fn replace_provider(provider: &Provider, seen: &Generation) -> Result<bool, StoreError>;
         fn remove_provider(pool: &FederationId, provider: &FederationId) -> Result<bool, StoreError>;
         fn providers() -> Result<Vec<Provider>, StoreError>;
     }
@@ -134,7 +134,7 @@ counting! {
     PolicyStore {
         fn policy(resource_name: &str) -> Result<Policy, StoreError>;
         fn policies() -> Result<Vec<(String, Policy)>, StoreError>;
-        fn replace_policy(resource_name: &str, bindings: &[Binding], expected: Option<PolicyEtag>) -> Result<Option<PolicyEtag>, StoreError>;
+        fn replace_policy(resource_name: &str, bindings: &[Binding], expected: Option<PolicyEtag>, named: &[Named]) -> Result<PolicyWrite, StoreError>;
     }
 }
 
@@ -227,7 +227,7 @@ async fn requests_of_known_and_of_new_tokens_reach_the_application_without_a_sto
         role: Role::HttpsResourceAccessor,
         members: vec![format!("serviceAccount:{}", robot.email).parse().unwrap()],
     };
-    store.replace_policy(&registered.resource().name(&project), &[binding], None).await.unwrap();
+    store.replace_policy(&registered.resource().name(&project), &[binding], None, &[]).await.unwrap();
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -7,11 +7,12 @@ CREATE TABLE workload_identity_pool (
     disabled     BOOLEAN NOT NULL
 );
 
--- "name" is POOL/PROVIDER.
+-- "name" is POOL/PROVIDER. "generation" is another after each change, and is never given again.
 CREATE TABLE workload_identity_provider (
     name              TEXT PRIMARY KEY,
     pool              TEXT NOT NULL REFERENCES workload_identity_pool (id) ON DELETE CASCADE,
     id                TEXT NOT NULL,
+    generation        TEXT NOT NULL,
     display_name      TEXT NOT NULL,
     description       TEXT NOT NULL,
     disabled          BOOLEAN NOT NULL,
@@ -28,3 +29,8 @@ CREATE INDEX workload_identity_provider_by_pool ON workload_identity_provider (p
 ALTER TABLE access_token ADD COLUMN provider TEXT REFERENCES workload_identity_provider (name) ON DELETE CASCADE;
 ALTER TABLE access_token ADD COLUMN federated TEXT;
 CREATE INDEX access_token_by_provider ON access_token (provider) WHERE provider IS NOT NULL;
+
+-- One row. Whoever writes a policy, and whoever makes or removes something that policies name, locks it before looking at
+-- anything: so that no policy names what is not there, and what is counted stays true.
+CREATE TABLE name_lock (id BIGINT PRIMARY KEY);
+INSERT INTO name_lock (id) VALUES (1);

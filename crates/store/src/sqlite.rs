@@ -62,6 +62,13 @@ impl SqliteStore {
     }
 }
 
+/// Changes nothing but locks the one row for which everybody waits who writes a policy, or makes or removes something that policies
+/// name. To be called before anything is read.
+async fn lock_names(change: &mut SqliteConnection) -> Result<(), StoreError> {
+    let locked = sqlx::query("UPDATE name_lock SET id = id").execute(change).await.map_err(failed)?;
+    if locked.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Damaged { what: "lock of names" }) }
+}
+
 fn failed(error: sqlx::Error) -> StoreError {
     match error {
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreError::Damaged { what: "column" },

@@ -32,6 +32,8 @@ every_backend_keeps! {
         accounts_are_listed_in_pages_in_the_order_of_their_addresses
         an_account_goes_with_its_keys_and_tokens_and_takes_no_others
         an_account_goes_with_the_policy_on_it_and_takes_no_others
+        a_policy_names_no_account_that_is_not_there
+        no_policy_outlives_an_account_that_it_names_whoever_writes_at_once
         keys_of_an_account_are_listed_oldest_first_and_removed_by_their_owner_only
         an_account_has_ten_keys_at_most_whoever_adds_them_at_once
         managed_keys_do_not_count_among_the_ten
@@ -64,6 +66,12 @@ every_backend_keeps! {
         a_change_of_a_provider_ends_its_tokens_and_no_others
         a_pool_goes_with_its_providers_and_their_tokens_and_takes_no_others
         nothing_is_kept_for_a_provider_that_is_no_more
+        nothing_is_kept_for_what_a_provider_was_before
+        a_provider_is_changed_only_in_the_state_that_the_writer_saw
+        a_policy_names_no_pool_that_is_not_there
+        no_policy_outlives_a_pool_that_it_names_whoever_writes_at_once
+        there_are_a_hundred_pools_at_most_whoever_adds_them_at_once
+        there_are_two_hundred_providers_at_most_in_all_pools_together
     }
     keys {
         keys_are_added_all_or_none_and_forgotten_by_id

@@ -39,8 +39,8 @@ async fn write_everything(store: &SqliteStore) {
     assert!(store.add_access_token(&hash("at"), &access(&grant, 100), at(1)).await.unwrap());
     assert!(store.add_device_code(&hash("d"), &hash("u"), &device_grant("c", 100), at(1)).await.unwrap());
     assert!(store.add_application(&application("app", "777", "c1")).await.unwrap());
-    let policy = store.replace_policy("projects/1", &bindings(&["domain:example.com"]), None).await.unwrap();
-    assert_eq!(policy, Some(PolicyEtag(1)));
+    let policy = store.replace_policy("projects/1", &bindings(&["domain:example.com"]), None, &[]).await.unwrap();
+    assert_eq!(written(policy), PolicyEtag(1));
     store.add_keys(&[key("k", KeyPurpose::Assertion, 7)]).await.unwrap();
     assert!(store.add_access_token(&hash("a"), &samples::grant("1", 100), at(1)).await.unwrap());
     assert!(store.take_assertion_id(&id("1"), "j", at(100), at(1)).await.unwrap());

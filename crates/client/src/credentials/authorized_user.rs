@@ -1,5 +1,6 @@
 //! A person's sign-in (RFC 6749 section 6; <https://google.aip.dev/auth/4113>).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -19,11 +20,18 @@ pub(super) struct AuthorizedUser {
     account: Option<String>,
     /// A server may replace it, and then the old one is worth nothing.
     refresh_token: Mutex<String>,
+    /// Whether the server leaves the refresh token as it is, as usual for clients with a secret. One that replaces it takes each one
+    /// once, and ends the whole sign-in if it comes twice (RFC 9700 section 4.14.2).
+    is_left: AtomicBool,
+    /// Held by who asks a server that replaces it: two audiences must not be asked for with the same one.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl AuthorizedUser {
     pub(super) fn new(file: AuthorizedUserFile) -> Self {
         AuthorizedUser {
+            is_left: AtomicBool::new(file.client_secret.is_some()),
+            turn: tokio::sync::Mutex::default(),
             client_id: file.client_id,
             client_secret: file.client_secret,
             account: file.account,
@@ -57,6 +65,7 @@ impl AuthorizedUser {
         struct Replaced {
             refresh_token: Option<String>,
         }
+        let _turn = if self.is_left.load(Ordering::SeqCst) { None } else { Some(self.turn.lock().await) };
         let now = surroundings.clock.now();
         let refresh_token = self.refresh_token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let secret = self.client_secret.as_deref();
@@ -70,7 +79,10 @@ impl AuthorizedUser {
         let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters.iter().flatten()).finish();
         let call = Call::post_form(surroundings.endpoints.resolve(GOOGLE_TOKEN_URI), form);
         let answer = success(&surroundings.http, &call, &[&refresh_token, secret.unwrap_or_default()]).await?;
-        if let Ok(Replaced { refresh_token: Some(new) }) = serde_json::from_slice(&answer.body) {
+        let replaced = serde_json::from_slice(&answer.body).ok().and_then(|Replaced { refresh_token }| refresh_token);
+        let new = replaced.filter(|new| *new != refresh_token);
+        self.is_left.store(new.is_none(), Ordering::SeqCst);
+        if let Some(new) = new {
             *self.refresh_token.lock().unwrap_or_else(PoisonError::into_inner) = new;
         }
         Ok((answer, now))

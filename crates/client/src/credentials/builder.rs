@@ -1,6 +1,5 @@
 //! How credentials are found and used, where that differs from the defaults.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use doorward_wire::credential_file::{CredentialFile, CredentialFileError};
 
 use super::authorized_user::AuthorizedUser;
 use super::external_account::ExternalAccount;
+use super::file;
 use super::find;
 use super::impersonated::Impersonated;
 use super::metadata::Metadata;
@@ -101,7 +101,8 @@ impl std::fmt::Debug for CredentialsBuilder {
 
 impl CredentialsBuilder {
     /// A Doorward that is asked in the place of Google, such as `http://127.0.0.1:8081`: `https://oauth2.googleapis.com/token`
-    /// becomes `http://127.0.0.1:8081/oauth2.googleapis.com/token`, and so do all of Google's addresses, those in files too.
+    /// becomes `http://127.0.0.1:8081/oauth2.googleapis.com/token`, and so do all of Google's addresses, those in files too. The
+    /// metadata server is not among them.
     ///
     /// # Errors
     /// [`CredentialsError::Endpoint`] if it is no origin.
@@ -164,7 +165,9 @@ impl CredentialsBuilder {
         }
         if let Some(path) = find::well_known_file(variable) {
             match self.clone().from_file(path) {
-                Err(CredentialsError::Read { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
+                // Services have `HOME=/dev/null`.
+                Err(CredentialsError::Read { cause, .. })
+                    if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
                 found => return found,
             }
         }
@@ -188,7 +191,7 @@ impl CredentialsBuilder {
     /// As there.
     pub fn from_file(self, path: impl AsRef<Path>) -> Result<Credentials, CredentialsError> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(|cause| CredentialsError::Read { path: path.to_owned(), cause })?;
+        let bytes = file::read(path).map_err(|cause| CredentialsError::Read { path: path.to_owned(), cause })?;
         let file = CredentialFile::parse(&bytes);
         self.from_parsed(file.map_err(|cause| CredentialsError::File { path: Some(path.to_owned()), cause })?)
     }
@@ -249,6 +252,7 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
     use std::ffi::OsString;
+    use std::fs;
 
     const USER: &str = r#"{"type":"authorized_user","client_id":"c","refresh_token":"s3cret"}"#;
     const OTHER: &str =
@@ -275,11 +279,12 @@ mod tests {
         let (host, off) = (("GCE_METADATA_HOST", &*server), ("NO_GCE_CHECK", &*yes));
         type Found = Result<(&'static str, Option<&'static str>), &'static str>;
         #[rustfmt::skip]
-        let cases: [(&[(&str, &Path)], Found); 8] = [
+        let cases: [(&[(&str, &Path)], Found); 9] = [
             (&[("GOOGLE_APPLICATION_CREDENTIALS", &named), ("CLOUDSDK_CONFIG", &config), host], Ok(("authorized_user", Some("a@x.example")))),
             (&[("CLOUDSDK_CONFIG", &config), ("HOME", &home), host],                            Ok(("authorized_user", None))),
             (&[("HOME", &home), host],                                                          Ok(("authorized_user", Some("a@x.example")))),
             (&[("HOME", &empty), host],                                                         Ok(("metadata", None))),
+            (&[("HOME", &named), host],                                                         Ok(("metadata", None))),
             (&[("HOME", &empty), off],                                                          Err("no credentials are found")),
             (&[off],                                                                            Err("no credentials are found")),
             (&[("GOOGLE_APPLICATION_CREDENTIALS", &missing), ("HOME", &home), host],            Err("cannot read the credentials in ")),

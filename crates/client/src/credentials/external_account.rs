@@ -1,7 +1,6 @@
 //! Another issuer's token in exchange for one of ours (RFC 8693; <https://google.aip.dev/auth/4117>).
 
-use std::io;
-use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use doorward_wire::credential_file::{CredentialSource, ExternalAccountFile, SubjectTokenFormat};
@@ -9,11 +8,12 @@ use doorward_wire::oauth::{ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE, TokenExchangeReque
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
+use super::file::read_regular;
 use super::{CredentialsError, Surroundings, or_cloud_platform};
 use crate::exchange::{access_token, success};
 use crate::token::Token;
 use crate::token_error::TokenError;
-use crate::transport::{ANSWER_LIMIT, Call};
+use crate::transport::Call;
 
 pub(super) struct ExternalAccount {
     audience: String,
@@ -62,7 +62,7 @@ impl ExternalAccount {
             CredentialSource::File { path, format } => {
                 let failed = |cause| TokenError::SubjectFile { path: path.clone(), cause: Arc::new(cause) };
                 let owned = path.clone();
-                let read = tokio::task::spawn_blocking(move || read_file(&owned)).await;
+                let read = tokio::task::spawn_blocking(move || read_regular(Path::new(&owned))).await;
                 let bytes = read.map_err(|_| TokenError::Interrupted)?.map_err(failed)?;
                 token_in(&bytes, format).ok_or_else(|| TokenError::SubjectToken { place: path.clone() })
             }
@@ -71,7 +71,9 @@ impl ExternalAccount {
                 call.headers.clone_from(&self.headers);
                 // The metadata servers of other clouds have no https.
                 call.plain = true;
-                let secrets: Vec<&str> = self.headers.iter().filter_map(|(_, value)| value.to_str().ok()).collect();
+                // Of `Bearer SECRET` a server may quote the second word alone.
+                let values = self.headers.iter().filter_map(|(_, value)| value.to_str().ok());
+                let secrets: Vec<&str> = values.flat_map(str::split_whitespace).collect();
                 let answer = success(&surroundings.http, &call, &secrets).await?;
                 token_in(&answer.body, format)
                     .ok_or_else(|| TokenError::SubjectToken { place: answer.origin.to_string() })
@@ -85,16 +87,6 @@ fn header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
     let mut value = HeaderValue::try_from(value).ok()?;
     value.set_sensitive(true);
     Some((HeaderName::try_from(name).ok()?, value))
-}
-
-fn read_file(path: &str) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(ANSWER_LIMIT).unwrap_or(u64::MAX);
-    std::fs::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > ANSWER_LIMIT {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 1 MiB"));
-    }
-    Ok(bytes)
 }
 
 fn token_in(bytes: &[u8], format: &SubjectTokenFormat) -> Option<String> {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Credentials, CredentialsError, Source, Surroundings, or_cloud_platform};
 use crate::endpoints::path_segment;
 use crate::exchange::{json as decode, missing, success};
-use crate::token::Token;
+use crate::token::{NOT_ENDED, Token};
 use crate::token_error::TokenError;
 use crate::transport::{Answer, Call};
 
@@ -87,6 +87,11 @@ impl Impersonated {
     ) -> Result<Self, CredentialsError> {
         let base = url.strip_suffix(":generateAccessToken").ok_or(CredentialsError::ImpersonationUrl)?;
         let (_, account) = base.rsplit_once("/serviceAccounts/").ok_or(CredentialsError::ImpersonationUrl)?;
+        // What is after a `?` or below the account is no account, and is shown as one.
+        let is_account = |byte: u8| byte.is_ascii_alphanumeric() || b"@.-_:%".contains(&byte);
+        if account.is_empty() || !account.bytes().all(is_account) {
+            return Err(CredentialsError::ImpersonationUrl);
+        }
         Ok(Impersonated {
             source,
             url: base.to_owned(),
@@ -116,6 +121,7 @@ impl Impersonated {
         let wanted = "an accessToken and its expireTime";
         let GenerateAccessTokenResponse { access_token, expire_time } = decode(&answer, wanted)?;
         let expires = humantime::parse_rfc3339(&expire_time).map_err(|_| missing(&answer, wanted))?;
+        let wanted = if expires > now { wanted } else { NOT_ENDED };
         Token::new(&access_token, expires, now).ok_or_else(|| missing(&answer, wanted))
     }
 

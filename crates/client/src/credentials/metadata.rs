@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use super::{CredentialsError, Surroundings};
 use crate::exchange::{access_token, missing, success};
-use crate::origin::Origin;
+use crate::origin::{Origin, without_secrets};
 use crate::token::Token;
 use crate::token_error::TokenError;
 use crate::transport::{Answer, Call, HttpClient};
@@ -32,7 +32,7 @@ impl Metadata {
     pub(super) fn at(host: &str) -> Result<Self, CredentialsError> {
         let bare = host.strip_prefix("http://").unwrap_or(host);
         let host = format!("http://{bare}").parse();
-        Ok(Metadata { host: host.map_err(|_| CredentialsError::MetadataHost(bare.to_owned()))? })
+        Ok(Metadata { host: host.map_err(|_| CredentialsError::MetadataHost(without_secrets(bare)))? })
     }
 
     /// Whether a metadata server is there.

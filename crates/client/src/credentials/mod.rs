@@ -3,6 +3,7 @@
 mod authorized_user;
 mod builder;
 mod external_account;
+mod file;
 mod find;
 mod impersonated;
 mod metadata;
@@ -31,7 +32,8 @@ pub const CLOUD_PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform
 /// What proves who this program is, and the tokens that it gave so far.
 ///
 /// Cheap to clone; all clones share their tokens. `Debug` shows no secret. The methods that get tokens are called within a Tokio
-/// runtime with I/O and time enabled.
+/// runtime with I/O and time enabled. A request runs in the runtime of the call that started it, and whoever joins it waits for that
+/// one: use the same credentials in one runtime, or in several that all go on running.
 #[derive(Clone)]
 pub struct Credentials(Arc<Inner>);
 

@@ -9,7 +9,7 @@ use http::Uri;
 use serde_json::{Map, Value, json};
 
 use super::{CredentialsError, Surroundings, or_cloud_platform};
-use crate::clock::seconds;
+use crate::clock::{from_seconds, seconds};
 use crate::exchange::{access_token, id_token, success};
 use crate::token::Token;
 use crate::token_error::TokenError;
@@ -95,7 +95,8 @@ impl ServiceAccount {
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.authority().is_none() || url.contains('#') {
             return Err(SelfSignedError::Url);
         }
-        let signed = self.sign(("sub", &self.email), url, now).and_then(|signed| Token::new(&signed, now + LIFE, now));
+        let ends = from_seconds(seconds(now + LIFE));
+        let signed = self.sign(("sub", &self.email), url, now).and_then(|signed| Token::new(&signed, ends, now));
         signed.ok_or_else(|| SelfSignedError::Key { account: self.email.clone() })
     }
 

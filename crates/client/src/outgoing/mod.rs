@@ -20,7 +20,7 @@ use crate::token_error::TokenError;
 /// The ID token for one application: for which origins, and in which header.
 ///
 /// A request gets it only if its scheme, host and port are those of an origin that was allowed, and only if it has no such header
-/// yet. All others go out as they are.
+/// yet. All others go out as they are. International host names are written as on the wire: `xn--caf-dma.example`.
 ///
 /// ```
 /// use doorward_client::{Credentials, IdTokenHeader, OriginError};
@@ -66,8 +66,10 @@ impl IdTokenHeader {
         Ok(self)
     }
 
-    /// Puts the token into `Proxy-Authorization`, which the proxy looks at first and takes out, so that `Authorization` is left to
-    /// the application.
+    /// Puts the token into `Proxy-Authorization`, which the identity-aware proxy looks at first and takes out, so that `Authorization`
+    /// is left to the application.
+    ///
+    /// Over plain http, a forward proxy in between would take the header for its own: use none there.
     pub fn in_proxy_authorization(mut self) -> Self {
         self.name = PROXY_AUTHORIZATION;
         self

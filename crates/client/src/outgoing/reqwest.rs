@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use http::{Extensions, Uri};
-use reqwest_middleware::reqwest::{Request, Response};
+use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next, Result};
 
 use super::IdTokenHeader;
@@ -10,7 +10,8 @@ use super::IdTokenHeader;
 /// Adds an ID token to requests of `reqwest`, as its [`IdTokenHeader`] says.
 ///
 /// `reqwest` follows redirects beneath its middleware, and takes `Authorization` and `Proxy-Authorization` off at the first one to
-/// another scheme, host or port. A token error is [`Error::Middleware`], with a [`TokenError`](crate::TokenError) in it.
+/// another scheme, host or port, also if that one was allowed too. A token error is [`Error::Middleware`], with a
+/// [`TokenError`](crate::TokenError) in it, which `downcast_ref` finds.
 #[derive(Debug, Clone)]
 pub struct IdTokenMiddleware(IdTokenHeader);
 

@@ -9,7 +9,7 @@ use doorward_wire::jose::{VerifyingKey, VerifyingKeys};
 use http::StatusCode;
 use http::header::{AGE, CACHE_CONTROL, HeaderMap};
 
-use crate::clock::{Clock, micros};
+use crate::clock::{Clock, micros, within};
 use crate::flight::{Flight, Landing, Question};
 use crate::origin::Origin;
 use crate::transport::{Answer, Call, HttpClient, TransportError};
@@ -39,8 +39,10 @@ pub enum KeysError {
         /// The status.
         status: StatusCode,
     },
-    /// The document is none, or a damaged one.
-    #[error("{address} answered something that is no key document: check the address of the keys, which ends in -jwk")]
+    /// The document is none, a damaged one, or without a key that we can use.
+    #[error(
+        "{address} answered something that is no key document with a key for us: check the address, which ends in -jwk"
+    )]
     Document {
         /// Who answered.
         address: Origin,
@@ -53,11 +55,18 @@ pub enum KeysError {
 /// A key document while it is good.
 pub(super) struct Kept {
     keys: VerifyingKeys,
+    since_micros: u64,
     refresh_micros: u64,
     ends_micros: u64,
 }
 
 impl Kept {
+    /// Whether another should be fetched: ahead of its end, or because the clock was set back, so that its end is further away than
+    /// its publisher said.
+    fn is_due(&self, now: u64) -> bool {
+        now >= self.refresh_micros || now < self.since_micros
+    }
+
     pub(super) fn find(&self, kid: &str) -> Option<&VerifyingKey> {
         self.keys.find(kid)
     }
@@ -100,9 +109,9 @@ impl KeyCache {
             let kept = inner.fetched(now).await?;
             return Ok(kept.find(kid).is_some().then_some(kept));
         };
-        if now >= kept.refresh_micros && inner.paused(now).is_none() {
+        if kept.is_due(now) && inner.paused(now).is_none() {
             // Nobody waits for it while the document that we have is good.
-            let refreshed = || inner.good(now).filter(|kept| now < kept.refresh_micros);
+            let refreshed = || inner.good(now).filter(|kept| !kept.is_due(now));
             drop(inner.flight.join(refreshed, || inner.question(true)));
         }
         if kept.find(kid).is_some() {
@@ -185,15 +194,17 @@ impl Inner {
         if status != StatusCode::OK {
             return Err(KeysError::Status { address, status });
         }
-        let keys = VerifyingKeys::from_foreign_document(&body).map_err(|_| KeysError::Document { address })?;
+        let keys = VerifyingKeys::from_foreign_document(&body).ok();
+        // A document without a key that we can use is no reason to forget those that we have.
+        let keys = keys.filter(|keys| !keys.is_empty()).ok_or(KeysError::Document { address })?;
         let life = u64::try_from(life(&headers).as_micros()).unwrap_or(0);
-        Ok(Kept { keys, refresh_micros: now.saturating_add(life / 4 * 3), ends_micros: now.saturating_add(life) })
+        Ok(Kept {
+            keys,
+            since_micros: now,
+            refresh_micros: now.saturating_add(life / 4 * 3),
+            ends_micros: now.saturating_add(life),
+        })
     }
-}
-
-/// Whether `since` is less than `pause` before `now`. A clock that went back ends every pause.
-fn within(since: u64, now: u64, pause: Duration) -> bool {
-    now.checked_sub(since).is_some_and(|passed| Duration::from_micros(passed) < pause)
 }
 
 /// How long a document is good (RFC 9111 section 4.2.1), within our limits.

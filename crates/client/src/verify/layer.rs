@@ -9,10 +9,10 @@ use http::{Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::Verifier;
+use super::{Verifier, VerifyError};
 
-/// Verifies each request. What goes on has an [`Identity`](crate::Identity) among its extensions; all else is answered with an
-/// empty 401, and the reason is in the log.
+/// Verifies each request. What goes on has an [`Identity`](crate::Identity) among its extensions. All else is answered with an empty
+/// 401, or 503 where there are no keys to verify with, and the reason is in the log.
 #[derive(Debug, Clone)]
 pub struct VerifyLayer(Verifier);
 
@@ -69,10 +69,28 @@ where
                     // Strangers are not told which check failed.
                     tracing::warn!(%error, "a request was refused");
                     let mut response = Response::new(R::default());
-                    *response.status_mut() = StatusCode::UNAUTHORIZED;
+                    *response.status_mut() = status(&error);
                     Ok(response)
                 }
             }
         })
+    }
+}
+
+fn status(error: &VerifyError) -> StatusCode {
+    use VerifyError as E;
+    match error {
+        E::Keys(_) => StatusCode::SERVICE_UNAVAILABLE,
+        E::Missing
+        | E::Duplicate(_)
+        | E::Malformed(_)
+        | E::UnknownKey
+        | E::Signature
+        | E::Issuer
+        | E::Audience { .. }
+        | E::Time(_)
+        | E::Life(_)
+        | E::Claim(_)
+        | E::Mismatch(_) => StatusCode::UNAUTHORIZED,
     }
 }

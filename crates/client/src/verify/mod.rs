@@ -20,6 +20,7 @@ pub use layer::{VerifyLayer, VerifyService};
 
 use self::keys::KeyCache;
 use crate::clock::{Clock, SystemClock, from_seconds, seconds};
+use crate::origin::{Origin, without_secrets};
 use crate::transport::{HttpClient, HttpOptions, Retry, certificates};
 
 /// Where Google publishes the keys of the signed header.
@@ -92,6 +93,9 @@ pub enum VerifierError {
     /// No audience was set.
     #[error("a verifier needs the audience of the application, such as /projects/NUMBER/global/backendServices/ID")]
     NoAudience,
+    /// Keys cannot be had there, or not safely: an address without `https`, of another machine.
+    #[error("{0:?} is no address of keys: write https://…, or http://… of this machine")]
+    KeyUrl(String),
     /// No certificate is in the text.
     #[error("what is to be trusted is no certificate in PEM: give the file of the authority")]
     Certificate,
@@ -132,7 +136,7 @@ impl Verifier {
     /// may be absent, but never say anything else.
     ///
     /// # Errors
-    /// [`VerifyError`]. Answer 401 to all of them, and do not say which it was.
+    /// [`VerifyError`]. Answer 503 to [`Keys`](VerifyError::Keys) and 401 to all others, and do not say which it was.
     ///
     /// Spec: <https://cloud.google.com/iap/docs/signed-headers-howto>
     pub async fn verify(&self, headers: &HeaderMap) -> Result<Identity, VerifyError> {
@@ -187,8 +191,8 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&[u8]>, Verify
     }
 }
 
-/// The unsigned headers. The id is `sub`; the address has the prefix of `sub` before it, unless the claim already has one. Where an
-/// identity has no address, its id is in both.
+/// The unsigned headers. The id is `sub`; the address has the prefix of `sub` before it, unless the claim already has one. Where the
+/// assertion has no address, the header has none either: a subject may look like one, and is chosen by whoever signed it in.
 fn compare(headers: &HeaderMap, identity: &Identity) -> Result<(), VerifyError> {
     let subject = identity.subject();
     if let Some(id) = single(headers, AUTHENTICATED_USER_ID)?
@@ -200,8 +204,7 @@ fn compare(headers: &HeaderMap, identity: &Identity) -> Result<(), VerifyError> 
         let expected = match (identity.email(), subject) {
             (Some(email), _) if email.contains(':') => Some(email.to_owned()),
             (Some(email), Some(subject)) => subject.split_once(':').map(|(source, _)| format!("{source}:{email}")),
-            (Some(_), None) => None,
-            (None, subject) => subject.map(str::to_owned),
+            (Some(_), None) | (None, _) => None,
         };
         if expected.as_deref().map(str::as_bytes) != Some(email) {
             return Err(VerifyError::Mismatch(AUTHENTICATED_USER_EMAIL));
@@ -272,10 +275,14 @@ impl VerifierBuilder {
     /// The verifier. No key is fetched yet.
     ///
     /// # Errors
-    /// [`VerifierError::NoAudience`]: an assertion for another application must not be accepted.
+    /// [`VerifierError::NoAudience`]: an assertion for another application must not be accepted. [`VerifierError::KeyUrl`].
     pub fn build(self) -> Result<Verifier, VerifierError> {
         if self.audiences.is_empty() || self.audiences.iter().any(String::is_empty) {
             return Err(VerifierError::NoAudience);
+        }
+        let origin = self.key_url.parse().ok().and_then(|uri| Origin::of(&uri));
+        if origin.and_then(|origin| origin.secure().ok()).is_none() {
+            return Err(VerifierError::KeyUrl(without_secrets(&self.key_url)));
         }
         let keys = KeyCache::new(self.key_url, HttpClient::new(self.http), self.clock.clone());
         Ok(Verifier(Arc::new(Inner { audiences: self.audiences, keys, clock: self.clock })))

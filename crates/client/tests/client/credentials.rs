@@ -1,5 +1,6 @@
 //! What each type of credentials asks for, and what it makes of the answer.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use doorward_client::{CLOUD_PLATFORM, Credentials, TokenError, TransportError};
@@ -61,11 +62,13 @@ async fn a_key_file_signs_what_it_asks_for() {
 #[tokio::test]
 async fn a_self_signed_token_is_for_a_url_and_asks_nobody() {
     let clock = clock();
+    clock.advance(Duration::from_millis(900));
     let credentials = builder("http://127.0.0.1:1", &clock).from_json(key_file()).unwrap();
     let url = "https://app.example.com/*";
     let token = credentials.self_signed(url).unwrap();
     let expected = json!({"iss": ROBOT, "sub": ROBOT, "aud": url, "iat": 1_800_000_000, "exp": 1_800_003_600});
     assert_eq!(claims_of(token.as_str()), expected);
+    assert_eq!(token.expires_at(), *NOW + Duration::from_secs(3600), "as the claim says, to the second");
     assert_eq!(credentials.self_signed(url).unwrap().as_str(), token.as_str());
     clock.advance(Duration::from_secs(3400));
     assert_ne!(credentials.self_signed(url).unwrap().as_str(), token.as_str(), "signed anew ahead of its end");
@@ -107,6 +110,29 @@ async fn a_refresh_token_that_the_server_replaces_is_used_from_then_on() {
     credentials.access_token(&["two"]).await.unwrap();
     let sent: Vec<_> = server.asked().iter().map(|asked| parameter(&asked.body, "refresh_token").unwrap()).collect();
     assert_eq!(sent, ["r3fresh", "new"]);
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_is_good_once_is_sent_once_however_many_audiences_are_asked_for() {
+    let clock = clock();
+    let current = Mutex::new("r0".to_owned());
+    let server = Server::start(move |asked| {
+        let mut current = current.lock().unwrap();
+        if parameter(&asked.body, "refresh_token").as_ref() != Some(&*current) {
+            return Reply::new(400, json!({"error": "invalid_grant", "error_description": "Used twice."}));
+        }
+        current.push('+');
+        Reply::new(200, json!({"access_token": "a", "expires_in": 3599, "refresh_token": *current}))
+    });
+    let public = r#"{"type":"authorized_user","client_id":"android","refresh_token":"r0"}"#;
+    let credentials = builder(&server.origin, &clock).from_json(public).unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let credentials = credentials.clone();
+        tasks.spawn(async move { credentials.access_token(&[&format!("scope-{number}")]).await.unwrap() });
+    }
+    assert_eq!(tasks.join_all().await.len(), 8);
+    assert_eq!(server.asked().len(), 8);
 }
 
 #[tokio::test]
@@ -241,17 +267,65 @@ async fn another_issuers_token_is_exchanged_and_impersonates_as_the_file_says() 
     std::fs::remove_file(&path).unwrap();
     let error = plain.access_token(&["t"]).await.unwrap_err();
     assert!(error.to_string().starts_with("cannot read the token file "), "{error}");
+    std::fs::create_dir(&path).unwrap();
+    let error = plain.access_token(&["t"]).await.unwrap_err();
+    assert!(error.to_string().contains("(it is no regular file)"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_of_tokens_that_quotes_a_header_does_not_bring_it_into_the_error() {
+    let issuer = Server::start(|asked| {
+        let word = asked.header("authorization").unwrap().strip_prefix("Bearer ").unwrap().to_owned();
+        Reply::new(401, json!({"error": "denied", "error_description": format!("The key {word} is old.")}))
+    });
+    let file = json!({
+        "type": "external_account", "audience": "//iam.googleapis.com/p", "subject_token_type": "t",
+        "token_url": "https://sts.googleapis.com/v1/token",
+        "credential_source": {"url": &issuer.origin, "headers": {"authorization": "Bearer k3y"}},
+    });
+    let credentials = builder("http://127.0.0.1:1", &clock()).from_json(file.to_string()).unwrap();
+    let error = credentials.access_token(&[]).await.unwrap_err();
+    assert!(error.to_string().contains("The key … is old."), "{error}");
+    assert!(!format!("{error:?}").contains("k3y"), "{error:?}");
+}
+
+#[test]
+fn an_impersonation_url_names_an_account_and_nothing_below_it() {
+    let base = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts";
+    // after the base => the account
+    #[rustfmt::skip]
+    let cases = [
+        ("/a@p.example:generateAccessToken",                Some("a@p.example")),
+        ("/118:generateAccessToken",                        Some("118")),
+        ("/:generateAccessToken",                           None),
+        ("/a@p.example:generateIdToken",                    None),
+        ("/a/b:generateAccessToken",                        None),
+        ("/a?b:generateAccessToken",                        None),
+        ("/a#b:generateAccessToken",                        None),
+        ("/a\u{1b}[2J:generateAccessToken",                 None),
+        ("",                                                None),
+    ];
+    for (end, account) in cases {
+        let file = json!({
+            "type": "impersonated_service_account", "service_account_impersonation_url": format!("{base}{end}"),
+            "source_credentials": {"type": "authorized_user", "client_id": "c", "refresh_token": "r"},
+        });
+        let read = Credentials::from_json(file.to_string());
+        assert_eq!(read.as_ref().ok().and_then(Credentials::account), account, "{end:?}");
+        assert_eq!(read.is_ok(), account.is_some(), "{end:?}");
+    }
 }
 
 #[tokio::test]
 async fn an_answer_that_is_none_is_an_error_that_names_what_is_missing_and_shows_no_secret() {
-    let other = id_token("other", *NOW);
+    let (other, ended) = (id_token("other", *NOW), id_token(APP, *NOW - Duration::from_secs(3600)));
     #[rustfmt::skip]
     let cases = [
         (json!({"access_token": "s3cret"}),           "does not hold an id_token:"),
         (json!({"id_token": {"s3cret": 1}}),          "does not hold an id_token:"),
         (json!({"id_token": "s3cret"}),               "does not hold an id_token that is a signed JWT"),
         (json!({"id_token": other}),                  "does not hold an id_token for the audience that was asked for"),
+        (json!({"id_token": ended}),                  "does not hold a token that has not ended by the clock of this machine"),
         (json!("s3cret"),                             "does not hold an id_token:"),
     ];
     for (body, expected) in cases {

@@ -1,6 +1,6 @@
 //! The middleware of `reqwest`: the token goes to the origins that were allowed, and stays behind at redirects.
 
-use doorward_client::{IdTokenHeader, IdTokenMiddleware};
+use doorward_client::{IdTokenHeader, IdTokenMiddleware, TokenError};
 
 use crate::clock;
 use crate::outgoing::{APP, credentials};
@@ -15,6 +15,8 @@ async fn without_a_token_the_request_is_not_sent() {
         reqwest_middleware::ClientBuilder::new(reqwest::Client::new()).with(IdTokenMiddleware::new(header)).build();
     let error = client.get(&app.origin).send().await.unwrap_err();
     assert!(error.to_string().contains("invalid_grant"), "{error}");
+    let reqwest_middleware::Error::Middleware(error) = error else { panic!("{error}") };
+    assert_eq!(error.downcast_ref::<TokenError>().and_then(TokenError::code), Some("invalid_grant"));
     assert_eq!(app.asked().len(), 0);
 }
 

@@ -75,13 +75,12 @@ async fn an_origin_that_must_not_have_the_token_is_said_at_once() {
 #[tokio::test]
 async fn without_a_token_the_request_is_not_sent() {
     let refusing = Server::start(|_| Reply::new(400, r#"{"error":"invalid_grant"}"#));
-    let app = Server::start(|_| Reply::new(200, "hello"));
-    let header = IdTokenHeader::new(credentials(&refusing), APP).allow(&app.origin).unwrap();
+    let app = "https://app.example.com";
+    let header = IdTokenHeader::new(credentials(&refusing), APP).allow(app).unwrap();
     let mut client = ServiceBuilder::new()
         .layer(IdTokenLayer::new(header))
         .service(service_fn(async |_: Request<()>| -> Result<Response<()>, Infallible> { panic!("it was sent") }));
-    let request = Request::builder().uri(&app.origin).body(()).unwrap();
+    let request = Request::builder().uri(app).body(()).unwrap();
     let error = client.ready().await.unwrap().call(request).await.unwrap_err();
     assert!(matches!(&error, SendError::Token(error) if error.code() == Some("invalid_grant")), "{error}");
-    assert_eq!(app.asked().len(), 0);
 }

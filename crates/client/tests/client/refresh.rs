@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use doorward_client::{Clock as _, Credentials, Token, TokenError, TransportError};
+use doorward_client::{Credentials, Token, TokenError, TransportError};
 use serde_json::json;
 
 use crate::support::{Reply, Server, parameter};
@@ -49,9 +49,32 @@ async fn a_token_is_kept_replaced_behind_its_callers_back_and_waited_for_only_at
     // Long after, there is nothing to give, and the caller waits.
     clock.advance(Duration::from_secs(7200));
     assert_eq!((text(&credentials).await.as_str(), server.asked().len()), ("token-2", 3));
-    // A clock that is set back does not make a token bad.
+    // A clock that is set back does not make a token bad, but its end is not to be relied upon.
     clock.set(*NOW);
-    assert_eq!((text(&credentials).await.as_str(), server.asked().len()), ("token-2", 3));
+    assert_eq!(text(&credentials).await, "token-2");
+    until(async || text(&credentials).await == "token-3").await;
+    clock.advance(Duration::from_secs(3374));
+    assert_eq!((text(&credentials).await.as_str(), server.asked().len()), ("token-3", 4));
+}
+
+#[tokio::test]
+async fn a_token_that_ends_while_its_replacement_fails_is_not_given() {
+    let (release, gate) = mpsc::channel::<Reply>();
+    let gate = Mutex::new(gate);
+    let server = Server::start(move |_| gate.lock().unwrap().recv().unwrap());
+    let clock = clock();
+    let credentials = builder(&server.origin, &clock).from_json(USER).unwrap();
+    release.send(numbered(0)).unwrap();
+    assert_eq!(text(&credentials).await, "token-0");
+    clock.set(*NOW + Duration::from_secs(3595));
+    let waiting = tokio::spawn({
+        let credentials = credentials.clone();
+        async move { credentials.access_token(&[]).await }
+    });
+    until(async || server.asked().len() == 2).await;
+    clock.set(*NOW + Duration::from_secs(3600));
+    release.send(Reply::new(400, json!({"error": "invalid_grant"}))).unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap_err().code(), Some("invalid_grant"));
 }
 
 #[tokio::test]
@@ -189,6 +212,24 @@ async fn a_closed_port_is_named_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_connection_that_breaks_before_tls_is_tried_again() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = tries.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            drop(stream.unwrap());
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let credentials = builder(&origin, &clock()).from_json(USER).unwrap();
+    let error = credentials.id_token("a").await.unwrap_err();
+    assert!(matches!(error, TokenError::Transport(TransportError::Broken { .. })), "{error}");
+    until(async || tries.load(Ordering::SeqCst) == 3).await;
+}
+
+#[tokio::test]
 async fn an_answer_that_does_not_come_is_given_up() {
     let (_hold, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(gate);
@@ -216,16 +257,19 @@ async fn a_token_that_was_refused_is_forgotten_and_a_newer_one_stays() {
 }
 
 #[tokio::test]
-async fn more_audiences_than_are_kept_cost_requests_and_nothing_else() {
+async fn of_more_audiences_than_are_kept_those_are_forgotten_whose_tokens_end_first() {
     let clock = clock();
     let (server, _) = counting();
     let credentials = builder(&server.origin, &clock).from_json(USER).unwrap();
     for number in 0..1030 {
         credentials.access_token(&[&format!("scope-{number}")]).await.unwrap();
+        clock.advance(Duration::from_secs(1));
     }
-    credentials.access_token(&["scope-1029"]).await.unwrap();
-    assert_eq!(server.asked().len(), 1030);
-    assert_eq!(clock.now(), *NOW);
+    // At the 1,025th, half of those before it went.
+    for (number, asked) in [(512, 1030), (1023, 1030), (1029, 1030), (511, 1031), (0, 1032)] {
+        credentials.access_token(&[&format!("scope-{number}")]).await.unwrap();
+        assert_eq!(server.asked().len(), asked, "{number}");
+    }
 }
 
 #[test]

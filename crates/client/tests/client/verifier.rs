@@ -141,7 +141,7 @@ async fn the_unsigned_headers_may_be_absent_but_never_say_anything_else() {
     let (id, email) = ("accounts.google.com:118", "accounts.google.com:alice@example.com");
     type Fields<'a> = &'a [(&'a str, &'a str)];
     #[rustfmt::skip]
-    let cases: [(&str, Fields<'_>, Option<&str>); 25] = [
+    let cases: [(&str, Fields<'_>, Option<&str>); 26] = [
         (&alice,    &[],                                                    None),
         (&alice,    &[(ID, id)],                                            None),
         (&alice,    &[(ID, id), (EMAIL, email)],                            None),
@@ -162,7 +162,8 @@ async fn the_unsigned_headers_may_be_absent_but_never_say_anything_else() {
         (&external, &[(EMAIL, "a@x.example")],                              Some(EMAIL)),
         (&trusted,  &[(ID, "issuer/corp:s"), (EMAIL, "issuer/corp:s@corp.example")], None),
         (&trusted,  &[(EMAIL, "accounts.google.com:s@corp.example")],       Some(EMAIL)),
-        (&bare,     &[(ID, "issuer/corp:s"), (EMAIL, "issuer/corp:s")],     None),
+        (&bare,     &[(ID, "issuer/corp:s")],                               None),
+        (&bare,     &[(ID, "issuer/corp:s"), (EMAIL, "issuer/corp:s")],     Some(EMAIL)),
         (&bare,     &[(EMAIL, "issuer/corp:t")],                            Some(EMAIL)),
         (&nobody,   &[],                                                    None),
         (&nobody,   &[(ID, id)],                                            Some(ID)),
@@ -280,16 +281,15 @@ async fn a_document_that_is_none_does_not_replace_the_keys() {
     let Published { server, keys, .. } = published(&old);
     let verifier = verifier(&server.origin, &clock);
     verify(&verifier, &fresh(&old, &clock)).await.unwrap();
-    for document in ["<html>", r#"{"1f": "-----BEGIN PUBLIC KEY-----"}"#, "[]", ""] {
+    let of_another_kind = r#"{"keys": [{"kid": "other", "kty": "oct", "k": "AAAA"}]}"#;
+    for document in ["<html>", r#"{"1f": "-----BEGIN PUBLIC KEY-----"}"#, "[]", "", r#"{"keys": []}"#, of_another_kind]
+    {
         *keys.lock().unwrap() = document.to_owned();
         clock.advance(Duration::from_secs(60));
         let error = verify(&verifier, &fresh(&new_key("other"), &clock)).await.unwrap_err();
         assert!(error.to_string().contains("is no key document"), "{document}: {error}");
         verify(&verifier, &fresh(&old, &clock)).await.unwrap();
     }
-    let insecure = Verifier::builder().audience(AUDIENCE).key_url("http://keys.example/k").build().unwrap();
-    let error = verify(&insecure, &fresh(&old, &clock)).await.unwrap_err();
-    assert!(error.to_string().contains("http://keys.example is plain http to another machine"), "{error}");
 }
 
 #[tokio::test]
@@ -302,11 +302,13 @@ async fn the_layer_lets_through_whom_the_assertion_proves_and_answers_401_otherw
         Ok::<_, Infallible>(Response::new(identity.email().unwrap().to_owned()))
     }));
     let (good, other) = (signed(json!({})), signed(json!({"aud": "other"})));
+    let unknown = signed_by(&new_key("unknown"), &json!({}));
     let proven = (StatusCode::OK, "alice@example.com".to_owned());
     let refused = (StatusCode::UNAUTHORIZED, String::new());
     #[rustfmt::skip]
-    let cases: [(&[(&str, &str)], _); 4] = [
+    let cases: [(&[(&str, &str)], _); 5] = [
         (&[(ASSERTION, &good)],                                &proven),
+        (&[(ASSERTION, &unknown)],                             &refused),
         (&[],                                                  &refused),
         (&[(ASSERTION, &other)],                               &refused),
         (&[(ASSERTION, &good), (EMAIL, "accounts.google.com:bob@example.com")], &refused),
@@ -314,7 +316,6 @@ async fn the_layer_lets_through_whom_the_assertion_proves_and_answers_401_otherw
     for (fields, expected) in cases {
         let mut request = Request::new(());
         *request.headers_mut() = headers(fields);
-        // What somebody put there before is worth nothing.
         let response = application.ready().await.unwrap().call(request).await.unwrap();
         assert_eq!((response.status(), response.into_body()), *expected, "{fields:?}");
     }
@@ -325,4 +326,62 @@ fn a_verifier_needs_an_audience() {
     assert_eq!(Verifier::builder().build().unwrap_err(), VerifierError::NoAudience);
     assert_eq!(Verifier::builder().audience("").build().unwrap_err(), VerifierError::NoAudience);
     assert_eq!(Verifier::builder().ca_pem("x").unwrap_err(), VerifierError::Certificate);
+}
+
+#[test]
+fn a_verifier_takes_keys_over_https_or_from_this_machine() {
+    #[rustfmt::skip]
+    let cases = [
+        ("https://www.gstatic.com/iap/verify/public_key-jwk",   true),
+        ("http://127.0.0.1:8081/www.gstatic.com/k?x=1",         true),
+        ("http://keys.example/k",                               false),
+        ("ftp://keys.example/k",                                false),
+        ("https://me@keys.example/k",                           false),
+        ("keys.example/k",                                      false),
+        ("/k",                                                  false),
+        ("",                                                    false),
+    ];
+    for (url, good) in cases {
+        let built = Verifier::builder().audience(AUDIENCE).key_url(url).build();
+        match (&built, good) {
+            (Ok(_), true) => {}
+            (Err(VerifierError::KeyUrl(_)), false) => {}
+            _ => panic!("{url}: {built:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_layer_answers_503_while_there_are_no_keys_and_lets_nobody_through() {
+    let server = Server::start(|_| Reply::new(500, ""));
+    let layer = VerifyLayer::new(verifier(&server.origin, &clock()));
+    let mut application = ServiceBuilder::new().layer(layer).service(service_fn(
+        async |_: Request<()>| -> Result<Response<()>, Infallible> { panic!("it was let through") },
+    ));
+    // the headers => the status
+    let good = signed(json!({}));
+    let cases: [(&[(&str, &str)], _); 2] =
+        [(&[(ASSERTION, &good)], StatusCode::SERVICE_UNAVAILABLE), (&[], StatusCode::UNAUTHORIZED)];
+    for (fields, expected) in cases {
+        let mut request = Request::new(());
+        *request.headers_mut() = headers(fields);
+        assert_eq!(application.ready().await.unwrap().call(request).await.unwrap().status(), expected);
+    }
+}
+
+#[tokio::test]
+async fn keys_that_were_got_before_the_clock_was_set_back_are_fetched_again_and_used_meanwhile() {
+    let clock = clock();
+    let old = new_key("old");
+    let Published { server, .. } = published(&old);
+    let verifier = verifier(&server.origin, &clock);
+    clock.set(*NOW + Duration::from_secs(24 * 3600));
+    verify(&verifier, &fresh(&old, &clock)).await.unwrap();
+    clock.set(*NOW);
+    verify(&verifier, &fresh(&old, &clock)).await.unwrap();
+    until(async || server.asked().len() == 2).await;
+    verify(&verifier, &fresh(&old, &clock)).await.unwrap();
+    clock.advance(Duration::from_secs(700));
+    verify(&verifier, &fresh(&old, &clock)).await.unwrap();
+    assert_eq!(server.asked().len(), 2, "the second time they are of this time");
 }

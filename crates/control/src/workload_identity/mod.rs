@@ -4,16 +4,16 @@
 
 mod fields;
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use doorward_core::entropy::{Entropy, EntropyError, random_base64url};
 use doorward_core::federation::{
-    AUDIENCE_LIMIT, AUDIENCES_LIMIT, AttributeMapping, FederationId, FederationIdError, MappingError, Pool, Provider,
+    AUDIENCE_LIMIT, AUDIENCES_LIMIT, FederationId, FederationIdError, Generation, MappingError, MappingText,
+    POOLS_LIMIT, PROVIDERS_LIMIT, Pool, Provider,
 };
-use doorward_core::member::Member;
+use doorward_core::issuer::{is_issuer, is_same_issuer};
 use doorward_core::outbound::Reach;
-use doorward_core::resource::Host;
-use doorward_core::store::{Store, StoreError};
+use doorward_core::store::{Added, Store, StoreError};
 use doorward_wire::google_api::{Oidc, WorkloadIdentityPool, WorkloadIdentityPoolProvider};
 use doorward_wire::jose::{VerifyingKeys, parse_object};
 use serde_json::Value;
@@ -22,18 +22,17 @@ use tokio::sync::Mutex;
 use fields::{PoolFields, ProviderFields};
 
 use crate::callers::Administrator;
-use crate::policies::unbind;
 use crate::snapshots::{RefreshError, SnapshotPublisher};
+use crate::tasks::{Stopping, join};
 
 /// The longest display name, in characters.
 pub const DISPLAY_NAME_LIMIT: usize = 32;
 /// The longest description, in characters.
 pub const DESCRIPTION_LIMIT: usize = 256;
-/// The longest issuer, in bytes.
-pub const ISSUER_LIMIT: usize = 2000;
 /// The longest key document that an operator gives, in bytes.
 pub const KEY_DOCUMENT_LIMIT: usize = 64 * 1024;
 
+const GENERATION_BYTES: usize = 16;
 const ACTIVE: &str = "ACTIVE";
 /// Google keeps what was deleted for thirty days; here it is gone at once.
 const DELETED: &str = "DELETED";
@@ -85,6 +84,14 @@ pub enum WorkloadIdentityError {
     /// There is one of this name.
     #[error("{0} exists")]
     AlreadyExists(String),
+    /// The project has as many pools, or providers in all its pools, as it may have.
+    #[error("a project has at most {limit} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        limit: u32,
+    },
     /// No such project, pool or provider.
     #[error("{0} does not exist")]
     NotFound(String),
@@ -94,6 +101,12 @@ pub enum WorkloadIdentityError {
     /// The change is stored, and it is not known whether it is in force.
     #[error("could not put the change in force")]
     Refresh(#[from] RefreshError),
+    /// No generation could be made.
+    #[error("could not name a provider's new state")]
+    Entropy(#[from] EntropyError),
+    /// The process is stopping.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
 }
 
 type Result<T> = std::result::Result<T, WorkloadIdentityError>;
@@ -104,11 +117,12 @@ type Result<T> = std::result::Result<T, WorkloadIdentityError>;
 pub struct WorkloadIdentity {
     store: Arc<dyn Store>,
     publisher: Arc<SnapshotPublisher>,
+    entropy: Arc<dyn Entropy>,
     /// Every `iss` that our own tokens carry, or could.
     own_issuers: Vec<String>,
     /// The widest reach that a provider may ask for.
     widest: Reach,
-    /// Held from reading what is to be changed to writing it.
+    /// Held from reading what is to be changed of a pool to writing it.
     changing: Arc<Mutex<()>>,
 }
 
@@ -117,10 +131,11 @@ impl WorkloadIdentity {
     pub fn new(
         store: Arc<dyn Store>,
         publisher: Arc<SnapshotPublisher>,
+        entropy: Arc<dyn Entropy>,
         own_issuers: Vec<String>,
         widest: Reach,
     ) -> Self {
-        WorkloadIdentity { store, publisher, own_issuers, widest, changing: Arc::default() }
+        WorkloadIdentity { store, publisher, entropy, own_issuers, widest, changing: Arc::default() }
     }
 
     /// Makes a pool. Nobody belongs to it before it has a provider.
@@ -136,8 +151,10 @@ impl WorkloadIdentity {
         let (store, name) = (self.store.clone(), self.pool_name(&pool.id));
         let write = async move {
             match store.add_pool(&pool).await? {
-                true => Ok(pool),
-                false => Err(WorkloadIdentityError::AlreadyExists(name)),
+                Added::Yes => Ok(pool),
+                Added::Taken => Err(WorkloadIdentityError::AlreadyExists(name)),
+                Added::NoPool => Err(WorkloadIdentityError::NotFound(name)),
+                Added::Full => Err(WorkloadIdentityError::TooMany { what: "pools", limit: POOLS_LIMIT }),
             }
         };
         let pool = self.publisher.change(write).await?;
@@ -193,17 +210,6 @@ impl WorkloadIdentity {
         let pool = self.find_pool(pool).await?;
         let (store, name, id) = (self.store.clone(), self.pool_name(&pool.id), pool.id.clone());
         let write = async move {
-            // First what its identities may do: whatever stops this in its middle, nobody inherits.
-            let inside = format!("//iam.googleapis.com/{name}/");
-            unbind(&*store, |member| match member {
-                Member::Principal(named) | Member::PrincipalSet(named) => named.starts_with(&inside),
-                Member::User(_)
-                | Member::ServiceAccount(_)
-                | Member::Domain(_)
-                | Member::AllAuthenticatedUsers
-                | Member::AllUsers => false,
-            })
-            .await?;
             match store.remove_pool(&id).await? {
                 true => Ok(()),
                 false => Err(WorkloadIdentityError::NotFound(name)),
@@ -223,18 +229,16 @@ impl WorkloadIdentity {
     ) -> Result<WorkloadIdentityPoolProvider> {
         self.enter(project).await?;
         let pool = self.find_pool(pool).await?;
-        let provider = self.read_provider(pool.id, provider.parse()?, given)?;
+        let provider = self.read_provider(pool.id, provider.parse()?, given).await?;
         let (store, name) = (self.store.clone(), provider.name(self.publisher.project()));
         let pool_name = self.pool_name(&provider.pool);
         let write = async move {
-            if store.add_provider(&provider).await? {
-                return Ok(provider);
+            match store.add_provider(&provider).await? {
+                Added::Yes => Ok(provider),
+                Added::Taken => Err(WorkloadIdentityError::AlreadyExists(name)),
+                Added::NoPool => Err(WorkloadIdentityError::NotFound(pool_name)),
+                Added::Full => Err(WorkloadIdentityError::TooMany { what: "providers", limit: PROVIDERS_LIMIT }),
             }
-            let pool_is_gone = !store.pools().await?.iter().any(|pool| pool.id == provider.pool);
-            Err(match pool_is_gone {
-                true => WorkloadIdentityError::NotFound(pool_name),
-                false => WorkloadIdentityError::AlreadyExists(name),
-            })
         };
         let provider = self.publisher.change(write).await?;
         Ok(self.show_provider(&provider))
@@ -278,29 +282,19 @@ impl WorkloadIdentity {
         if let Some(kind) = kind_not_served(&given) {
             return Err(WorkloadIdentityError::NotServed(kind));
         }
-        let changing = self.changing.clone().lock_owned().await;
-        let old = self.find_provider(pool, provider).await?;
         let fields = ProviderFields::of(mask, &given)?;
-        let mut shown = self.show_provider(&old);
-        fields.apply(&mut shown, given);
-        let provider = self.read_provider(old.pool, old.id, shown)?;
-        let (store, publisher) = (self.store.clone(), self.publisher.clone());
-        let name = provider.name(self.publisher.project());
-        let write = async move {
-            let _changing = changing;
-            if !store.replace_provider(&provider).await? {
-                return Err(WorkloadIdentityError::NotFound(name));
+        loop {
+            let old = self.find_provider(pool, provider).await?;
+            let mut shown = self.show_provider(&old);
+            fields.apply(&mut shown, given.clone());
+            let (new, seen) = (self.read_provider(old.pool, old.id, shown).await?, old.generation);
+            let store = self.store.clone();
+            let write = async move { Ok(store.replace_provider(&new, &seen).await?.then_some(new)) };
+            // Somebody else may have changed it, or made another of its name, since it was read: then it is read again.
+            if let Some(replaced) = self.publisher.change::<_, WorkloadIdentityError>(write).await? {
+                return Ok(self.show_provider(&replaced));
             }
-            // An exchange that began by the old rules may have added a token since: once the new ones are in force none is added,
-            // and this ends those that were.
-            publisher.refresh().await?;
-            match store.replace_provider(&provider).await? {
-                true => Ok(provider),
-                false => Err(WorkloadIdentityError::NotFound(name)),
-            }
-        };
-        let provider = self.publisher.change(write).await?;
-        Ok(self.show_provider(&provider))
+        }
     }
 
     /// Removes a provider with the tokens that were given for its issuer's. Bindings stay: they name the pool's identities, for
@@ -366,8 +360,8 @@ impl WorkloadIdentity {
             description: provider.description.clone(),
             state: ACTIVE.to_owned(),
             disabled: provider.disabled,
-            attribute_mapping: provider.mapping.text().clone(),
-            attribute_condition: provider.mapping.condition_text().map(str::to_owned),
+            attribute_mapping: provider.mapping.attributes.clone(),
+            attribute_condition: provider.mapping.condition.clone(),
             oidc: Some(Oidc {
                 issuer_uri: provider.issuer.clone(),
                 allowed_audiences: provider.allowed_audiences.clone(),
@@ -380,7 +374,8 @@ impl WorkloadIdentity {
         }
     }
 
-    fn read_provider(
+    /// A provider in a new generation.
+    async fn read_provider(
         &self,
         pool: FederationId,
         id: FederationId,
@@ -403,14 +398,17 @@ impl WorkloadIdentity {
             return Err(WorkloadIdentityError::KeyDocument);
         }
         let condition = given.attribute_condition.filter(|condition| !condition.is_empty());
-        let mapping = AttributeMapping::compile(given.attribute_mapping, condition)?;
+        let mapping = MappingText { attributes: given.attribute_mapping, condition };
+        let compiled = mapping.clone();
+        join(tokio::task::spawn_blocking(move || compiled.compile().map(drop))).await??;
         Ok(Provider {
             pool,
             id,
+            generation: Generation(random_base64url(&*self.entropy, GENERATION_BYTES)?),
             display_name: given.display_name,
             description: given.description,
             disabled: given.disabled,
-            mapping: Arc::new(mapping),
+            mapping,
             issuer: oidc.issuer_uri,
             allowed_audiences: oidc.allowed_audiences,
             jwks: jwks.map(Into::into),
@@ -423,7 +421,7 @@ impl WorkloadIdentity {
         if oidc.insecure_loopback && self.widest == Reach::Public {
             return Err(WorkloadIdentityError::LoopbackForbidden);
         }
-        if self.own_issuers.iter().any(|own| bare(own) == bare(issuer)) {
+        if self.own_issuers.iter().any(|own| is_same_issuer(own, issuer)) {
             return Err(WorkloadIdentityError::OwnIssuer(issuer.clone()));
         }
         if !is_issuer(issuer, oidc.insecure_loopback) {
@@ -454,38 +452,6 @@ fn check_text(field: &'static str, text: &str, limit: usize) -> Result<()> {
         return Err(WorkloadIdentityError::Text(field));
     }
     Ok(())
-}
-
-/// An issuer without what readers of `iss` have always left out or added.
-fn bare(issuer: &str) -> String {
-    let issuer = issuer.to_ascii_lowercase();
-    let rest = issuer.strip_prefix("https://").or_else(|| issuer.strip_prefix("http://")).unwrap_or(&issuer);
-    rest.trim_end_matches('/').to_owned()
-}
-
-/// Whether a text is a URL that an issuer may have: `https`, or `http` on this machine where that is allowed (OpenID Connect
-/// Core 1.0 section 2).
-fn is_issuer(text: &str, insecure_loopback: bool) -> bool {
-    let visible = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'@' | b'\\'));
-    if !visible || text.len() > ISSUER_LIMIT {
-        return false;
-    }
-    let (rest, plain) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
-        (Some(rest), _) => (rest, false),
-        (None, Some(rest)) => (rest, true),
-        (None, None) => return false,
-    };
-    let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
-    Host::parse(authority).is_ok_and(|host| !plain || (insecure_loopback && is_loopback(host.name())))
-}
-
-/// Whether a host's name is one of this machine: nothing has to be looked up to know.
-fn is_loopback(name: &str) -> bool {
-    let bracketed = name.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
-    match bracketed {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
-        None => name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
-    }
 }
 
 /// Whether a key document holds a key that we use.

@@ -33,7 +33,7 @@ impl Stack {
             None => "projects/123".to_owned(),
         };
         let members = members.iter().map(|member| member.parse().unwrap()).collect();
-        self.store.replace_policy(&resource, &[Binding { role, members }], None).await.unwrap();
+        self.store.replace_policy(&resource, &[Binding { role, members }], None, &[]).await.unwrap();
         self.publisher.refresh().await.unwrap();
     }
 

@@ -86,7 +86,8 @@ pub enum MappedError {
         /// Why.
         error: EvaluationError,
     },
-    /// The value is not a text, or for `google.groups` a list of texts; or it is empty, or has control characters.
+    /// The value is not a text, or for `google.groups` a list of texts; or it is empty, has spaces at its ends, or characters that
+    /// cannot be seen or that change the order in which others are seen.
     #[error("{0} is not a text that can be used")]
     Value(String),
     /// The value is too long.
@@ -222,7 +223,7 @@ impl Size {
     /// A value that stands in the name of a principal, so it must be a text that reads as it looks.
     fn text(&mut self, key: &str, value: Value) -> Result<String, MappedError> {
         let Value::String(text) = value else { return Err(MappedError::Value(key.to_owned())) };
-        if text.is_empty() || text.chars().any(char::is_control) {
+        if text.is_empty() || text.trim() != text || text.chars().any(is_unseen) {
             return Err(MappedError::Value(key.to_owned()));
         }
         self.0 += text.len();
@@ -231,6 +232,21 @@ impl Size {
         }
         Ok(text)
     }
+}
+
+/// Whether a character cannot be seen, or changes how others are: with one of them, two names that a policy tells apart would look
+/// alike to whoever writes and reads it. Control characters, line ends, and what Unicode lets be ignored or turns the direction of
+/// writing, marks that choose a variant included.
+///
+/// Spec: <https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point> (with the blanks that are letters), and
+/// <https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters>
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn is_name(text: &str) -> bool {
@@ -340,6 +356,26 @@ mod tests {
                 Err(MappedError::ConditionFailed(_)) => "ConditionFailed".to_owned(),
             };
             assert_eq!(outcome, expected, "{claims}");
+        }
+        // A name that is seen otherwise than it is compared is nobody's, wherever it would stand.
+        #[rustfmt::skip]
+        let unseen = [
+            " a", "a ", "\u{a0}a", "a\u{3000}", "a\0", "a\tb", "a\u{7f}", "a\u{85}b", "a\u{ad}b", "a\u{200b}", "a\u{200d}b",
+            "a\u{200e}b", "\u{feff}a", "a\u{2060}b", "\u{202e}a", "a\u{202a}b", "a\u{2066}b\u{2069}", "a\u{61c}b", "a\u{2028}b",
+            "a\u{34f}", "a\u{180e}b", "a\u{3164}", "a\u{2800}b", "a\u{fe0f}", "a\u{fffa}", "a\u{e0041}", "a\u{e0100}",
+        ];
+        for text in unseen {
+            for claims in [with("sub", json!(text)), with("teams", json!(["a", text])), with("repository", json!(text))]
+            {
+                let outcome = github().apply(claims.as_object().unwrap());
+                assert!(matches!(outcome, Err(MappedError::Value(_))), "{claims}: {outcome:?}");
+            }
+        }
+        for text in
+            ["a b", "CN=Ann Lee, O=Example", "Zo\u{eb}", "\u{5d0}\u{5d1}", "\u{65e5}\u{672c}", "a/b:c@d", "\u{1f600}"]
+        {
+            let outcome = github().apply(with("sub", json!(text)).as_object().unwrap());
+            assert_eq!(outcome.map(|mapped| mapped.subject).as_deref(), Ok(text));
         }
         let mapped = github().apply(good.as_object().unwrap()).unwrap();
         assert_eq!(mapped.groups, ["a", "b"]);

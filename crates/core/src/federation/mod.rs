@@ -16,6 +16,12 @@ use crate::member::Member;
 use crate::outbound::{KeySource, Reach};
 use crate::resource::Project;
 
+/// Pools of a project, at most.
+///
+/// Spec: <https://cloud.google.com/iam/quotas>
+pub const POOLS_LIMIT: u32 = 100;
+/// Providers of a project, at most: of all its pools together.
+pub const PROVIDERS_LIMIT: u32 = 200;
 /// Audiences that a provider may list, at most.
 pub const AUDIENCES_LIMIT: usize = 10;
 /// The longest audience in such a list, in bytes.
@@ -70,6 +76,39 @@ impl Pool {
     pub fn name(project: &Project, id: &FederationId) -> String {
         format!("projects/{}/locations/global/workloadIdentityPools/{}", project.number, id.0)
     }
+
+    /// The number of the project and the id of the pool to whose identities a member belongs, if it is written so.
+    pub fn of(member: &Member) -> Option<(&str, FederationId)> {
+        let (Member::Principal(name) | Member::PrincipalSet(name)) = member else { return None };
+        let (project, rest) = name.strip_prefix("//iam.googleapis.com/projects/")?.split_once('/')?;
+        let (pool, _) = rest.strip_prefix("locations/global/workloadIdentityPools/")?.split_once('/')?;
+        Some((project, pool.parse().ok()?))
+    }
+}
+
+/// Names what a provider is from one change to the next: another after every change, and never one that a provider of the same id
+/// had before. 22 random characters of base64url.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Generation(pub String);
+
+/// The attribute mapping and the attribute condition of a provider, as they were written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MappingText {
+    /// Expressions by what they set, such as `google.subject`.
+    pub attributes: BTreeMap<String, String>,
+    /// The condition, if there is one.
+    pub condition: Option<String>,
+}
+
+impl MappingText {
+    /// Compiles it. That is work for a processor, up to some ten milliseconds: not for a thread that answers requests.
+    ///
+    /// # Errors
+    /// [`MappingError`]: it says nothing that could be followed.
+    pub fn compile(&self) -> Result<AttributeMapping, MappingError> {
+        AttributeMapping::compile(self.attributes.clone(), self.condition.clone())
+    }
 }
 
 /// What vouches for identities of a pool: an OIDC issuer, and what its tokens must say.
@@ -79,6 +118,8 @@ pub struct Provider {
     pub pool: FederationId,
     /// Its id within the pool.
     pub id: FederationId,
+    /// What it is now: whatever was issued by another generation is good no longer.
+    pub generation: Generation,
     /// A name for people.
     pub display_name: String,
     /// Free text.
@@ -86,7 +127,7 @@ pub struct Provider {
     /// Its tokens are not accepted, and what was given for them is no longer good.
     pub disabled: bool,
     /// What becomes of a token's claims.
-    pub mapping: Arc<AttributeMapping>,
+    pub mapping: MappingText,
     /// `iss` of its tokens, exactly.
     pub issuer: String,
     /// `aud` of its tokens: one of these, or the provider's own name if there are none.
@@ -115,10 +156,11 @@ impl Provider {
         name.strip_prefix("//iam.googleapis.com/").is_some_and(|name| name == self.name(project))
     }
 
-    /// Where its keys come from.
+    /// Where its keys come from. The entry is of this generation alone, so that what was fetched for a provider that was changed, or
+    /// was removed and made again, is not used for its successor.
     pub fn key_source(&self, project: &Project) -> KeySource {
         KeySource {
-            entry: self.name(project),
+            entry: format!("{}@{}", self.name(project), self.generation.0),
             issuer: self.issuer.clone(),
             inline: self.jwks.clone(),
             reach: if self.insecure_loopback { Reach::Loopback } else { Reach::Public },
@@ -133,6 +175,8 @@ pub struct FederatedIdentity {
     pub pool: FederationId,
     /// The provider that vouched.
     pub provider: FederationId,
+    /// What the provider was when it did.
+    pub generation: Generation,
     /// `google.subject`: 1 to 127 bytes.
     pub subject: String,
     /// `google.groups`.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::trust::JAVA_PASSWORD;
+use crate::world::DESCRIPTION_VARIABLE;
 
 /// Where the program finds things.
 pub(super) struct Paths<'a> {
@@ -15,9 +16,6 @@ pub(super) struct Paths<'a> {
     /// The same for Java.
     pub(super) java_store: &'a Path,
 }
-
-/// The name of the variable of the description.
-const DESCRIPTION: &str = "DOORWARD_DEV_JSON";
 
 /// Variables that name a bundle. Those who read none of these read the system's, which is the same.
 const BUNDLE: [&str; 9] = [
@@ -64,7 +62,7 @@ pub(super) fn set(command: &mut Command, paths: &Paths<'_>) {
     for (name, _) in std::env::vars_os().filter(|(name, _)| leads_elsewhere(name)) {
         command.env_remove(name);
     }
-    command.env(DESCRIPTION, paths.description);
+    command.env(DESCRIPTION_VARIABLE, paths.description);
     for name in BUNDLE {
         command.env(name, paths.bundle);
     }

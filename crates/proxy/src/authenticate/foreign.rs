@@ -27,6 +27,8 @@ pub(crate) enum ForeignTokenError {
     Signature,
     #[error("typ is not JWT: an access token, a logout token or another kind")]
     Kind,
+    #[error("{}", ForeignClaimsError::Event)]
+    Event,
     #[error("iss, iat or exp is missing or has the wrong type")]
     Claims,
     #[error("good for {0} seconds")]
@@ -36,12 +38,15 @@ pub(crate) enum ForeignTokenError {
     /// `aud`, escaped and cut.
     #[error("for audience {0:?}")]
     Audience(String),
+    /// `azp`, escaped and cut.
+    #[error("for several audiences, and issued to {0:?}")]
+    AuthorizedParty(String),
     #[error("{}", ForeignClaimsError::Subject)]
     Subject,
 }
 
 /// The caller whom a token names, and until when that may be remembered. `keys` are those of this entry, found without asking the
-/// token; the header's key id chooses among them, and the key says which algorithm is verified.
+/// token; the header's key id and algorithm choose among them, and the key says which algorithm is verified.
 ///
 /// `email` need not be there, whatever is demanded of our own tokens: a foreign caller is named by the entry and `sub`.
 ///
@@ -55,7 +60,10 @@ pub(super) fn check(
 ) -> Result<(ForeignCaller, Timestamp), TokenError> {
     use ForeignTokenError as E;
     let refused = |error| TokenError::Foreign { issuer: issuer.id.clone(), error };
-    let key = unverified.kid().and_then(|kid| keys.find(kid)).ok_or_else(|| refused(E::Signature))?;
+    let key = unverified
+        .kid()
+        .and_then(|kid| keys.find_for(kid, unverified.algorithm()))
+        .ok_or_else(|| refused(E::Signature))?;
     let is_id_token = is_id_token(&unverified);
     let claims = unverified.verify(key).map_err(|_| refused(E::Signature))?;
     if !is_id_token {
@@ -67,6 +75,8 @@ pub(super) fn check(
             ForeignClaimsError::Subject => E::Subject,
             ForeignClaimsError::AudienceMissing => E::AudienceMissing,
             ForeignClaimsError::Audience(audience) => E::Audience(escaped(audience.as_bytes(), 256)),
+            ForeignClaimsError::AuthorizedParty(party) => E::AuthorizedParty(escaped(party.as_bytes(), 256)),
+            ForeignClaimsError::Event => E::Event,
         })
     })?;
     Ok((caller, (expires + CLOCK_SKEW).min(now + REMEMBERED_FOR)))
@@ -120,16 +130,20 @@ mod tests {
     use http::HeaderMap;
     use serde_json::json;
 
-    use super::super::{Authenticated, Authenticator, Caller, EmailClaim, Unproven, find_caller};
+    use super::super::{
+        Authenticated, Authenticator, Basis, BroughtKeys, Caller, EmailClaim, MissingKeys, Undecided, Unproven,
+        find_caller,
+    };
     use super::*;
     use crate::refusal::Refusal;
     use crate::testing::{CLIENT_ID, ISSUER, NOW, TestWorld, at_once, entry, judged};
 
     const CORP: &str = "https://corp.test";
     const OTHER: &str = "https://other.test";
-    const GOOGLE: &str = "https://google.test";
+    /// Stands for Google: Google's own name is ours here.
+    const GOOGLE: &str = "http://127.0.0.1:9000";
 
-    /// A proxy that trusts `corp` with two domains, `other` with one, and `google`, which is Google's own and has none. `corp` signs
+    /// A proxy that trusts `corp` with two domains, `other` with one, and `google`, which is Google's own and has one. `corp` signs
     /// by `corp-rs` and `corp-es`, the others by `other-es` and `google-es`; and `other` publishes keys of its own under the names
     /// of those of `corp`.
     struct Scene {
@@ -150,7 +164,12 @@ mod tests {
             let entries = [
                 entry("corp", &["corp.test", "example.com"]),
                 entry("other", &["other.test"]),
-                TrustedIssuer { google: true, ..entry("google", &[]) },
+                TrustedIssuer {
+                    issuer: GOOGLE.to_owned(),
+                    google: true,
+                    insecure_loopback: true,
+                    ..entry("google", &["hosted.test"])
+                },
             ];
             let own = OwnNames { issuers: &[], project_id: "test-project" };
             let list = TrustedIssuers::new(entries.into_iter().chain(more), own).unwrap();
@@ -197,13 +216,20 @@ mod tests {
             self.key(key).sign(claims.as_object().unwrap()).unwrap()
         }
 
+        /// The verdict, after waiting for the keys that it needs.
         fn at(&self, token: &str, now: i64) -> Result<Arc<Caller>, Unproven> {
-            let (site, now) = (self.world.site(), Timestamp::from_seconds(now));
-            at_once(self.authenticator.verify(token, &site, "/", &self.world.snapshot, now))
+            let (site, mut brought) = (self.world.site(), BroughtKeys::new());
+            loop {
+                let basis = Basis { brought: &brought, ..self.world.basis(now) };
+                match self.authenticator.verify(token, &site, "/", basis) {
+                    Err(Unproven::Missing(missing)) => at_once(self.authenticator.bring(missing, &mut brought)),
+                    verdict => return verdict,
+                }
+            }
         }
 
         fn caller(&self, token: &str) -> Result<Arc<Caller>, TokenError> {
-            judged(async { self.at(token, NOW) })
+            judged(self.at(token, NOW))
         }
 
         /// The caller as `ID/SUB`, and every member but the two that all have.
@@ -225,7 +251,10 @@ mod tests {
     }
 
     fn claims(issuer: &str, changes: Value) -> Value {
-        let audience = format!("for-{}", issuer.trim_start_matches("https://").trim_end_matches(".test"));
+        let audience = match issuer {
+            GOOGLE => "for-google".to_owned(),
+            issuer => format!("for-{}", issuer.trim_start_matches("https://").trim_end_matches(".test")),
+        };
         let mut claims = json!({"iss": issuer, "aud": audience, "sub": "1001", "iat": NOW - 10, "exp": NOW + 3590});
         for (name, value) in changes.as_object().unwrap() {
             match value {
@@ -285,6 +314,12 @@ mod tests {
             (json!({"aud": CLIENT_ID}),                             audience(CLIENT_ID)),
             (json!({"aud": "http://app.test/*"}),                   audience("http://app.test/*")),
             (json!({"aud": "a\r\nb"}),                              audience("a\\r\\nb")),
+            (json!({"aud": ["x", "for-corp"], "azp": "for-corp"}),  good()),
+            (json!({"aud": ["x", "for-corp"], "azp": "x\n"}),       wrong(F::AuthorizedParty("x\\n".to_owned()))),
+            (json!({"aud": ["x", "for-corp"], "azp": 7}),           wrong(F::AuthorizedParty(String::new()))),
+            // What somebody did.
+            (json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}), wrong(F::Event)),
+            (json!({"events": []}),                                 wrong(F::Event)),
             // Subjects.
             (json!({"sub": null}),                                  wrong(F::Subject)),
             (json!({"sub": 1001}),                                  wrong(F::Subject)),
@@ -346,6 +381,9 @@ mod tests {
             (GOOGLE, verified("new@test-project.iam.gserviceaccount.com"), "google/1001"),
             (GOOGLE, verified("NEW@Test-Project.iam.gserviceaccount.com"), "google/1001"),
             (GOOGLE, verified("ann@gmail.com"),                            "google/1001"),
+            (GOOGLE, verified("ann@hosted.test"),                          "google/1001"),
+            (GOOGLE, json!({"email": "ann@hosted.test", "email_verified": true, "hd": "hosted.test"}), "google/1001 user:ann@hosted.test domain:hosted.test"),
+            (GOOGLE, json!({"email": "ann@hosted.test", "email_verified": true, "hd": "evil.test"}),   "google/1001"),
             (GOOGLE, verified("x@gserviceaccount.com"),                    "google/1001"),
             (GOOGLE, json!({"email": "x@else.iam.gserviceaccount.com"}),   "google/1001"),
             // Odd ones.
@@ -486,6 +524,18 @@ mod tests {
     }
 
     #[test]
+    fn of_two_keys_with_one_id_the_one_of_the_tokens_algorithm_is_tried() {
+        for published in [["corp-rs", "corp-es-under-corp-rs"], ["corp-es-under-corp-rs", "corp-rs"]] {
+            let scene = Scene::new();
+            scene.publish("corp", &published);
+            for key in published {
+                let token = scene.sign(key, &claims(CORP, json!({})));
+                assert_eq!(scene.verdict(&token).as_deref(), Ok("corp/1001"), "{key} of {published:?}");
+            }
+        }
+    }
+
+    #[test]
     fn what_claims_to_be_ours_is_never_looked_up_whatever_the_list_says() {
         let ours = TrustedIssuer { issuer: ISSUER.to_owned(), ..entry("ours", &["p.test"]) };
         let header = TrustedIssuer { issuer: ASSERTION_ISSUER.to_owned(), ..entry("header", &[]) };
@@ -573,20 +623,58 @@ mod tests {
             for (name, token) in sent.into_iter().filter_map(|(name, token)| Some((name, token?))) {
                 headers.insert(name, format!("Bearer {token}").parse().unwrap());
             }
-            let (site, now) = (scene.world.site(), Timestamp::from_seconds(NOW));
-            let found = at_once(find_caller(&scene.authenticator, &headers, "/", &site, &scene.world.snapshot, now));
+            let (site, mut brought) = (scene.world.site(), BroughtKeys::new());
+            let found = loop {
+                let basis = Basis { brought: &brought, ..scene.world.basis(NOW) };
+                match find_caller(&scene.authenticator, &headers, "/", &site, basis) {
+                    Err(Undecided::Missing(missing)) => at_once(scene.authenticator.bring(missing, &mut brought)),
+                    found => break found,
+                }
+            };
             let who = match found {
                 Ok(Authenticated::Nobody { .. }) => "nobody".to_owned(),
                 Ok(Authenticated::Caller(caller)) => match &*caller {
                     Caller::Account(_) => "account".to_owned(),
                     Caller::Foreign(foreign) => foreign.issuer.id.as_str().to_owned(),
                 },
-                Err(Refusal::KeysUnavailable { entry, .. }) => format!("keys of {entry}"),
-                Err(Refusal::BadCredential { .. }) => "bad credential".to_owned(),
+                Err(Undecided::Refused(Refusal::KeysUnavailable { entry, .. })) => format!("keys of {entry}"),
+                Err(Undecided::Refused(Refusal::BadCredential { .. })) => "bad credential".to_owned(),
                 Err(other) => panic!("{other:?}"),
             };
             assert_eq!(who, expected, "row {at}");
         }
+    }
+
+    #[test]
+    fn a_request_waits_for_two_key_documents_at_most_and_for_none_twice() {
+        let scene = Scene::new();
+        let token = scene.sign("corp-es", &claims(CORP, json!({})));
+        let unknown = scene.sign("unknown", &claims(CORP, json!({})));
+        let (site, source) = (scene.world.site(), |id: &str| entry(id, &[]).key_source());
+        let other = |kid: &str| MissingKeys { source: source("other"), kid: kid.to_owned() };
+        let of_corp = |kid: &str| MissingKeys { source: source("corp"), kid: kid.to_owned() };
+        let keys_of_corp = |cause| Unproven::Keys { entry: "trustedIssuers/corp".to_owned(), cause };
+        let down = || IssuerKeysError::Fetch { what: "the keys", cause: FetchError::TooSlow };
+        let empty = || Arc::new(VerifyingKeys::default());
+        let unsigned = || Unproven::Token(refused("corp", ForeignTokenError::Signature));
+        #[rustfmt::skip]
+        let cases = [
+            // Waited for so far => why there is no verdict yet, or none
+            (&token,   vec![],                                                    Unproven::Missing(of_corp("corp-es"))),
+            (&token,   vec![(other("a"), Ok(empty()))],                           Unproven::Missing(of_corp("corp-es"))),
+            (&token,   vec![(of_corp("unknown"), Ok(empty()))],                   Unproven::Missing(of_corp("corp-es"))),
+            (&token,   vec![(other("a"), Ok(empty())), (other("b"), Err(down()))], keys_of_corp(IssuerKeysError::Waiting)),
+            (&token,   vec![(of_corp("corp-es"), Err(down()))],                   keys_of_corp(down())),
+            (&unknown, vec![(of_corp("unknown"), Ok(empty()))],                   unsigned()),
+        ];
+        for (token, waited, expected) in cases {
+            let mut brought = BroughtKeys::new();
+            waited.into_iter().for_each(|(missing, outcome)| brought.add(missing, outcome));
+            let basis = Basis { brought: &brought, ..scene.world.basis(NOW) };
+            let verified = scene.authenticator.verify(token, &site, "/", basis);
+            assert_eq!(verified, Err(expected), "{brought:?}");
+        }
+        assert_eq!(scene.keys.fetches(), 0, "looking waits for nothing");
     }
 
     #[test]

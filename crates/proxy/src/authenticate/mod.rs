@@ -4,6 +4,7 @@
 mod caller;
 mod foreign;
 mod id_token;
+mod keys;
 mod self_signed;
 
 use std::hash::Hash;
@@ -31,6 +32,7 @@ use crate::sanitize::Sanitized;
 
 pub(crate) use caller::{AccountCaller, Caller};
 pub(crate) use foreign::ForeignTokenError;
+pub(crate) use keys::{BroughtKeys, MissingKeys};
 use self_signed::UrlAudience;
 
 /// How much of verified tokens is kept, in bytes.
@@ -96,11 +98,13 @@ pub(crate) enum TokenError {
     EmailMissing,
 }
 
-/// Why a token proves nobody.
+/// Why a token proves nobody, or nobody yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unproven {
     /// It is not accepted.
     Token(TokenError),
+    /// It is judged when these keys are there.
+    Missing(MissingKeys),
     /// It is not known whether it could be: the keys of its issuer are not there.
     Keys {
         /// The entry of the issuer.
@@ -114,6 +118,30 @@ impl From<TokenError> for Unproven {
     fn from(error: TokenError) -> Self {
         Unproven::Token(error)
     }
+}
+
+/// Why no answer was found to who is calling.
+#[derive(Debug)]
+pub(crate) enum Undecided {
+    /// None will be.
+    Refused(Refusal),
+    /// It is found when these keys are there.
+    Missing(MissingKeys),
+}
+
+impl From<Refusal> for Undecided {
+    fn from(refusal: Refusal) -> Self {
+        Undecided::Refused(refusal)
+    }
+}
+
+/// What a verdict rests on, besides the request: all of it of one moment.
+#[derive(Clone, Copy)]
+pub(crate) struct Basis<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) now: Timestamp,
+    /// Keys that this request has waited for.
+    pub(crate) brought: &'a BroughtKeys,
 }
 
 /// Verifies tokens, and remembers those that it verified.
@@ -176,16 +204,16 @@ impl Authenticator {
         Authenticator { issuer, email_claim, issuer_keys, verified }
     }
 
-    /// The caller whom this token proves at this application, for this path. Waits only for the keys of a trusted issuer that are
-    /// not at hand.
-    async fn verify(
-        &self,
-        token: &str,
-        site: &Site<'_>,
-        path: &str,
-        snapshot: &Snapshot,
-        now: Timestamp,
-    ) -> Result<Arc<Caller>, Unproven> {
+    /// Waits for keys. What was looked up before is old then: a binding may be gone, and a token at its end.
+    pub(crate) async fn bring(&self, missing: MissingKeys, brought: &mut BroughtKeys) {
+        let outcome = self.issuer_keys.keys(&missing.source, &missing.kid).await;
+        brought.add(missing, outcome);
+    }
+
+    /// The caller whom this token proves at this application, for this path. Never waits: keys of a trusted issuer that are not at
+    /// hand are waited for by whoever can then look at everything anew.
+    fn verify(&self, token: &str, site: &Site<'_>, path: &str, basis: Basis<'_>) -> Result<Arc<Caller>, Unproven> {
+        let Basis { snapshot, now, .. } = basis;
         if token.len() > TOKEN_LIMIT {
             return Err(TokenError::TooLarge.into());
         }
@@ -194,7 +222,7 @@ impl Authenticator {
         let verified = match self.verified.get(&key).filter(|hit| now < hit.valid_until) {
             Some(hit) => hit,
             None => {
-                let verified = self.check(token, resource, snapshot, now).await?;
+                let verified = self.check(token, resource, basis)?;
                 let (resource, token) = (resource.name.clone(), token.to_owned());
                 let key = TokenKey { snapshot: snapshot.version, resource, token };
                 self.verified.insert(key, verified.clone());
@@ -208,18 +236,12 @@ impl Authenticator {
         }
     }
 
-    async fn check(
-        &self,
-        token: &str,
-        resource: &ProtectedResource,
-        snapshot: &Snapshot,
-        now: Timestamp,
-    ) -> Result<Verified, Unproven> {
+    fn check(&self, token: &str, resource: &ProtectedResource, basis: Basis<'_>) -> Result<Verified, Unproven> {
         let unverified = Unverified::parse(token, TOKEN_LIMIT, &[Algorithm::Rs256, Algorithm::Es256])
             .map_err(|error| from_jws(error, token))?;
-        match self.trusted_issuer(&unverified, snapshot) {
-            Some(issuer) => self.check_foreign(unverified, issuer, snapshot, now).await,
-            None => Ok(self.check_own(unverified, resource, snapshot, now)?),
+        match self.trusted_issuer(&unverified, basis.snapshot) {
+            Some(issuer) => self.check_foreign(unverified, issuer, basis),
+            None => Ok(self.check_own(unverified, resource, basis)?),
         }
     }
 
@@ -235,12 +257,11 @@ impl Authenticator {
         snapshot.trusted_issuers.find(unproven).filter(|_| !ours)
     }
 
-    async fn check_foreign(
+    fn check_foreign(
         &self,
         unverified: Unverified<'_>,
         issuer: &Arc<TrustedIssuer>,
-        snapshot: &Snapshot,
-        now: Timestamp,
+        basis: Basis<'_>,
     ) -> Result<Verified, Unproven> {
         let Some(kid) = unverified.kid() else {
             let error = ForeignTokenError::Signature;
@@ -249,12 +270,9 @@ impl Authenticator {
         let source = issuer.key_source();
         let keys = match self.issuer_keys.at_hand(&source, kid) {
             Some(keys) => keys,
-            None => match self.issuer_keys.keys(&source, kid).await {
-                Ok(keys) => keys,
-                Err(cause) => return Err(Unproven::Keys { entry: source.entry, cause }),
-            },
+            None => basis.brought.find(source, kid)?,
         };
-        let (caller, valid_until) = foreign::check(unverified, issuer, &keys, snapshot, now)?;
+        let (caller, valid_until) = foreign::check(unverified, issuer, &keys, basis.snapshot, basis.now)?;
         Ok(Verified { caller: Arc::new(Caller::Foreign(caller)), valid_until, good_for: None })
     }
 
@@ -262,9 +280,9 @@ impl Authenticator {
         &self,
         unverified: Unverified<'_>,
         resource: &ProtectedResource,
-        snapshot: &Snapshot,
-        now: Timestamp,
+        basis: Basis<'_>,
     ) -> Result<Verified, TokenError> {
+        let Basis { snapshot, now, .. } = basis;
         let unproven_issuer = unverified.unproven_claims().get("iss").and_then(Value::as_str);
         if unverified.algorithm() != Algorithm::Rs256 {
             let own = unproven_issuer == Some(ASSERTION_ISSUER);
@@ -292,15 +310,14 @@ impl Authenticator {
 /// outage of the issuer would make the same request another caller's.
 ///
 /// Spec: <https://cloud.google.com/iap/docs/authentication-howto>, "Authenticating from Proxy-Authorization Header".
-pub(crate) async fn authenticate(
+pub(crate) fn authenticate(
     authenticator: &Authenticator,
     request: &Sanitized,
     site: &Site<'_>,
-    snapshot: &Snapshot,
+    basis: Basis<'_>,
     trace: &mut Trace,
-) -> Result<Authenticated, Refusal> {
-    let path = request.target.path();
-    let found = find_caller(authenticator, &request.headers, path, site, snapshot, trace.now()).await?;
+) -> Result<Authenticated, Undecided> {
+    let found = find_caller(authenticator, &request.headers, request.target.path(), site, basis)?;
     if let Authenticated::Caller(caller) = &found {
         trace.caller = Some(caller.member());
         trace.note = caller.note();
@@ -308,17 +325,16 @@ pub(crate) async fn authenticate(
     Ok(found)
 }
 
-async fn find_caller(
+fn find_caller(
     authenticator: &Authenticator,
     headers: &HeaderMap,
     path: &str,
     site: &Site<'_>,
-    snapshot: &Snapshot,
-    now: Timestamp,
-) -> Result<Authenticated, Refusal> {
+    basis: Basis<'_>,
+) -> Result<Authenticated, Undecided> {
     let proxy_token = single_bearer(headers, PROXY_AUTHORIZATION)?;
     let token = single_bearer(headers, AUTHORIZATION)?;
-    let verify = |token| authenticator.verify(token, site, path, snapshot, now);
+    let verify = |token| authenticator.verify(token, site, path, basis);
     let mut invalid_proxy_authorization = false;
     let proven = match proxy_token {
         Presented::Absent => None,
@@ -327,10 +343,10 @@ async fn find_caller(
             None
         }
         Presented::Token(token) => {
-            let verified = match verify(token).await {
+            let verified = match verify(token) {
                 Ok(caller) => Some(caller),
                 Err(Unproven::Token(_)) => None,
-                Err(unknown @ Unproven::Keys { .. }) => return Err(refusal(unknown, site)),
+                Err(unknown @ (Unproven::Missing(_) | Unproven::Keys { .. })) => return Err(undecided(unknown, site)),
             };
             invalid_proxy_authorization = verified.is_none();
             verified
@@ -339,8 +355,8 @@ async fn find_caller(
     let proven = match (proven, token) {
         (Some(caller), _) => Some(caller),
         (None, Presented::Absent) => None,
-        (None, Presented::NotAToken) => return Err(refusal(TokenError::NotAJwt.into(), site)),
-        (None, Presented::Token(token)) => Some(verify(token).await.map_err(|error| refusal(error, site))?),
+        (None, Presented::NotAToken) => return Err(undecided(TokenError::NotAJwt.into(), site)),
+        (None, Presented::Token(token)) => Some(verify(token).map_err(|error| undecided(error, site))?),
     };
     Ok(match proven {
         Some(caller) => Authenticated::Caller(caller),
@@ -348,13 +364,14 @@ async fn find_caller(
     })
 }
 
-fn refusal(unproven: Unproven, site: &Site<'_>) -> Refusal {
+fn undecided(unproven: Unproven, site: &Site<'_>) -> Undecided {
     match unproven {
         Unproven::Token(error) => {
             let expected = site.resource.application.client_id.clone();
-            Refusal::BadCredential { error, expected, origin: site.origin.clone() }
+            Refusal::BadCredential { error, expected, origin: site.origin.clone() }.into()
         }
-        Unproven::Keys { entry, cause } => Refusal::KeysUnavailable { entry, cause },
+        Unproven::Keys { entry, cause } => Refusal::KeysUnavailable { entry, cause }.into(),
+        Unproven::Missing(missing) => Undecided::Missing(missing),
     }
 }
 
@@ -436,7 +453,7 @@ mod tests {
 
     fn verdict(world: &TestWorld, email_claim: EmailClaim, token: &str) -> Result<String, TokenError> {
         let (authenticator, site) = (authenticator(email_claim), world.site());
-        let verified = authenticator.verify(token, &site, "/", &world.snapshot, Timestamp::from_seconds(NOW));
+        let verified = authenticator.verify(token, &site, "/", world.basis(NOW));
         judged(verified).map(|caller| caller.member())
     }
 
@@ -491,7 +508,7 @@ mod tests {
         let token = world.sign(KeyPurpose::IdToken, &claims(json!({"email": null})));
         assert_eq!(verdict(&world, EmailClaim::Required, &token), Err(TokenError::EmailMissing));
         let (authenticator, site) = (authenticator(EmailClaim::Optional), world.site());
-        let verified = authenticator.verify(&token, &site, "/", &world.snapshot, Timestamp::from_seconds(NOW));
+        let verified = authenticator.verify(&token, &site, "/", world.basis(NOW));
         assert!(judged(verified).unwrap().note().is_some_and(|note| note.contains("Google's IAP would refuse")));
     }
 
@@ -590,7 +607,7 @@ mod tests {
         let authenticator = authenticator(EmailClaim::Optional);
         let at = |world: &TestWorld, now: i64| {
             let site = world.site();
-            judged(authenticator.verify(&token, &site, "/", &world.snapshot, Timestamp::from_seconds(now))).map(drop)
+            judged(authenticator.verify(&token, &site, "/", world.basis(now))).map(drop)
         };
         assert_eq!(at(&world, NOW), Ok(()));
         assert_eq!(at(&world, NOW + 3590 + 29), Ok(()));

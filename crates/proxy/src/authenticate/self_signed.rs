@@ -343,9 +343,8 @@ mod tests {
     }
 
     fn verdict(world: &TestWorld, token: &str) -> Result<String, TokenError> {
-        let now = Timestamp::from_seconds(NOW);
         let (authenticator, site) = (authenticator(), world.site());
-        judged(authenticator.verify(token, &site, "/a", &world.snapshot, now)).map(|caller| caller.member())
+        judged(authenticator.verify(token, &site, "/a", world.basis(NOW))).map(|caller| caller.member())
     }
 
     #[test]
@@ -473,7 +472,7 @@ mod tests {
         let authenticator = authenticator();
         let at = |world: &TestWorld, host: &str, path: &str, now: i64| {
             let site = world.site_at(host);
-            judged(authenticator.verify(&token, &site, path, &world.snapshot, Timestamp::from_seconds(now))).map(drop)
+            judged(authenticator.verify(&token, &site, path, world.basis(now))).map(drop)
         };
         let wrong = || Err(TokenError::Url("http://app.test/a/*".to_owned()));
         #[rustfmt::skip]

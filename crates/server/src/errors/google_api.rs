@@ -382,8 +382,11 @@ impl From<WorkloadIdentityError> for ApiFailure {
                 ),
             ),
             E::AlreadyExists(name) => (Status::AlreadyExists, format!("Requested entity already exists: {name}.")),
+            E::TooMany { .. } => {
+                (Status::ResourceExhausted, format!("Quota limit exceeded: {error}. Delete one first."))
+            }
             E::NotFound(name) => (Status::NotFound, format!("Requested entity was not found: {name}.")),
-            E::Store(_) | E::Refresh(_) => return ApiFailure::internal(&error),
+            E::Store(_) | E::Refresh(_) | E::Entropy(_) | E::Stopping(_) => return ApiFailure::internal(&error),
         };
         ApiFailure::new(status, message)
     }

@@ -213,6 +213,7 @@ impl From<ExchangeError> for OAuthFailure {
             E::TooLarge | E::Structure => (C::InvalidGrant, "Unable to parse the ID Token."),
             E::Algorithm => (C::InvalidGrant, "The ID Token is not signed with RS256 or ES256."),
             E::Header => (C::InvalidGrant, "The ID Token has a header parameter that is not accepted."),
+            E::Kind => (C::InvalidGrant, "The ID Token is not a JWT: its header has another typ than JWT or at+jwt."),
             E::KeyIdMissing => (C::InvalidGrant, "The ID Token names no key: its header has no kid."),
             E::Issuer => (C::InvalidGrant, "The issuer in ID Token does not match the expected one."),
             E::KeysUnavailable(_) => (C::InvalidGrant, "Error connecting to the given credential's issuer."),

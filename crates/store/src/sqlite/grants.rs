@@ -39,11 +39,17 @@ impl GrantStore for SqliteStore {
                 ("", Some(federation::key(&identity.pool, &identity.provider)), Some(json(&**identity)?))
             }
         };
-        // Of a provider that was removed meanwhile there is no row, and nothing is kept.
+        let generation = match &grant.subject {
+            Subject::Account(_) => None,
+            Subject::Federated(identity) => Some(&identity.generation.0),
+        };
+        // Of a provider that was removed meanwhile there is no row, and one that was changed, or made again, has another
+        // generation: then nothing is kept. Readers compare the generation too, with the provider that is in force.
         let kept = sqlx::query(
             "INSERT INTO access_token (hash, subject, scopes, expires, grant_id, client, provider, federated)
              SELECT $1, $2, $3, $4, $5, $6, $7, $8
-             WHERE $7 IS NULL OR EXISTS (SELECT 1 FROM workload_identity_provider WHERE name = $7)",
+             WHERE $7 IS NULL
+                OR EXISTS (SELECT 1 FROM workload_identity_provider WHERE name = $7 AND generation = $9)",
         )
         .bind(&token.0)
         .bind(subject)
@@ -53,6 +59,7 @@ impl GrantStore for SqliteStore {
         .bind(grant.person_grant.as_ref().map(|(_, client)| &client.0))
         .bind(provider)
         .bind(federated)
+        .bind(generation)
         .execute(&mut *change)
         .await
         .map_err(failed)?;

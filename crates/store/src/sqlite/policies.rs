@@ -1,9 +1,11 @@
 use async_trait::async_trait;
+use doorward_core::member::Member;
 use doorward_core::policy::{Binding, Policy, PolicyEtag, Role};
-use doorward_core::store::{PolicyStore, StoreError};
+use doorward_core::store::{Named, PolicyStore, PolicyWrite, StoreError};
 use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
 
-use super::{SqliteStore, failed, json};
+use super::{SqliteStore, failed, json, lock_names};
 
 #[async_trait]
 impl PolicyStore for SqliteStore {
@@ -30,7 +32,8 @@ impl PolicyStore for SqliteStore {
         resource_name: &str,
         bindings: &[Binding],
         expected: Option<PolicyEtag>,
-    ) -> Result<Option<PolicyEtag>, StoreError> {
+        named: &[Named],
+    ) -> Result<PolicyWrite, StoreError> {
         // Each is one statement that compares and sets.
         let statement = match expected {
             None => {
@@ -51,12 +54,62 @@ impl PolicyStore for SqliteStore {
         if let Some(etag) = expected.filter(|etag| *etag != PolicyEtag::UNWRITTEN) {
             query = query.bind(etag.0);
         }
-        // In a transaction, because a statement that returns a row has not yet committed when the row is there.
         let mut change = self.begin().await?;
+        lock_names(&mut change).await?;
+        for name in named {
+            if !is_there(&mut change, name).await? {
+                return Ok(PolicyWrite::Missing(name.clone()));
+            }
+        }
         let etag: Option<i64> = query.fetch_optional(&mut *change).await.map_err(failed)?;
+        // Only now it counts: a statement that returns a row has not yet committed when the row is there.
         change.commit().await.map_err(failed)?;
-        Ok(etag.map(PolicyEtag))
+        Ok(etag.map_or(PolicyWrite::Conflict, |etag| PolicyWrite::Written(PolicyEtag(etag))))
     }
+}
+
+async fn is_there(change: &mut SqliteConnection, name: &Named) -> Result<bool, StoreError> {
+    let (statement, key) = match name {
+        Named::ServiceAccount(email) => ("SELECT COUNT(*) FROM service_account WHERE email = $1", email.as_str()),
+        Named::ServiceAccountId(id) => ("SELECT COUNT(*) FROM service_account WHERE unique_id = $1", id.0.as_str()),
+        Named::Pool(id) => ("SELECT COUNT(*) FROM workload_identity_pool WHERE id = $1", id.as_str()),
+    };
+    let found: i64 = sqlx::query_scalar(statement).bind(key).fetch_one(change).await.map_err(failed)?;
+    Ok(found == 1)
+}
+
+/// Takes the members that go out of every policy, which [`lock_names`] keeps still. `text` is in the text of each of them: policies
+/// without it are not read.
+pub(super) async fn unbind(
+    change: &mut SqliteConnection,
+    text: &str,
+    goes: impl Fn(&Member) -> bool,
+) -> Result<(), StoreError> {
+    // What is a wildcard in the text finds more policies than it should, and never fewer.
+    let rows: Vec<(String, String, i64)> = sqlx::query_as(
+        "SELECT resource, bindings, etag FROM policy WHERE bindings LIKE '%' || $1 || '%' ORDER BY resource",
+    )
+    .bind(text)
+    .fetch_all(&mut *change)
+    .await
+    .map_err(failed)?;
+    for (resource, bindings, etag) in rows {
+        let Policy { mut bindings, .. } = read_policy(&bindings, etag)?;
+        if !bindings.iter().flat_map(|binding| &binding.members).any(&goes) {
+            continue;
+        }
+        for binding in &mut bindings {
+            binding.members.retain(|member| !goes(member));
+        }
+        bindings.retain(|binding| !binding.members.is_empty());
+        sqlx::query("UPDATE policy SET bindings = $2, etag = etag + 1 WHERE resource = $1")
+            .bind(resource)
+            .bind(write_bindings(&bindings)?)
+            .execute(&mut *change)
+            .await
+            .map_err(failed)?;
+    }
+    Ok(())
 }
 
 #[derive(Serialize, Deserialize)]

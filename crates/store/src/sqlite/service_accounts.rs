@@ -1,12 +1,12 @@
 use async_trait::async_trait;
 use doorward_core::account::{ManagedKey, ServiceAccount, ServiceAccountKey, UniqueId};
 use doorward_core::clock::Timestamp;
-use doorward_core::member::Email;
+use doorward_core::member::{Email, Member};
 use doorward_core::store::{ServiceAccountStore, StoreError};
 
 use sqlx::SqliteConnection;
 
-use super::{SqliteStore, failed, json, read_email};
+use super::{SqliteStore, failed, json, lock_names, policies, read_email};
 
 /// Spec: <https://cloud.google.com/iam/quotas>
 const MAX_KEYS: i64 = 10;
@@ -17,6 +17,8 @@ const MAX_MANAGED_KEYS: i64 = 2;
 #[async_trait]
 impl ServiceAccountStore for SqliteStore {
     async fn add_service_account(&self, account: &ServiceAccount) -> Result<bool, StoreError> {
+        let mut change = self.begin().await?;
+        lock_names(&mut change).await?;
         let added = sqlx::query(
             "INSERT INTO service_account (unique_id, email, display_name, description, disabled)
              VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
@@ -26,23 +28,30 @@ impl ServiceAccountStore for SqliteStore {
         .bind(&account.display_name)
         .bind(&account.description)
         .bind(account.disabled)
-        .execute(&self.writer)
-        .await;
-        Ok(added.map_err(failed)?.rows_affected() == 1)
+        .execute(&mut *change)
+        .await
+        .map_err(failed)?;
+        if added.rows_affected() == 0 {
+            return Ok(false);
+        }
+        unbind(&mut change, &account.email).await?;
+        change.commit().await.map_err(failed)?;
+        Ok(true)
     }
 
     async fn remove_service_account(&self, id: &UniqueId) -> Result<bool, StoreError> {
         let _forgetting = self.recent_tokens.forgetting();
         let mut change = self.begin().await?;
+        lock_names(&mut change).await?;
         // Its keys go with it, by the reference.
-        let removed = sqlx::query("DELETE FROM service_account WHERE unique_id = $1")
-            .bind(&id.0)
-            .execute(&mut *change)
-            .await
-            .map_err(failed)?;
-        if removed.rows_affected() == 0 {
-            return Ok(false);
-        }
+        let removed: Option<String> =
+            sqlx::query_scalar("DELETE FROM service_account WHERE unique_id = $1 RETURNING email")
+                .bind(&id.0)
+                .fetch_optional(&mut *change)
+                .await
+                .map_err(failed)?;
+        let Some(email) = removed else { return Ok(false) };
+        unbind(&mut change, &read_email(&email)?).await?;
         sqlx::query("DELETE FROM access_token WHERE subject = $1")
             .bind(&id.0)
             .execute(&mut *change)
@@ -228,6 +237,12 @@ impl ServiceAccountStore for SqliteStore {
         })
         .transpose()
     }
+}
+
+/// Takes an account out of every policy.
+async fn unbind(change: &mut SqliteConnection, email: &Email) -> Result<(), StoreError> {
+    let member = Member::ServiceAccount(email.clone());
+    policies::unbind(change, email.as_str(), |it| *it == member).await
 }
 
 /// Changes nothing but locks the row of the account, where rows are locked: additions to one account wait for each other,

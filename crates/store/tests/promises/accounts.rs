@@ -1,5 +1,8 @@
 //! Accounts of programs and of people.
 
+use doorward_core::policy::PolicyEtag;
+use doorward_core::store::{Named, PolicyWrite};
+
 use super::{AnyStore, at_once};
 use crate::samples::*;
 
@@ -78,7 +81,7 @@ pub(crate) async fn an_account_goes_with_the_policy_on_it_and_takes_no_others(st
         "projects/1/x21",
     ];
     for resource in kept.into_iter().chain(["projects/1/serviceAccounts/21"]) {
-        store.replace_policy(resource, &bindings(&["user:alice@example.com"]), None).await.unwrap().unwrap();
+        written(store.replace_policy(resource, &bindings(&["user:alice@example.com"]), None, &[]).await.unwrap());
     }
     assert!(!store.remove_service_account(&id("2")).await.unwrap(), "there is no such account");
     assert_eq!(store.policies().await.unwrap().len(), 6);
@@ -86,6 +89,59 @@ pub(crate) async fn an_account_goes_with_the_policy_on_it_and_takes_no_others(st
     let mut left: Vec<String> = store.policies().await.unwrap().into_iter().map(|(resource, _)| resource).collect();
     left.sort();
     assert_eq!(left, kept);
+}
+
+pub(crate) async fn a_policy_names_no_account_that_is_not_there(store: AnyStore) {
+    let robot = account("1", "robot");
+    let [member, other] = [&robot, &account("2", "r_bot")].map(|it| format!("serviceAccount:{}", it.email));
+    let on_it = "projects/1/serviceAccounts/1";
+    let write = async |resource: &str, named: Named| {
+        let bindings = bindings(&[&member, &other, "user:alice@example.com"]);
+        store.replace_policy(resource, &bindings, None, &[named]).await.unwrap()
+    };
+    let by_email = Named::ServiceAccount(robot.email.clone());
+    let by_number = Named::ServiceAccountId(robot.unique_id.clone());
+    for named in [&by_email, &by_number] {
+        assert_eq!(write(on_it, named.clone()).await, PolicyWrite::Missing(named.clone()));
+    }
+    assert_eq!(store.policies().await.unwrap(), [], "nothing was written");
+
+    assert!(store.add_service_account(&robot).await.unwrap());
+    assert_eq!(written(write(on_it, by_number.clone()).await), PolicyEtag(1));
+    assert_eq!(written(write("projects/1", by_email.clone()).await), PolicyEtag(1));
+    assert!(store.remove_service_account(&robot.unique_id).await.unwrap());
+    let left = bindings(&[&other, "user:alice@example.com"]);
+    let policies = store.policies().await.unwrap();
+    assert_eq!(policies.len(), 1, "the policy on it went with it");
+    assert_eq!((&policies[0].1.bindings, policies[0].1.etag), (&left, PolicyEtag(2)), "others lose it, and it alone");
+
+    // What an older version left behind is not for the next account of the address.
+    written(store.replace_policy("projects/1", &bindings(&[&member]), None, &[]).await.unwrap());
+    assert!(store.add_service_account(&account("3", "robot")).await.unwrap());
+    assert_eq!(store.policy("projects/1").await.unwrap().bindings, []);
+}
+
+pub(crate) async fn no_policy_outlives_an_account_that_it_names_whoever_writes_at_once(store: AnyStore) {
+    for round in 0..10 {
+        let robot = account(&format!("1{round}"), "robot");
+        assert!(store.add_service_account(&robot).await.unwrap());
+        at_once(12, |n| {
+            let (store, robot) = (store.clone(), robot.clone());
+            async move {
+                if n == 6 {
+                    assert!(store.remove_service_account(&robot.unique_id).await.unwrap());
+                    return;
+                }
+                let named = [Named::ServiceAccount(robot.email.clone())];
+                let bindings = bindings(&[&format!("serviceAccount:{}", robot.email)]);
+                store.replace_policy(&format!("projects/{}", n % 3), &bindings, None, &named).await.unwrap();
+            }
+        })
+        .await;
+        for (resource, policy) in store.policies().await.unwrap() {
+            assert_eq!(policy.bindings, [], "round {round}: {resource}");
+        }
+    }
 }
 
 pub(crate) async fn keys_of_an_account_are_listed_oldest_first_and_removed_by_their_owner_only(store: AnyStore) {

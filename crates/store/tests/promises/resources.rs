@@ -2,6 +2,7 @@
 
 use doorward_core::policy::{Policy, PolicyEtag};
 use doorward_core::settings::Settings;
+use doorward_core::store::PolicyWrite;
 
 use super::{AnyStore, at_once};
 use crate::samples::*;
@@ -19,22 +20,25 @@ pub(crate) async fn an_application_has_a_name_a_number_and_a_client_id_of_its_ow
 pub(crate) async fn a_policy_is_replaced_only_in_the_state_that_the_writer_saw(store: AnyStore) {
     let (alice, all) = (bindings(&["user:alice@example.com", "domain:example.com"]), bindings(&["allUsers"]));
     assert_eq!(store.policy("projects/1").await.unwrap(), Policy::default());
-    assert_eq!(store.replace_policy("projects/1", &alice, Some(PolicyEtag(1))).await.unwrap(), None);
+    let stale = store.replace_policy("projects/1", &alice, Some(PolicyEtag(1)), &[]).await.unwrap();
+    assert_eq!(stale, PolicyWrite::Conflict);
     assert_eq!(store.policies().await.unwrap(), [], "nothing was written");
 
-    let first = store.replace_policy("projects/1", &alice, Some(PolicyEtag::UNWRITTEN)).await.unwrap().unwrap();
+    let first = store.replace_policy("projects/1", &alice, Some(PolicyEtag::UNWRITTEN), &[]).await.unwrap();
+    let first = written(first);
     assert_ne!(first, PolicyEtag::UNWRITTEN);
-    let written = Policy { bindings: alice.clone(), etag: first };
+    let stored = Policy { bindings: alice.clone(), etag: first };
     for stale in [PolicyEtag::UNWRITTEN, PolicyEtag(first.0 + 1)] {
-        assert_eq!(store.replace_policy("projects/1", &all, Some(stale)).await.unwrap(), None);
-        assert_eq!(store.policy("projects/1").await.unwrap(), written);
+        let stale = store.replace_policy("projects/1", &all, Some(stale), &[]).await.unwrap();
+        assert_eq!(stale, PolicyWrite::Conflict);
+        assert_eq!(store.policy("projects/1").await.unwrap(), stored);
     }
-    let second = store.replace_policy("projects/1", &all, Some(first)).await.unwrap().unwrap();
-    let third = store.replace_policy("projects/1", &[], None).await.unwrap().unwrap();
+    let second = written(store.replace_policy("projects/1", &all, Some(first), &[]).await.unwrap());
+    let third = written(store.replace_policy("projects/1", &[], None, &[]).await.unwrap());
     assert!(first.0 < second.0 && second.0 < third.0);
     assert_eq!(store.policy("projects/1").await.unwrap(), Policy { bindings: vec![], etag: third });
 
-    let other = store.replace_policy("projects/2", &all, None).await.unwrap().unwrap();
+    let other = written(store.replace_policy("projects/2", &all, None, &[]).await.unwrap());
     let mut policies = store.policies().await.unwrap();
     policies.sort_by(|(a, _), (b, _)| a.cmp(b));
     let expected = [
@@ -51,8 +55,11 @@ pub(crate) async fn of_writers_who_saw_one_state_of_a_policy_one_wins(store: Any
             let store = store.clone();
             let member = format!("user:u{n}@example.com");
             async move {
-                let etag = store.replace_policy("projects/1", &bindings(&[&member]), Some(state)).await.unwrap();
-                etag.map(|etag| Policy { bindings: bindings(&[&member]), etag })
+                match store.replace_policy("projects/1", &bindings(&[&member]), Some(state), &[]).await.unwrap() {
+                    PolicyWrite::Written(etag) => Some(Policy { bindings: bindings(&[&member]), etag }),
+                    PolicyWrite::Conflict => None,
+                    PolicyWrite::Missing(named) => panic!("{named:?}"),
+                }
             }
         });
         let winners: Vec<Policy> = answers.await.into_iter().flatten().collect();
@@ -65,7 +72,7 @@ pub(crate) async fn of_writers_who_saw_one_state_of_a_policy_one_wins(store: Any
 pub(crate) async fn writers_who_expect_nothing_all_win_and_each_gets_a_state_of_its_own(store: AnyStore) {
     let states = at_once(20, |_| {
         let store = store.clone();
-        async move { store.replace_policy("projects/1", &bindings(&["allUsers"]), None).await.unwrap().unwrap().0 }
+        async move { written(store.replace_policy("projects/1", &bindings(&["allUsers"]), None, &[]).await.unwrap()).0 }
     });
     let mut states = states.await;
     states.sort_unstable();

@@ -7,10 +7,11 @@ use doorward_core::clock::Timestamp;
 use doorward_core::grant::{AccessGrant, Challenge, CodeGrant, DeviceGrant, GrantId, PersonGrant, Subject, TokenHash};
 use doorward_core::keys::{KeyPurpose, StoredKey};
 use doorward_core::member::Member;
-use doorward_core::policy::{Binding, Role};
+use doorward_core::policy::{Binding, PolicyEtag, Role};
 use doorward_core::resource::{Application, ClientId};
 use doorward_core::session::{SignInSession, SignedIn};
 use doorward_core::settings::Settings;
+use doorward_core::store::PolicyWrite;
 use doorward_wire::jose::Jwk;
 use doorward_wire::oauth::Scopes;
 
@@ -94,6 +95,14 @@ pub(crate) fn application(name: &str, service_id: &str, client_id: &str) -> Appl
 pub(crate) fn bindings(members: &[&str]) -> Vec<Binding> {
     let members = members.iter().map(|member| member.parse::<Member>().unwrap()).collect();
     vec![Binding { role: Role::HttpsResourceAccessor, members }]
+}
+
+/// The state of a policy that was replaced.
+pub(crate) fn written(write: PolicyWrite) -> PolicyEtag {
+    match write {
+        PolicyWrite::Written(etag) => etag,
+        PolicyWrite::Conflict | PolicyWrite::Missing(_) => panic!("{write:?}"),
+    }
 }
 
 pub(crate) fn key(key_id: &str, purpose: KeyPurpose, created: i64) -> StoredKey {

@@ -15,6 +15,9 @@ pub struct Jwk {
     /// Intended use: `sig`.
     #[serde(rename = "use", default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<String>,
+    /// Intended operations: `verify` and others. Ours say it by `use`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_ops: Option<Vec<String>>,
     /// RSA modulus, base64url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<String>,
@@ -50,6 +53,7 @@ impl Jwk {
             kty: kty.to_owned(),
             alg: text(alg),
             usage: text("sig"),
+            key_ops: None,
             n: None,
             e: None,
             crv: None,

@@ -1,5 +1,6 @@
 //! Keys for the two algorithms, over aws-lc.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use aws_lc_rs::encoding::AsDer as _;
@@ -141,10 +142,12 @@ impl fmt::Debug for VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// Reads a public key. `use` other than `sig` and an `alg` other than the key's kind are refused, so that a key
-    /// published for one purpose never verifies for another (RFC 7517 sections 4.2 and 4.4).
+    /// Reads a public key. `use` other than `sig`, `key_ops` without `verify` and an `alg` other than the key's kind are refused,
+    /// so that a key published for one purpose never verifies for another (RFC 7517 sections 4.2 to 4.4).
     pub fn from_jwk(jwk: &Jwk) -> Result<Self, KeyMaterialError> {
-        if jwk.usage.as_deref().is_some_and(|usage| usage != "sig") {
+        let for_another_use = jwk.usage.as_deref().is_some_and(|usage| usage != "sig");
+        let is_verify = |operation: &String| operation == "verify";
+        if for_another_use || jwk.key_ops.as_ref().is_some_and(|operations| !operations.iter().any(is_verify)) {
             return Err(KeyMaterialError);
         }
         let algorithm = match (jwk.kty.as_str(), jwk.alg.as_deref()) {
@@ -179,6 +182,11 @@ impl VerifyingKey {
         self.key.verify_sig(message, signature).is_ok()
     }
 
+    fn is_same_as(&self, other: &Self) -> bool {
+        // What cannot be written down cannot be compared, and is taken for another.
+        matches!((self.to_spki(), other.to_spki()), (Ok(one), Ok(two)) if one == two)
+    }
+
     /// The key as SubjectPublicKeyInfo in PEM (`-----BEGIN PUBLIC KEY-----`).
     pub fn to_pem(&self) -> Result<PublicKeyPem, KeyMaterialError> {
         Ok(PublicKeyPem::encode(&self.to_spki()?))
@@ -192,7 +200,7 @@ impl VerifyingKey {
 
 /// Public keys by key id, as a verifier holds a key document.
 #[derive(Debug, Default)]
-pub struct VerifyingKeys(Vec<(String, VerifyingKey)>);
+pub struct VerifyingKeys(HashMap<String, Vec<VerifyingKey>>);
 
 impl VerifyingKeys {
     /// Reads all keys of a document.
@@ -200,28 +208,37 @@ impl VerifyingKeys {
     /// # Errors
     /// [`KeyMaterialError`] if one of them cannot be used: a document is taken whole or not at all.
     pub fn from_jwks<'a>(jwks: impl IntoIterator<Item = &'a Jwk>) -> Result<Self, KeyMaterialError> {
-        let keys = jwks.into_iter().map(|jwk| Ok((jwk.kid.clone(), VerifyingKey::from_jwk(jwk)?)));
-        Ok(VerifyingKeys(keys.collect::<Result<_, _>>()?))
+        let mut keys = VerifyingKeys::default();
+        for jwk in jwks {
+            keys.add(jwk.kid.clone(), VerifyingKey::from_jwk(jwk)?);
+        }
+        Ok(keys)
     }
 
     /// Reads the key document of another issuer, in JSON. Its keys of other kinds and for other purposes are passed over, as an
     /// issuer may publish what we do not use (RFC 7517 section 5); those without an id too, because we find keys by nothing else.
     ///
+    /// Keys of one id and of two algorithms are told apart by the algorithm (RFC 7517 section 4.5). Those of one id and one algorithm
+    /// are not told apart by anything, so all of them are passed over, unless they are one key that is published twice.
+    ///
     /// # Errors
-    /// [`KeyMaterialError`] if it is no key document, or names one key id twice.
+    /// [`KeyMaterialError`] if it is no key document.
     pub fn from_foreign_document(document: &[u8]) -> Result<Self, KeyMaterialError> {
         let document = parse_object(document).map_err(|_| KeyMaterialError)?;
         let Some(Value::Array(published)) = document.get("keys") else { return Err(KeyMaterialError) };
-        let mut keys: Vec<(String, VerifyingKey)> = Vec::new();
+        let mut keys = VerifyingKeys::default();
         for value in published {
             let Ok(jwk) = serde_json::from_value::<Jwk>(value.clone()) else { continue };
             let Ok(key) = VerifyingKey::from_jwk(&jwk) else { continue };
-            if keys.iter().any(|(kid, _)| *kid == jwk.kid) {
-                return Err(KeyMaterialError);
-            }
-            keys.push((jwk.kid, key));
+            keys.add(jwk.kid, key);
         }
-        Ok(VerifyingKeys(keys))
+        keys.0 = keys.0.into_iter().map(|(kid, keys)| (kid, unambiguous(keys))).collect();
+        keys.0.retain(|_, keys| !keys.is_empty());
+        Ok(keys)
+    }
+
+    fn add(&mut self, kid: String, key: VerifyingKey) {
+        self.0.entry(kid).or_default().push(key);
     }
 
     /// Whether there is none.
@@ -229,8 +246,129 @@ impl VerifyingKeys {
         self.0.is_empty()
     }
 
-    /// The key of this id.
+    /// A key of this id, the first that was published. To verify a token whose issuer may have two of one id, use [`Self::find_for`].
     pub fn find(&self, kid: &str) -> Option<&VerifyingKey> {
-        self.0.iter().find(|(id, _)| id == kid).map(|(_, key)| key)
+        self.0.get(kid)?.first()
+    }
+
+    /// The key of this id that verifies this algorithm.
+    pub fn find_for(&self, kid: &str, algorithm: Algorithm) -> Option<&VerifyingKey> {
+        self.0.get(kid)?.iter().find(|key| key.algorithm == algorithm)
+    }
+}
+
+/// Of the keys of one id: for each algorithm the one key, and none where there are several.
+fn unambiguous(keys: Vec<VerifyingKey>) -> Vec<VerifyingKey> {
+    let mut left: Vec<VerifyingKey> = Vec::new();
+    let mut ambiguous: Vec<Algorithm> = Vec::new();
+    for key in keys {
+        match left.iter().find(|other| other.algorithm == key.algorithm) {
+            None => left.push(key),
+            Some(other) if other.is_same_as(&key) => {}
+            Some(_) => ambiguous.push(key.algorithm),
+        }
+    }
+    left.retain(|key| !ambiguous.contains(&key.algorithm));
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(kid: &str, algorithm: Algorithm) -> SigningKey {
+        let der = match algorithm {
+            Algorithm::Rs256 => {
+                RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap().as_der().unwrap().as_ref().to_vec()
+            }
+            Algorithm::Es256 => {
+                let made =
+                    EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+                made.as_ref().to_vec()
+            }
+        };
+        SigningKey::from_pkcs8(kid, algorithm, &der).unwrap()
+    }
+
+    fn jwk(key: &SigningKey, changes: Value) -> Value {
+        let mut jwk = serde_json::to_value(key.public_jwk()).unwrap();
+        for (name, value) in changes.as_object().unwrap() {
+            jwk[name] = value.clone();
+        }
+        jwk
+    }
+
+    #[test]
+    fn of_keys_with_one_id_the_algorithm_tells_which_is_meant_and_where_it_does_not_none_is() {
+        use Algorithm::{Es256, Rs256};
+        let (a, b, r, other) = (key("k", Es256), key("k", Es256), key("k", Rs256), key("other", Es256));
+        let as_is = |key: &SigningKey| jwk(key, json!({}));
+        let (of_a, of_b, of_r, of_other) = (as_is(&a), as_is(&b), as_is(&r), as_is(&other));
+        let unusable = json!({"kty": "EC", "kid": "k", "crv": "P-521", "x": "AA", "y": "AA"});
+        let encrypts = jwk(&b, json!({"use": "enc"}));
+        // The document => who is found as `k` for ES256, and for RS256
+        #[rustfmt::skip]
+        let cases = [
+            (vec![&of_a],                                Some(&a), None),
+            (vec![&of_a, &of_r],                         Some(&a), Some(&r)),
+            (vec![&of_r, &of_a],                         Some(&a), Some(&r)),
+            (vec![&of_a, &of_a],                         Some(&a), None),
+            (vec![&of_a, &of_b],                         None,     None),
+            (vec![&of_a, &of_b, &of_a],                  None,     None),
+            (vec![&of_a, &of_r, &of_b],                  None,     Some(&r)),
+            (vec![&of_a, &unusable, &encrypts],          Some(&a), None),
+            (vec![&of_other],                            None,     None),
+        ];
+        for (mut published, es256, rs256) in cases {
+            // Whatever becomes of the others, this one is not touched by it.
+            published.push(&of_other);
+            let document = json!({"keys": published}).to_string();
+            let keys = VerifyingKeys::from_foreign_document(document.as_bytes()).unwrap();
+            assert!(keys.find_for("other", Es256).is_some() && keys.find_for("other", Rs256).is_none());
+            for (algorithm, expected) in [(Es256, es256), (Rs256, rs256)] {
+                let found = keys.find_for("k", algorithm);
+                let signature = expected.map(|key| key.sign_bytes(b"m").unwrap());
+                assert_eq!(found.is_some(), expected.is_some(), "{algorithm:?} {document}");
+                assert!(found.is_none_or(|key| key.verifies(b"m", &signature.unwrap())), "{algorithm:?} {document}");
+            }
+            assert_eq!(keys.find("k").is_some(), es256.or(rs256).is_some(), "{document}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_published_for_something_else_verifies_nothing() {
+        let key = key("k", Algorithm::Es256);
+        #[rustfmt::skip]
+        let cases = [
+            (json!({}),                                            true),
+            (json!({"use": null}),                                 true),
+            (json!({"use": "enc"}),                                false),
+            (json!({"use": "SIG"}),                                false),
+            (json!({"use": ""}),                                   false),
+            (json!({"use": ["sig"]}),                              false),
+            (json!({"key_ops": ["verify"]}),                       true),
+            (json!({"use": null, "key_ops": ["verify"]}),          true),
+            (json!({"key_ops": ["sign", "verify"]}),               true),
+            (json!({"key_ops": []}),                               false),
+            (json!({"key_ops": ["sign"]}),                         false),
+            (json!({"key_ops": ["encrypt", "wrapKey"]}),           false),
+            (json!({"use": null, "key_ops": ["encrypt"]}),         false),
+            (json!({"key_ops": ["VERIFY"]}),                       false),
+            (json!({"key_ops": "verify"}),                         false),
+            (json!({"key_ops": ["verify", 7]}),                    false),
+            (json!({"use": "enc", "key_ops": ["verify"]}),         false),
+            (json!({"alg": "ES384"}),                              false),
+            (json!({"alg": "RS256"}),                              false),
+            (json!({"kid": null}),                                 false),
+        ];
+        for (changes, good) in cases {
+            let document = json!({"keys": [jwk(&key, changes.clone())]}).to_string();
+            let keys = VerifyingKeys::from_foreign_document(document.as_bytes()).unwrap();
+            assert_eq!(keys.find_for("k", Algorithm::Es256).is_some(), good, "{changes}");
+            assert_eq!(keys.is_empty(), !good, "{changes}");
+        }
+        for document in ["", "[]", "{}", "{\"keys\":{}}", "{\"keys\":[],\"keys\":[]}"] {
+            assert!(VerifyingKeys::from_foreign_document(document.as_bytes()).is_err(), "{document}");
+        }
     }
 }

@@ -225,11 +225,12 @@ async fn a_document_that_is_not_the_issuers_gives_no_keys() {
     let jwk = |key: &Key| serde_json::to_value(key.0.public_jwk()).unwrap();
     let (one, other) = (Key::es256("k1"), Key::es256("k1"));
     let twice = json!({"keys": [jwk(&one), jwk(&other)]});
+    let twice_beside = json!({"keys": [jwk(&Key::es256("k2")), jwk(&one), jwk(&Key::es256("k2"))]});
     let keys = key_document(&[&one]);
     let discovery = |issuer: &str| json!({"issuer": issuer, "jwks_uri": JWKS});
     let good = discovery(ELSEWHERE);
     #[rustfmt::skip]
-    let cases: [(Value, Value, &str); 13] = [
+    let cases: [(Value, Value, &str); 14] = [
         (good.clone(),                                   keys.clone(),          "found"),
         (good.clone(),                                   json!({"keys": []}),   "not there"),
         (discovery("https://token.ci.example/"),         keys.clone(),          "Document"),
@@ -240,7 +241,8 @@ async fn a_document_that_is_not_the_issuers_gives_no_keys() {
         (json!({"issuer": ELSEWHERE, "jwks_uri": [JWKS]}), keys.clone(),        "Document"),
         (json!([good]),                                  keys.clone(),          "Document"),
         (json!({"issuer": ELSEWHERE, "jwks_uri": "https://token.ci.example/gone"}), keys.clone(), "Fetch"),
-        (good.clone(),                                   twice,                 "Document"),
+        (good.clone(),                                   twice,                 "not there"),
+        (good.clone(),                                   twice_beside,          "found"),
         (good.clone(),                                   json!([jwk(&one)]),    "Document"),
         (good.clone(),                                   json!("keys"),         "Document"),
     ];
@@ -350,4 +352,67 @@ async fn a_thousand_sources_are_remembered_and_the_oldest_makes_room() {
     }
     assert!(cache.keys.at_hand(&entry(0), "k1").is_none());
     assert!((1..=1_000).all(|n| cache.keys.at_hand(&entry(n), "k1").is_some()));
+}
+
+#[tokio::test]
+async fn a_source_whose_keys_are_being_fetched_does_not_make_room() {
+    let cache = Cache::new(Some(86_400));
+    let entry = |n: i64| KeySource { entry: format!("entry{n}"), ..source() };
+    let ask = |n: i64| {
+        let (keys, source) = (cache.keys.clone(), entry(n));
+        tokio::spawn(async move { keys.keys(&source, "k1").await.is_ok() })
+    };
+    cache.web.close();
+    let mut askers: Vec<_> = (0..=1_000).map(ask).collect();
+    settle().await;
+    askers.extend((0..=1_000).map(ask));
+    settle().await;
+    assert_eq!(cache.web.fetches(), 1_001, "one for each, also of those that came first");
+    cache.web.open();
+    for asker in askers {
+        assert!(asker.await.unwrap());
+    }
+    assert!((0..=1_000).all(|n| cache.keys.at_hand(&entry(n), "k1").is_some()));
+    // With the next one there are a thousand again.
+    cache.clock.advance(Duration::from_secs(1));
+    assert!(ask(1_001).await.unwrap());
+    assert_eq!((0..=1_001).filter(|n| cache.keys.at_hand(&entry(*n), "k1").is_some()).count(), 1_000);
+}
+
+#[tokio::test]
+async fn a_source_that_failed_a_moment_ago_keeps_its_wait_when_others_come() {
+    let cache = Cache::new(Some(86_400));
+    let entry = |n: i64| KeySource { entry: format!("entry{n}"), ..source() };
+    for n in 0..999 {
+        cache.keys.keys(&entry(n), "k1").await.unwrap();
+    }
+    cache.at(1);
+    let down = KeySource { issuer: "https://down.example".to_owned(), ..entry(999) };
+    assert_eq!(cause(&cache.keys.keys(&down, "k1").await.unwrap_err()), "Fetch");
+    for n in 1_000..1_010 {
+        cache.keys.keys(&entry(n), "k1").await.unwrap();
+    }
+    assert_eq!(cause(&cache.keys.keys(&down, "k1").await.unwrap_err()), "Waiting");
+}
+
+#[tokio::test]
+async fn a_discovery_document_leads_to_this_machine_only_from_this_machine() {
+    let (here, there) = ("http://127.0.0.1:9000", ELSEWHERE);
+    #[rustfmt::skip]
+    let cases = [
+        // Issuer, what its entry may reach => what is asked for the keys
+        (here,                     Reach::Loopback, Reach::Loopback),
+        ("http://localhost:9000/", Reach::Loopback, Reach::Loopback),
+        (there,                    Reach::Loopback, Reach::Public),
+        (there,                    Reach::Public,   Reach::Public),
+        (here,                     Reach::Public,   Reach::Public),
+    ];
+    for (issuer, reach, expected) in cases {
+        let cache = Cache::new(None);
+        cache.web.publish(issuer, &[&cache.key], None);
+        let named = KeySource { issuer: issuer.to_owned(), reach, ..source() };
+        assert!(cache.keys.keys(&named, "k1").await.is_ok());
+        let reached: Vec<Reach> = cache.web.asked.lock().unwrap().iter().map(|(_, reach)| *reach).collect();
+        assert_eq!(reached, [reach, expected], "{issuer}");
+    }
 }

@@ -46,6 +46,7 @@ async fn identities_of_pools_and_issuers_that_are_there_may_be_members_of_every_
         (of("principalSet", "*").replace("123", "124"),             "UnknownMember"),
         (format!("principal:{}", issuer("corp2/subject/s1")),       "UnknownMember"),
         (format!("principalSet:{}", issuer("other/*")),             "UnknownMember"),
+        (of("principal", "subject/s").replace("ci-pool", "c"),      "MalformedMember"),
         ("serviceAccount:nobody@dev-project.iam.gserviceaccount.com".to_owned(), "UnknownMember"),
         ("serviceAccount:x@other.iam.gserviceaccount.com".to_owned(), "ok"),
         (of("principal", "*"),                                      "MalformedMember"),
@@ -105,4 +106,53 @@ async fn a_pool_that_is_deleted_leaves_no_binding_to_the_next_of_its_name() {
     }
     let refused = stack.policies.replace(&stack.admin, "projects/123", only).await.unwrap_err();
     assert_eq!(cause(&refused), "UnknownMember");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_binding_outlives_what_it_names_whoever_writes_while_that_is_deleted() {
+    let federation = Arc::new(Federation::empty().await);
+    const ROBOT: &str = "serviceAccount:robot1@dev-project.iam.gserviceaccount.com";
+    let everybody = format!("principalSet:{POOL}/*");
+    for round in 0..30 {
+        federation.create_pool("ci-pool").await;
+        federation.stack.create_account("robot1").await;
+        // Writers of four policies, and in their midst those who delete what is bound.
+        let tasks = (0..10).map(|n| {
+            let (federation, member) = (federation.clone(), [ROBOT, &everybody][n % 2].to_owned());
+            tokio::spawn(async move {
+                let Federation { stack, pools, .. } = &*federation;
+                match n {
+                    4 => drop(pools.delete_pool(&stack.admin, "123", "ci-pool").await.unwrap()),
+                    5 => stack.accounts.delete(&stack.admin, "-", ROBOT.split_once(':').unwrap().1).await.unwrap(),
+                    n => {
+                        let name = ["projects/123", "projects/123/iap_web"][n / 2 % 2];
+                        let binding = binding("roles/iap.httpsResourceAccessor", &member);
+                        if let Err(error) = stack.policies.replace(&stack.admin, name, binding).await {
+                            assert_eq!(cause(&error), "UnknownMember");
+                        }
+                    }
+                }
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+        for (resource, policy) in federation.stack.store.policies().await.unwrap() {
+            assert_eq!(policy.bindings, [], "round {round}: {resource}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_policy_of_an_account_that_was_deleted_meanwhile_is_not_written() {
+    // Another process deletes what this one has just found.
+    let federation = Federation::new().await;
+    let stack = &federation.stack;
+    let account = stack.create_account("robot1").await;
+    let name = format!("projects/123/serviceAccounts/{}", account.unique_id.0);
+    let user = binding("roles/iam.serviceAccountTokenCreator", "user:ann@example.com");
+    stack.policies.replace(&stack.admin, &name, user.clone()).await.unwrap();
+    assert!(stack.store.remove_service_account(&account.unique_id).await.unwrap());
+    assert_eq!(cause(&stack.policies.replace(&stack.admin, &name, user).await.unwrap_err()), "Resource");
+    assert_eq!(stack.store.policies().await.unwrap(), []);
 }

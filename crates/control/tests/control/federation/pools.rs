@@ -1,5 +1,9 @@
+use std::sync::Arc;
+
+use doorward_core::federation::{Pool, Provider};
 use doorward_core::outbound::Reach;
-use doorward_wire::google_api::{WorkloadIdentityPool, WorkloadIdentityPoolProvider};
+use doorward_core::store::Added;
+use doorward_wire::google_api::{Policy, WorkloadIdentityPool, WorkloadIdentityPoolProvider};
 use serde_json::{Value, json};
 
 use super::{ELSEWHERE, Federation, Key, PROVIDER, key_document, pools, provider, provider_with};
@@ -276,4 +280,59 @@ async fn providers_that_are_made_are_in_force_when_the_answer_is_given() {
     assert!(provider());
     it.delete_pool(&stack.admin, "123", "ci-pool").await.unwrap();
     assert!(!provider());
+}
+
+#[tokio::test]
+async fn a_project_has_a_hundred_pools_and_two_hundred_providers_at_most() {
+    let federation = Federation::new().await;
+    let (it, admin, store) = (&federation.pools, &federation.stack.admin, &federation.stack.store);
+    let [first] = &store.providers().await.unwrap()[..] else { panic!("one provider") };
+    for n in 1..200 {
+        let id = format!("of-store-{n}").parse().unwrap();
+        assert_eq!(store.add_provider(&Provider { id, ..first.clone() }).await.unwrap(), Added::Yes);
+    }
+    let of_pool = |id: &str| Pool {
+        id: id.parse().unwrap(),
+        display_name: String::new(),
+        description: String::new(),
+        disabled: false,
+    };
+    for n in 1..100 {
+        assert_eq!(store.add_pool(&of_pool(&format!("of-store-{n}"))).await.unwrap(), Added::Yes);
+    }
+    let pools = it.create_pool(admin, "123", "one-more", pool(json!({}))).await.unwrap_err();
+    assert_eq!((cause(&pools).as_str(), pools.to_string().as_str()), ("TooMany", "a project has at most 100 pools"));
+    let given = provider_with(&json!({}));
+    let providers = it.create_provider(admin, "123", ("of-store-1", "one-more"), given).await.unwrap_err();
+    assert_eq!(providers.to_string(), "a project has at most 200 providers");
+
+    it.delete_provider(admin, "123", ("ci-pool", "ci-runner")).await.unwrap();
+    let given = provider_with(&json!({}));
+    it.create_provider(admin, "123", ("of-store-1", "one-more"), given).await.unwrap();
+    it.delete_pool(admin, "123", "of-store-1").await.unwrap();
+    it.create_pool(admin, "123", "one-more", pool(json!({}))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_mapping_is_compiled_when_its_text_changes_and_not_with_every_change_of_something_else() {
+    let federation = Federation::new().await;
+    federation.create_provider("other", &json!({})).await;
+    let (stack, other) = (&federation.stack, PROVIDER.replace("ci-runner", "other"));
+    let compiled = |name: &str| stack.publisher.cell().current().provider(name).unwrap().mapping.clone();
+    let (first, second) = (compiled(PROVIDER), compiled(&other));
+    stack.policies.replace(&stack.admin, "projects/123", Policy::default()).await.unwrap();
+    federation.update_provider(json!({"description": "Text"}), "description").await;
+    assert!(Arc::ptr_eq(&first, &compiled(PROVIDER)) && Arc::ptr_eq(&second, &compiled(&other)));
+
+    #[rustfmt::skip]
+    let changes = [
+        ("attributeCondition", json!({"attributeCondition": "true"})),
+        ("attributeMapping",   json!({"attributeMapping": {"google.subject": "assertion.jti"}})),
+    ];
+    for (mask, change) in changes {
+        let before = compiled(PROVIDER);
+        federation.update_provider(change, mask).await;
+        assert!(compiled(PROVIDER) != before, "{mask}");
+        assert!(Arc::ptr_eq(&second, &compiled(&other)), "{mask}");
+    }
 }

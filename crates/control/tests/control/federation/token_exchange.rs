@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use doorward_core::audit::TokenMethod;
+use doorward_core::federation::{FederatedIdentity, Generation, Provider};
 use doorward_core::grant::{Subject, TokenHash};
 use doorward_core::outbound::FetchError;
 use doorward_wire::jose::{Algorithm, encode_base64url};
@@ -29,7 +30,10 @@ async fn a_token_of_another_issuer_is_exchanged_for_one_of_the_identity_that_it_
     let grant = stack.store.access_token(&TokenHash::of(&issued.token), stack.now()).await.unwrap().unwrap();
     assert_eq!((grant.expires.seconds(), grant.scopes.as_str()), (START + 3600, CLOUD));
     let Subject::Federated(identity) = grant.subject else { panic!("{:?}", grant.subject) };
-    let members = stack.publisher.cell().current().federated_members(&identity).unwrap();
+    let snapshot = stack.publisher.cell().current();
+    let members = snapshot.federated_members(&identity).unwrap();
+    let of_before = FederatedIdentity { generation: Generation("before".to_owned()), ..*identity };
+    assert_eq!(snapshot.federated_members(&of_before), None);
     let members: Vec<String> = members.iter().map(ToString::to_string).collect();
     let principal = format!("principal:{POOL}/subject/repo:octo/app:ref:refs/heads/main");
     let expected = [
@@ -254,6 +258,21 @@ async fn only_what_a_key_of_the_issuer_signed_is_a_token() {
         (big,                                                 "ok"),
         (stranger.token(&claims),                             "Signature"),
         (rsa.sign(&header(&json!({"alg": "RS256"})), &claims), "Signature"),
+        (token(key, &json!({"typ": null})),                   "ok"),
+        (token(key, &json!({"typ": "jwt"})),                  "ok"),
+        (token(key, &json!({"typ": "application/JWT"})),      "ok"),
+        (token(key, &json!({"typ": "AT+jwt"})),               "ok"),
+        (token(key, &json!({"typ": "Application/at+JWT"})),   "ok"),
+        (token(key, &json!({"typ": ""})),                     "Kind"),
+        (token(key, &json!({"typ": "JOSE"})),                 "Kind"),
+        (token(key, &json!({"typ": "logout+jwt"})),           "Kind"),
+        (token(key, &json!({"typ": "secevent+jwt"})),         "Kind"),
+        (token(key, &json!({"typ": "dpop+jwt"})),             "Kind"),
+        (token(key, &json!({"typ": "application/application/jwt"})), "Kind"),
+        (token(key, &json!({"typ": "text/jwt"})),             "Kind"),
+        (token(key, &json!({"typ": " jwt"})),                 "Kind"),
+        (token(key, &json!({"typ": 7})),                      "Header"),
+        (token(key, &json!({"typ": ["JWT"]})),                "Header"),
         (token(key, &json!({"kid": "rsa"})),                  "Signature"),
         (format!("{other}.{signature}"),                      "Signature"),
         (token(key, &json!({"kid": "k2"})),                   "UnknownKey"),
@@ -377,20 +396,80 @@ async fn an_exchange_that_began_before_a_change_gives_nothing_after_it() {
         ("disabled",           json!({"disabled": true}),                       "UnknownProvider"),
         ("attributeCondition", json!({"attributeCondition": "true"}),           "UnknownProvider"),
         ("attributeMapping",   json!({"attributeMapping": {"google.subject": "'x'"}}), "UnknownProvider"),
-        ("displayName",        json!({"displayName": "CI"}),                    "ok"),
+        ("displayName",        json!({"displayName": "CI"}),                    "UnknownProvider"),
+        ("made again",         json!({}),                                       "UnknownProvider"),
+        ("another provider",   json!({}),                                       "ok"),
     ];
     for (mask, change, expected) in changes {
         let federation = Arc::new(Federation::new().await);
-        federation.web.close();
-        let exchanging = {
-            let federation = federation.clone();
-            tokio::spawn(async move { federation.outcome(federation.key.token(&claims())).await.0 })
-        };
-        settle().await;
-        assert_eq!(federation.web.fetches(), 1, "it waits for the keys");
-        federation.update_provider(change, mask).await;
+        let exchanging = federation.waiting_exchange().await;
+        match mask {
+            "made again" => {
+                let (pools, admin) = (&federation.pools, &federation.stack.admin);
+                pools.delete_provider(admin, "123", ("ci-pool", "ci-runner")).await.unwrap();
+                federation.create_provider("ci-runner", &json!({})).await;
+            }
+            "another provider" => federation.create_provider("other", &json!({})).await,
+            mask => federation.update_provider(change, mask).await,
+        }
         federation.web.open();
         assert_eq!(exchanging.await.unwrap(), expected, "{mask}");
+    }
+}
+
+impl Federation {
+    /// An exchange that has begun, and waits for the issuer's keys until the web is open again.
+    async fn waiting_exchange(self: &Arc<Self>) -> tokio::task::JoinHandle<String> {
+        self.web.close();
+        let federation = self.clone();
+        let exchanging = tokio::spawn(async move { federation.outcome(federation.key.token(&claims())).await.0 });
+        settle().await;
+        assert_eq!(self.web.fetches(), 1, "it waits for the keys");
+        exchanging
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_issued_for_a_provider_that_was_changed_where_this_process_does_not_see_it_yet() {
+    for made_again in [false, true] {
+        let federation = Federation::new().await;
+        let store = &federation.stack.store;
+        let [old] = &store.providers().await.unwrap()[..] else { panic!("one provider") };
+        let new = Provider { generation: Generation("of another process".to_owned()), ..old.clone() };
+        if made_again {
+            assert!(store.remove_provider(&old.pool, &old.id).await.unwrap());
+            assert_eq!(store.add_provider(&new).await.unwrap(), doorward_core::store::Added::Yes);
+        } else {
+            assert!(store.replace_provider(&new, &old.generation).await.unwrap());
+        }
+        let outcome = federation.outcome(federation.key.token(&claims())).await;
+        assert_eq!((outcome.0.as_str(), outcome.1), ("UnknownProvider", "unknown_provider"), "{made_again}");
+        federation.stack.publisher.refresh().await.unwrap();
+        assert_eq!(federation.outcome(federation.key.token(&claims())).await.0, "ok");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_an_issuer_has_withdrawn_are_not_used_by_a_provider_that_is_made_again() {
+    let federation = Federation::new().await;
+    let (withdrawn, next) = (federation.key.token(&claims()), Key::es256("k2"));
+    assert_eq!(federation.outcome(withdrawn.clone()).await.0, "ok");
+    federation.web.publish(ELSEWHERE, &[&next], None);
+    assert_eq!(federation.outcome(withdrawn.clone()).await.0, "ok", "they are kept for an hour");
+    let (pools, admin) = (&federation.pools, &federation.stack.admin);
+    pools.delete_provider(admin, "123", ("ci-pool", "ci-runner")).await.unwrap();
+    federation.create_provider("ci-runner", &json!({})).await;
+    assert_eq!(federation.outcome(withdrawn.clone()).await.0, "UnknownKey");
+    assert_eq!(federation.outcome(next.token(&claims())).await.0, "ok");
+
+    // Given keys are those of the document that is in force.
+    for (given, refused, accepted) in [(&federation.key, &next, &federation.key), (&next, &federation.key, &next)] {
+        pools.delete_provider(admin, "123", ("ci-pool", "ci-runner")).await.unwrap();
+        let document = super::key_document(&[given]).to_string();
+        let oidc = json!({"oidc": {"issuerUri": ELSEWHERE, "jwksJson": document}});
+        federation.create_provider("ci-runner", &oidc).await;
+        assert_eq!(federation.outcome(refused.token(&claims())).await.0, "UnknownKey");
+        assert_eq!(federation.outcome(accepted.token(&claims())).await.0, "ok");
     }
 }
 

@@ -35,7 +35,7 @@ async fn an_id_token_for_an_account_has_the_claims_of_its_kind_and_no_others() {
         role: Role::ServiceAccountOpenIdTokenCreator,
         members: vec!["user:alice@example.com".parse().unwrap()],
     };
-    stack.store.replace_policy(&format!("projects/123/serviceAccounts/{id}"), &[binding], None).await.unwrap();
+    stack.store.replace_policy(&format!("projects/123/serviceAccounts/{id}"), &[binding], None, &[]).await.unwrap();
     stack.publisher.refresh().await.unwrap();
     let caller = stack.api_caller(alice.subject(), crate::robots::CLOUD).await;
     let name = format!("projects/-/serviceAccounts/{ROBOT}");

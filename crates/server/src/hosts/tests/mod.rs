@@ -114,7 +114,7 @@ impl World {
             role: Role::ServiceAccountTokenCreator,
             members: vec![format!("serviceAccount:{CALLER}").parse().unwrap()],
         };
-        sqlite.replace_policy(&target.name(&project), &[binding], None).await.unwrap();
+        sqlite.replace_policy(&target.name(&project), &[binding], None, &[]).await.unwrap();
         let scopes = [
             (CLOUD_TOKEN, "https://www.googleapis.com/auth/cloud-platform"),
             (NARROW_TOKEN, "openid https://www.googleapis.com/auth/userinfo.email"),
