@@ -6,6 +6,7 @@ mod postgres;
 #[expect(dead_code, reason = "the samples are those of all files")]
 mod samples;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,6 +18,8 @@ use doorward_core::store::*;
 use doorward_store::{Damage, OpenError, PostgresOptions, Sealer, SqlStore};
 use postgres::{Cluster, Database};
 use samples::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 async fn refusal(database: &Database<'_>, options: &PostgresOptions) -> OpenError {
@@ -204,6 +207,43 @@ async fn a_statement_that_waits_too_long_is_an_error_and_the_next_one_works() {
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     assert_eq!(store.policies().await.unwrap(), []);
     assert_eq!(store.replace_policy("projects/1", &[], None).await.unwrap(), Some(PolicyEtag(1)));
+}
+
+/// Stands between a store and the server. Once a statement is asked that has `deadly` in it, the connection stays open and
+/// nothing passes it any more, as with a cable that was pulled.
+async fn silent_after(deadly: &'static [u8], server: PathBuf, folder: &Path) {
+    let listener = UnixListener::bind(folder.join(".s.PGSQL.5432")).unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = UnixStream::connect(&server).await.unwrap().into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+            tokio::spawn(async move {
+                let mut buffer = [0; 8192];
+                while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
+                    if buffer[..length].windows(deadly.len()).any(|part| part == deadly) {
+                        return std::future::pending().await;
+                    }
+                    to_server.write_all(&buffer[..length]).await.unwrap();
+                }
+            });
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_falls_silent_costs_a_call_its_answer_and_the_pool_no_connection() {
+    let (database, folder) = (Cluster::shared().database().await, tempfile::tempdir().unwrap());
+    silent_after(b"FROM person WHERE email", Cluster::shared().socket(), folder.path()).await;
+    let socket = folder.path().to_str().unwrap().replace('/', "%2F");
+    let options = PostgresOptions::from_url(&format!("postgres://postgres@{socket}/{}", database.name)).unwrap();
+    let options = options.connections(1).statement_timeout(Duration::from_millis(100));
+    let store = SqlStore::open_postgres(&options, database.sealer()).await.unwrap();
+    for round in 0..2 {
+        let email = "alice@example.com".parse().unwrap();
+        assert!(matches!(store.user_by_email(&email).await, Err(StoreError::Unavailable(_))), "{round}");
+        assert_eq!(store.users().await.unwrap(), [], "{round}: another connection takes its place");
+    }
 }
 
 /// Reads the record as a follower does: what it sees has no gap, and nothing appears before what it has seen.

@@ -25,7 +25,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The server ends a statement after this long.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much later than the server should have ended a statement it counts as lost.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(2);
 /// The server ends a change that waits for us for this long, with its locks: we are gone.
 const IDLE_IN_CHANGE: Duration = Duration::from_secs(60);
 /// A migration, and the wait for another instance's, may take longer than a statement.
@@ -262,12 +262,20 @@ async fn examine(options: &PostgresOptions, driver: &PgConnectOptions, location:
     examined.await.unwrap_or_else(|elapsed| Err(late(elapsed)))
 }
 
-/// Connections are made when they are needed. One is tested before it is used: after the server was away, calls work again.
+/// Connections are made when they are needed. One is tested before it is used: after the server was away, calls work again. It is
+/// tested after its use too: that is when a change that was dropped is undone. The driver would wait there for a server that
+/// fell silent, and the pool would have a connection less.
 fn pool(options: &PostgresOptions, driver: &PgConnectOptions, connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(options.connect_timeout)
         .test_before_acquire(true)
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                let late = |_| sqlx::Error::Io(io::ErrorKind::TimedOut.into());
+                tokio::time::timeout(SILENCE, connection.ping()).await.map_err(late)?.map(|()| true)
+            })
+        })
         .connect_lazy_with(driver.clone())
 }
 
@@ -303,5 +311,66 @@ fn classified(location: Location, error: sqlx::Error) -> OpenError {
             OpenError::Unwritable { location, cause: Box::new(error) }
         }
         _ => OpenError::Unavailable { location, cause: Box::new(error) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_to_another_machine_is_tls_with_a_certificate_for_its_name_unless_the_url_says_otherwise() {
+        // (after `postgres://`) => what the driver is told
+        let cases = [
+            ("db.example.com/d", "VerifyFull"),
+            ("me@10.0.0.7:6432/d", "VerifyFull"),
+            ("localhost.example.com/d", "VerifyFull"),
+            ("db.example.com/d?sslmode=disable", "Disable"),
+            ("db.example.com/d?sslmode=require", "Require"),
+            ("db.example.com/d?sslmode=prefer&sslmode=verify-ca", "VerifyCa"),
+            ("localhost/d", "Prefer"),
+            ("127.0.0.1/d", "Prefer"),
+            ("[::1]:5432/d", "Prefer"),
+            ("%2Frun%2Fpostgresql/d", "Prefer"),
+            ("localhost/d?host=db.example.com", "VerifyFull"),
+            ("localhost/d?hostaddr=10.0.0.7", "VerifyFull"),
+            ("localhost/d?sslmode=verify-full", "VerifyFull"),
+        ];
+        for (rest, expected) in cases {
+            let options = PostgresOptions::from_url(&format!("postgres://{rest}")).unwrap();
+            assert_eq!(format!("{:?}", options.for_driver().get_ssl_mode()), expected, "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_would_not_be_understood_whole_is_refused_without_being_shown() {
+        let cases = [
+            "",
+            "db.example.com/d",
+            "mysql://me:s3cret@db.example.com/d",
+            "postgres://me:s3cret@db.example.com",
+            "postgres://me:s3cret@db.example.com/",
+            "postgres://me:s3cret@db.example.com:port/d",
+            "postgres://me:s3cret@db.example.com/d?sslmode=allow",
+            "postgres://me:s3cret@db.example.com/d?sslmode=s3cret",
+            "postgres://me:s3cret@db.example.com/d?channel_binding=require",
+            "postgres://db.example.com/d?passwort=s3cret",
+            "postgres://db.example.com/d?options=-c%20synchronous_commit%3Doff",
+        ];
+        for url in cases {
+            let error = PostgresOptions::from_url(url).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
+        }
+        let options = PostgresOptions::from_url("postgres://me:s3cret@db.example.com/d").unwrap();
+        assert_eq!(options.name(), "db.example.com:5432/d");
+        assert!(!format!("{options:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn the_authorities_of_the_system_are_a_text_that_the_driver_reads() {
+        let pem = String::from_utf8(system_authorities()).unwrap();
+        let found = rustls_native_certs::load_native_certs().certs.len();
+        assert!(pem.matches("BEGIN CERTIFICATE").count() <= found);
+        assert_eq!(pem.is_empty(), found == 0);
     }
 }

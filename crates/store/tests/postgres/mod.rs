@@ -77,6 +77,11 @@ impl Cluster {
         assert!(control.status().expect("pg_ctl").success(), "{words:?}");
     }
 
+    /// The socket on which the server listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.join(".s.PGSQL.5432")
+    }
+
     fn url(&self, user: &str, database: &str) -> String {
         let socket = self.folder.to_str().expect("text").replace('/', "%2F");
         format!("postgres://{user}@{socket}/{database}")
