@@ -1,6 +1,7 @@
 //! How fast the store is on both engines. Not part of the suite: `cargo test -p doorward-store --test speed -- --ignored --nocapture`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "time is what is measured")]
 
 #[expect(dead_code, reason = "the server is that of all files")]
 mod postgres;
