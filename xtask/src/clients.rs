@@ -27,7 +27,7 @@ enum Origin {
     Right(&'static str, &'static str),
 }
 
-const NEEDS: [Need; 18] = [
+const NEEDS: [Need; 19] = [
     Need {
         probe: &["curl", "--version"],
         origin: Origin::Package("curl"),
@@ -94,6 +94,16 @@ const NEEDS: [Need; 18] = [
         probe: &["gnome-keyring-daemon", "--version"],
         origin: Origin::Package("gnome-keyring"),
         modules: &["needs_keyring::"],
+    },
+    // The store's own tests start a server, and fail without one: no scenario is left out.
+    Need {
+        probe: &[
+            "sh",
+            "-c",
+            "PATH=$PATH:$(echo /usr/lib/postgresql/*/bin | tr ' ' :); initdb --version && pg_ctl --version",
+        ],
+        origin: Origin::Package("postgresql"),
+        modules: &[],
     },
     // What `doorward run` asks of Linux, as root or with a user namespace.
     Need {
@@ -174,7 +184,8 @@ impl Origin {
 impl Missing {
     fn add(&mut self, notice: Notice, modules: &[&'static str]) {
         let names: Vec<&str> = modules.iter().map(|module| module.trim_end_matches("::")).collect();
-        self.notices.push(Notice { text: format!("{} (not run: {})", notice.text, names.join(", ")), ..notice });
+        let left_out = if names.is_empty() { String::new() } else { format!(" (not run: {})", names.join(", ")) };
+        self.notices.push(Notice { text: format!("{}{left_out}", notice.text), ..notice });
         self.modules.extend(modules);
         self.modules.sort_unstable();
         self.modules.dedup();
@@ -300,12 +311,14 @@ mod tests {
         missing.add(Origin::Package("curl").notice(), &["needs_curl::", "needs_jq_openssl_curl::"]);
         missing.add(Origin::Package("jq").notice(), &["needs_jq_openssl_curl::"]);
         missing.add(Origin::Elsewhere("tool", "nobody packs it").notice(), &["needs_tool::"]);
+        missing.add(Origin::Package("postgresql").notice(), &[]);
         missing.add(Origin::Right("wings", "birds have them").notice(), &["needs_wings::"]);
         let notice = |text: &str, excused| Notice { text: text.to_owned(), excused };
         let notices = [
             notice("curl is missing: apt-get install -y curl (not run: needs_curl, needs_jq_openssl_curl)", false),
             notice("jq is missing: apt-get install -y jq (not run: needs_jq_openssl_curl)", false),
             notice("tool is missing and not required: nobody packs it (not run: needs_tool)", true),
+            notice("postgresql is missing: apt-get install -y postgresql", false),
             notice("wings are missing: birds have them (not run: needs_wings)", false),
         ];
         assert_eq!(missing.notices, notices);

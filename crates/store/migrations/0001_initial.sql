@@ -1,5 +1,7 @@
 -- The words are those that SQLite and PostgreSQL share: TEXT, BIGINT, BOOLEAN, BYTEA. Times are microseconds since the Unix
--- epoch, JSON is TEXT that only Rust reads, and addresses are stored in the lower case in which they are compared.
+-- epoch, JSON is TEXT that only Rust reads, and addresses are stored in the lower case in which they are compared. TEXT is
+-- compared by its bytes: on PostgreSQL each such column gets COLLATE "C". Where the engines differ, PostgreSQL reads what is in
+-- the comments that begin with its name instead of what is before them.
 
 CREATE TABLE service_account (
     unique_id    TEXT PRIMARY KEY,
@@ -60,8 +62,8 @@ CREATE TABLE used_assertion (
 );
 CREATE INDEX used_assertion_by_expires ON used_assertion (expires);
 
--- The one line of SQLite's own. AUTOINCREMENT: a number is not given again when the newest event was pruned.
+-- AUTOINCREMENT: a number is not given again when the newest event was pruned.
 CREATE TABLE audit_event (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    sequence /*sqlite*/ INTEGER PRIMARY KEY AUTOINCREMENT /*pg BIGINT PRIMARY KEY*/,
     event    TEXT NOT NULL
 );

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[expect(dead_code, reason = "the server is that of all files")]
+mod postgres;
 mod promises;
 mod samples;
 
@@ -20,6 +22,13 @@ macro_rules! every_backend_keeps {
                 let directory = tempfile::tempdir().unwrap();
                 let store = doorward_store::SqliteStore::open(&directory.path().join("store.db")).await.unwrap();
                 crate::promises::$about::$promise(std::sync::Arc::new(store)).await;
+            })*)*
+        }
+        mod on_a_server {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $promise() {
+                let database = crate::postgres::Cluster::shared().database().await;
+                crate::promises::$about::$promise(std::sync::Arc::new(database.open().await)).await;
             })*)*
         }
     };

@@ -11,11 +11,12 @@ use std::path::Path;
 
 use doorward_core::account::{ServiceAccount, User};
 use doorward_core::audit::{AuditEvent, StoredEvent, TokenMethod};
+use doorward_core::entropy::SystemEntropy;
 use doorward_core::grant::{RefreshGrant, TakenCode};
 use doorward_core::keys::{KeyPurpose, StoredKey};
 use doorward_core::policy::{Policy, PolicyEtag};
 use doorward_core::store::*;
-use doorward_store::{Damage, OpenError, SqliteStore};
+use doorward_store::{Damage, KeyFileError, OpenError, Sealer, SqliteStore};
 use samples::*;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -132,10 +133,10 @@ async fn a_new_database_and_the_files_beside_it_are_for_their_owner_only() {
     write_everything(&store).await;
     expect_everything(&store).await;
     let modes: Vec<_> = contents(directory.path()).into_iter().map(|(name, (_, mode))| (name, mode)).collect();
-    let expected = [("store.db", 0o600), ("store.db-shm", 0o600), ("store.db-wal", 0o600)];
+    let expected = ["store.db", "store.db-shm", "store.db-wal", "store.db.key"].map(|name| (name, 0o600));
     assert_eq!(modes, expected.map(|(name, mode)| (name.to_owned(), mode)));
     store.close().await;
-    assert_eq!(contents(directory.path()).keys().collect::<Vec<_>>(), ["store.db"]);
+    assert_eq!(contents(directory.path()).keys().collect::<Vec<_>>(), ["store.db", "store.db.key"]);
     assert!(store.users().await.is_err());
     assert!(store.add_user(&user("3", "carol@example.com")).await.is_err());
 }
@@ -194,7 +195,7 @@ async fn what_a_creation_left_that_was_killed_is_not_in_the_way() {
     let store = SqliteStore::open(&directory.path().join(NAME)).await.unwrap();
     write_everything(&store).await;
     store.close().await;
-    assert_eq!(contents(directory.path()).keys().collect::<Vec<_>>(), ["store.db"]);
+    assert_eq!(contents(directory.path()).keys().collect::<Vec<_>>(), ["store.db", "store.db.key"]);
 }
 
 #[tokio::test]
@@ -271,7 +272,7 @@ async fn damage_is_refused_beside_a_log_too_and_the_log_is_left_as_it_is() {
 async fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
     let directory = closed().await;
     execute(&directory.path().join(NAME), "PRAGMA user_version = 1000").await;
-    assert!(matches!(refusal(directory.path()).await, OpenError::Newer { found: 1000, known: 3, .. }));
+    assert!(matches!(refusal(directory.path()).await, OpenError::Newer { found: 1000, known: 4, .. }));
 }
 
 #[tokio::test]
@@ -414,6 +415,101 @@ async fn a_database_that_cannot_be_brought_to_the_new_schema_stays_in_the_old_on
         .unwrap();
     assert_eq!((version, added), (1, 0));
     connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn secrets_of_an_old_database_are_sealed_and_nothing_is_left_of_them_as_they_were() {
+    const SECRET: &str = "a private key that nobody sealed";
+    let holds_it = |directory: &Path| -> Vec<String> {
+        let files = contents(directory).into_iter();
+        let holds = |bytes: &[u8]| bytes.windows(SECRET.len()).any(|part| part == SECRET.as_bytes());
+        files.filter(|(_, (bytes, _))| holds(bytes)).map(|(name, _)| name).collect()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(NAME);
+    first_schema(&path).await;
+    execute(&path, "UPDATE signing_key SET secret = CAST('a private key that nobody sealed' AS BLOB)").await;
+    assert_eq!(holds_it(directory.path()), ["store.db"]);
+    let store = SqliteStore::open(&path).await.unwrap();
+    let secrets: Vec<_> = store.keys().await.unwrap().into_iter().map(|key| key.secret).collect();
+    assert_eq!(secrets, [SECRET.as_bytes(), SECRET.as_bytes()]);
+    assert_eq!(holds_it(directory.path()), [""; 0], "while it is open");
+    store.close().await;
+    assert_eq!(holds_it(directory.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn new_secrets_are_nowhere_in_the_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&directory.path().join(NAME)).await.unwrap();
+    let secret = b"thirty-two letters of a secret..".to_vec();
+    let (signing, mut managed) = (key("k", KeyPurpose::Assertion, 7), managed_key("managed", "1", 6));
+    managed.secret.clone_from(&secret);
+    assert!(store.add_service_account(&account("1", "robot")).await.unwrap());
+    assert!(store.add_managed_key(&managed, None).await.unwrap());
+    store.add_keys(&[StoredKey { secret: secret.clone(), ..signing }]).await.unwrap();
+    store.close().await;
+    for (name, (bytes, _)) in contents(directory.path()) {
+        assert!(!bytes.windows(secret.len()).any(|part| part == secret), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_without_its_key_is_refused_and_left_as_it_is() {
+    let directory = closed().await;
+    let key_file = directory.path().join("store.db.key");
+    let own = fs::read(&key_file).unwrap();
+    fs::remove_file(&key_file).unwrap();
+    let error = refusal(directory.path()).await;
+    assert!(matches!(&error, OpenError::KeyFile { cause: KeyFileError::Missing, .. }), "{error:?}");
+    assert!(error.to_string().contains("store.db.key"), "{error}");
+
+    fs::write(&key_file, "no key").unwrap();
+    assert!(matches!(refusal(directory.path()).await, OpenError::KeyFile { cause: KeyFileError::NotAKey, .. }));
+
+    fs::copy(closed().await.path().join("store.db.key"), &key_file).unwrap();
+    let error = refusal(directory.path()).await;
+    assert!(matches!(error, OpenError::WrongKey { .. }), "{error:?}");
+    assert!(error.to_string().contains("store.db.key"), "{error}");
+
+    fs::write(&key_file, own).unwrap();
+    expect_everything(&SqliteStore::open(&directory.path().join(NAME)).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_key_may_be_kept_somewhere_else() {
+    let (directory, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, key_file) = (directory.path().join(NAME), keys.path().join("key"));
+    let sealer = || Sealer::from_file_or_new(&key_file, &SystemEntropy).unwrap();
+    let store = SqliteStore::open_sealed(&path, sealer()).await.unwrap();
+    write_everything(&store).await;
+    store.close().await;
+    assert_eq!(contents(directory.path()).keys().collect::<Vec<_>>(), ["store.db"]);
+    expect_everything(&SqliteStore::open_sealed(&path, sealer()).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_database_whose_tables_are_not_those_of_its_version_is_refused() {
+    for statement in
+        ["PRAGMA user_version = 3", "PRAGMA user_version = 1", "DROP TABLE audit_head", "DROP TABLE sealing"]
+    {
+        let directory = closed().await;
+        execute(&directory.path().join(NAME), statement).await;
+        let error = SqliteStore::open(&directory.path().join(NAME)).await.err().expect("a refusal");
+        assert!(matches!(error, OpenError::Damaged { damage: Damage::HalfMade, .. }), "{statement}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_was_moved_to_another_row_does_not_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(NAME);
+    let store = SqliteStore::open(&path).await.unwrap();
+    store.add_keys(&[key("k", KeyPurpose::Assertion, 7), key("l", KeyPurpose::Assertion, 8)]).await.unwrap();
+    store.close().await;
+    execute(&path, "UPDATE signing_key SET secret = (SELECT secret FROM signing_key WHERE id = 'k')").await;
+    let store = SqliteStore::open(&path).await.unwrap();
+    assert!(matches!(store.keys().await, Err(StoreError::Damaged { what: "sealed secret" })));
 }
 
 #[tokio::test]

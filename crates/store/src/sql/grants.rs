@@ -9,25 +9,23 @@ use doorward_core::grant::{
 use doorward_core::resource::ClientId;
 use doorward_core::store::{GrantStore, StoreError};
 
-use super::{
-    SqliteStore, codes, devices, failed, federation, forget, json, person_grants, read_scopes, refresh_tokens,
-};
+use super::{SqlStore, codes, devices, federation, forget, json, person_grants, read_scopes, refresh_tokens};
+use crate::db::query;
 
 pub(super) const FORGET_ACCESS_TOKENS: &str = "DELETE FROM access_token WHERE hash IN
-    (SELECT hash FROM access_token WHERE expires <= $1 LIMIT 10)";
+    (SELECT hash FROM access_token WHERE expires <= $1 LIMIT 10 /*pg FOR UPDATE SKIP LOCKED*/)";
 pub(super) const FORGET_ASSERTIONS: &str = "DELETE FROM used_assertion WHERE (issuer, jti) IN
-    (SELECT issuer, jti FROM used_assertion WHERE expires <= $1 LIMIT 10)";
+    (SELECT issuer, jti FROM used_assertion WHERE expires <= $1 LIMIT 10 /*pg FOR UPDATE SKIP LOCKED*/)";
 
 #[async_trait]
-impl GrantStore for SqliteStore {
+impl GrantStore for SqlStore {
     async fn add_access_token(
         &self,
         token: &TokenHash,
         grant: &AccessGrant,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let mut change = self.begin().await?;
-        forget(&mut change, FORGET_ACCESS_TOKENS, now).await?;
+        let mut change = self.db.begin().await?;
         if let Some((id, _)) = &grant.person_grant
             && !person_grants::keep_until(&mut change, id, grant.expires).await?
         {
@@ -39,6 +37,7 @@ impl GrantStore for SqliteStore {
                 ("", Some(federation::key(&identity.pool, &identity.provider)), Some(json(&**identity)?))
             }
         };
+<<<<<<< HEAD:crates/store/src/sqlite/grants.rs
         let generation = match &grant.subject {
             Subject::Account(_) => None,
             Subject::Federated(identity) => Some(&identity.generation.0),
@@ -46,6 +45,14 @@ impl GrantStore for SqliteStore {
         // Of a provider that was removed meanwhile there is no row, and one that was changed, or made again, has another
         // generation: then nothing is kept. Readers compare the generation too, with the provider that is in force.
         let kept = sqlx::query(
+=======
+        if let Some(provider) = &provider {
+            let lock = "SELECT name FROM workload_identity_provider WHERE name = $1 FOR KEY SHARE";
+            change.lock(query(lock).bind(provider)).await?;
+        }
+        // Of a provider that was removed meanwhile there is no row, and nothing is kept.
+        let kept = query(
+>>>>>>> issue5-store:crates/store/src/sql/grants.rs
             "INSERT INTO access_token (hash, subject, scopes, expires, grant_id, client, provider, federated)
              SELECT $1, $2, $3, $4, $5, $6, $7, $8
              WHERE $7 IS NULL
@@ -59,14 +66,21 @@ impl GrantStore for SqliteStore {
         .bind(grant.person_grant.as_ref().map(|(_, client)| &client.0))
         .bind(provider)
         .bind(federated)
+<<<<<<< HEAD:crates/store/src/sqlite/grants.rs
         .bind(generation)
         .execute(&mut *change)
         .await
         .map_err(failed)?;
         if kept.rows_affected() == 0 {
+=======
+        .changes_one(&mut change)
+        .await?;
+        if !kept {
+>>>>>>> issue5-store:crates/store/src/sql/grants.rs
             return Ok(false);
         }
-        change.commit().await.map_err(failed)?;
+        forget(&mut change, FORGET_ACCESS_TOKENS, now).await?;
+        change.commit().await?;
         Ok(true)
     }
 
@@ -75,15 +89,15 @@ impl GrantStore for SqliteStore {
             return Ok(Some(grant));
         }
         let changes = self.recent_tokens.changes();
-        let row = sqlx::query_as(
+        let row = query(
             "SELECT subject, scopes, expires, grant_id, client, federated FROM access_token
              WHERE hash = $1 AND expires > $2",
         )
         .bind(&token.0)
         .bind(now.micros())
-        .fetch_optional(&self.readers)
-        .await;
-        let grant = row.map_err(failed)?.map(read_grant).transpose()?;
+        .fetch_optional(self.db.readers())
+        .await?;
+        let grant = row.map(read_grant).transpose()?;
         if let Some(grant) = &grant {
             self.recent_tokens.keep(token, grant, changes, now);
         }
@@ -92,9 +106,7 @@ impl GrantStore for SqliteStore {
 
     async fn remove_access_token(&self, token: &TokenHash) -> Result<bool, StoreError> {
         let _forgetting = self.recent_tokens.forgetting();
-        let removed =
-            sqlx::query("DELETE FROM access_token WHERE hash = $1").bind(&token.0).execute(&self.writer).await;
-        Ok(removed.map_err(failed)?.rows_affected() == 1)
+        query("DELETE FROM access_token WHERE hash = $1").bind(&token.0).changes_one(self.db.writer()).await
     }
 
     async fn take_assertion_id(
@@ -104,10 +116,9 @@ impl GrantStore for SqliteStore {
         expires: Timestamp,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let mut change = self.begin().await?;
-        forget(&mut change, FORGET_ASSERTIONS, now).await?;
+        let mut change = self.db.begin().await?;
         // One that ended may still be there.
-        let taken = sqlx::query(
+        let taken = query(
             "INSERT INTO used_assertion (issuer, jti, expires) VALUES ($1, $2, $3)
              ON CONFLICT (issuer, jti) DO UPDATE SET expires = excluded.expires WHERE used_assertion.expires <= $4",
         )
@@ -115,11 +126,11 @@ impl GrantStore for SqliteStore {
         .bind(jti)
         .bind(expires.micros())
         .bind(now.micros())
-        .execute(&mut *change)
-        .await
-        .map_err(failed)?;
-        change.commit().await.map_err(failed)?;
-        Ok(taken.rows_affected() == 1)
+        .changes_one(&mut change)
+        .await?;
+        forget(&mut change, FORGET_ASSERTIONS, now).await?;
+        change.commit().await?;
+        Ok(taken)
     }
 
     async fn add_code(&self, code: &TokenHash, grant: &CodeGrant, now: Timestamp) -> Result<(), StoreError> {

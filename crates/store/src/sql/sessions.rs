@@ -4,13 +4,14 @@ use doorward_core::grant::TokenHash;
 use doorward_core::session::SignInSession;
 use doorward_core::store::{SessionStore, StoreError};
 
-use super::{SqliteStore, failed, forget, json};
+use super::{SqlStore, forget, json};
+use crate::db::query;
 
 pub(super) const FORGET: &str = "DELETE FROM sign_in_session WHERE hash IN
-    (SELECT hash FROM sign_in_session WHERE expires <= $1 LIMIT 10)";
+    (SELECT hash FROM sign_in_session WHERE expires <= $1 LIMIT 10 /*pg FOR UPDATE SKIP LOCKED*/)";
 
 #[async_trait]
-impl SessionStore for SqliteStore {
+impl SessionStore for SqlStore {
     async fn put_session(
         &self,
         old: Option<&TokenHash>,
@@ -18,16 +19,11 @@ impl SessionStore for SqliteStore {
         session: &SignInSession,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut change = self.begin().await?;
-        forget(&mut change, FORGET, now).await?;
+        let mut change = self.db.begin().await?;
         if let Some(old) = old {
-            sqlx::query("DELETE FROM sign_in_session WHERE hash = $1")
-                .bind(&old.0)
-                .execute(&mut *change)
-                .await
-                .map_err(failed)?;
+            query("DELETE FROM sign_in_session WHERE hash = $1").bind(&old.0).execute(&mut change).await?;
         }
-        sqlx::query(
+        query(
             "INSERT INTO sign_in_session (hash, accounts, expires, loopback_only) VALUES ($1, $2, $3, $4)
              ON CONFLICT (hash) DO UPDATE SET accounts = excluded.accounts, expires = excluded.expires,
              loopback_only = excluded.loopback_only",
@@ -36,27 +32,24 @@ impl SessionStore for SqliteStore {
         .bind(json(&session.accounts)?)
         .bind(session.expires.micros())
         .bind(session.loopback_only)
-        .execute(&mut *change)
-        .await
-        .map_err(failed)?;
-        change.commit().await.map_err(failed)
+        .execute(&mut change)
+        .await?;
+        forget(&mut change, FORGET, now).await?;
+        change.commit().await
     }
 
     async fn session(&self, hash: &TokenHash, now: Timestamp) -> Result<Option<SignInSession>, StoreError> {
-        let row = sqlx::query_as(
-            "SELECT accounts, expires, loopback_only FROM sign_in_session WHERE hash = $1 AND expires > $2",
-        )
-        .bind(&hash.0)
-        .bind(now.micros())
-        .fetch_optional(&self.readers)
-        .await;
-        row.map_err(failed)?.map(read_session).transpose()
+        let row =
+            query("SELECT accounts, expires, loopback_only FROM sign_in_session WHERE hash = $1 AND expires > $2")
+                .bind(&hash.0)
+                .bind(now.micros())
+                .fetch_optional(self.db.readers())
+                .await?;
+        row.map(read_session).transpose()
     }
 
     async fn remove_session(&self, hash: &TokenHash) -> Result<bool, StoreError> {
-        let removed =
-            sqlx::query("DELETE FROM sign_in_session WHERE hash = $1").bind(&hash.0).execute(&self.writer).await;
-        Ok(removed.map_err(failed)?.rows_affected() == 1)
+        query("DELETE FROM sign_in_session WHERE hash = $1").bind(&hash.0).changes_one(self.db.writer()).await
     }
 }
 

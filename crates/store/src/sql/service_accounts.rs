@@ -4,9 +4,15 @@ use doorward_core::clock::Timestamp;
 use doorward_core::member::{Email, Member};
 use doorward_core::store::{ServiceAccountStore, StoreError};
 
+<<<<<<< HEAD:crates/store/src/sqlite/service_accounts.rs
 use sqlx::SqliteConnection;
 
 use super::{SqliteStore, failed, json, lock_names, policies, read_email};
+=======
+use super::{SqlStore, json, read_email};
+use crate::db::{Change, query};
+use crate::seal::Place;
+>>>>>>> issue5-store:crates/store/src/sql/service_accounts.rs
 
 /// Spec: <https://cloud.google.com/iam/quotas>
 const MAX_KEYS: i64 = 10;
@@ -15,11 +21,15 @@ const MAX_KEYS: i64 = 10;
 const MAX_MANAGED_KEYS: i64 = 2;
 
 #[async_trait]
-impl ServiceAccountStore for SqliteStore {
+impl ServiceAccountStore for SqlStore {
     async fn add_service_account(&self, account: &ServiceAccount) -> Result<bool, StoreError> {
+<<<<<<< HEAD:crates/store/src/sqlite/service_accounts.rs
         let mut change = self.begin().await?;
         lock_names(&mut change).await?;
         let added = sqlx::query(
+=======
+        query(
+>>>>>>> issue5-store:crates/store/src/sql/service_accounts.rs
             "INSERT INTO service_account (unique_id, email, display_name, description, disabled)
              VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
         )
@@ -28,6 +38,7 @@ impl ServiceAccountStore for SqliteStore {
         .bind(&account.display_name)
         .bind(&account.description)
         .bind(account.disabled)
+<<<<<<< HEAD:crates/store/src/sqlite/service_accounts.rs
         .execute(&mut *change)
         .await
         .map_err(failed)?;
@@ -37,10 +48,15 @@ impl ServiceAccountStore for SqliteStore {
         unbind(&mut change, &account.email).await?;
         change.commit().await.map_err(failed)?;
         Ok(true)
+=======
+        .changes_one(self.db.writer())
+        .await
+>>>>>>> issue5-store:crates/store/src/sql/service_accounts.rs
     }
 
     async fn remove_service_account(&self, id: &UniqueId) -> Result<bool, StoreError> {
         let _forgetting = self.recent_tokens.forgetting();
+<<<<<<< HEAD:crates/store/src/sqlite/service_accounts.rs
         let mut change = self.begin().await?;
         lock_names(&mut change).await?;
         // Its keys go with it, by the reference.
@@ -57,84 +73,88 @@ impl ServiceAccountStore for SqliteStore {
             .execute(&mut *change)
             .await
             .map_err(failed)?;
+=======
+        let mut change = self.db.begin().await?;
+        // Its keys go with it, by the reference.
+        let removed =
+            query("DELETE FROM service_account WHERE unique_id = $1").bind(&id.0).execute(&mut change).await?;
+        if removed == 0 {
+            return Ok(false);
+        }
+        query("DELETE FROM access_token WHERE subject = $1").bind(&id.0).execute(&mut change).await?;
+>>>>>>> issue5-store:crates/store/src/sql/service_accounts.rs
         // The name begins with the project's number, which the store does not know.
-        sqlx::query("DELETE FROM policy WHERE resource LIKE '%/serviceAccounts/' || $1")
+        query("DELETE FROM policy WHERE resource LIKE '%/serviceAccounts/' || $1")
             .bind(&id.0)
-            .execute(&mut *change)
-            .await
-            .map_err(failed)?;
-        change.commit().await.map_err(failed)?;
+            .execute(&mut change)
+            .await?;
+        change.commit().await?;
         Ok(true)
     }
 
     async fn disable_service_account(&self, id: &UniqueId, disabled: bool) -> Result<bool, StoreError> {
-        let changed = sqlx::query("UPDATE service_account SET disabled = $2 WHERE unique_id = $1")
+        query("UPDATE service_account SET disabled = $2 WHERE unique_id = $1")
             .bind(&id.0)
             .bind(disabled)
-            .execute(&self.writer)
-            .await;
-        Ok(changed.map_err(failed)?.rows_affected() == 1)
+            .changes_one(self.db.writer())
+            .await
     }
 
     async fn service_account_by_email(&self, email: &Email) -> Result<Option<ServiceAccount>, StoreError> {
-        let row = sqlx::query_as(
-            "SELECT unique_id, email, display_name, description, disabled FROM service_account WHERE email = $1",
-        )
-        .bind(email.as_str())
-        .fetch_optional(&self.readers)
-        .await;
-        row.map_err(failed)?.map(read_account).transpose()
+        let row =
+            query("SELECT unique_id, email, display_name, description, disabled FROM service_account WHERE email = $1")
+                .bind(email.as_str())
+                .fetch_optional(self.db.readers())
+                .await?;
+        row.map(read_account).transpose()
     }
 
     async fn service_account_by_id(&self, id: &UniqueId) -> Result<Option<ServiceAccount>, StoreError> {
-        let row = sqlx::query_as(
+        let row = query(
             "SELECT unique_id, email, display_name, description, disabled FROM service_account WHERE unique_id = $1",
         )
         .bind(&id.0)
-        .fetch_optional(&self.readers)
-        .await;
-        row.map_err(failed)?.map(read_account).transpose()
+        .fetch_optional(self.db.readers())
+        .await?;
+        row.map(read_account).transpose()
     }
 
     async fn service_accounts(&self, after: Option<&Email>, limit: u32) -> Result<Vec<ServiceAccount>, StoreError> {
-        let rows = sqlx::query_as(
+        let rows = query(
             "SELECT unique_id, email, display_name, description, disabled FROM service_account
              WHERE email > $1 ORDER BY email LIMIT $2",
         )
         // No address is empty: all come after it.
         .bind(after.map_or("", Email::as_str))
         .bind(i64::from(limit))
-        .fetch_all(&self.readers)
-        .await;
-        rows.map_err(failed)?.into_iter().map(read_account).collect()
+        .fetch_all(self.db.readers())
+        .await?;
+        rows.into_iter().map(read_account).collect()
     }
 
     async fn add_service_account_key(&self, key: &ServiceAccountKey) -> Result<bool, StoreError> {
-        let mut change = self.begin().await?;
+        let mut change = self.db.begin().await?;
         if !lock_account(&mut change, &key.account).await? {
             return Ok(false);
         }
-        let keys: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM service_account_key WHERE account = $1 AND secret IS NULL")
-                .bind(&key.account.0)
-                .fetch_one(&mut *change)
-                .await
-                .map_err(failed)?;
+        let (keys,): (i64,) = query("SELECT COUNT(*) FROM service_account_key WHERE account = $1 AND secret IS NULL")
+            .bind(&key.account.0)
+            .fetch_one(&mut change)
+            .await?;
         if keys >= MAX_KEYS {
             return Ok(false);
         }
         insert_key(&mut change, key, None).await?;
-        change.commit().await.map_err(failed)?;
+        change.commit().await?;
         Ok(true)
     }
 
     async fn remove_service_account_key(&self, account: &UniqueId, key_id: &str) -> Result<bool, StoreError> {
-        let removed = sqlx::query("DELETE FROM service_account_key WHERE id = $1 AND account = $2")
+        query("DELETE FROM service_account_key WHERE id = $1 AND account = $2")
             .bind(key_id)
             .bind(&account.0)
-            .execute(&self.writer)
-            .await;
-        Ok(removed.map_err(failed)?.rows_affected() == 1)
+            .changes_one(self.db.writer())
+            .await
     }
 
     async fn disable_service_account_key(
@@ -143,36 +163,33 @@ impl ServiceAccountStore for SqliteStore {
         key_id: &str,
         disabled: bool,
     ) -> Result<bool, StoreError> {
-        let changed = sqlx::query(
-            "UPDATE service_account_key SET disabled = $3 WHERE id = $1 AND account = $2 AND secret IS NULL",
-        )
-        .bind(key_id)
-        .bind(&account.0)
-        .bind(disabled)
-        .execute(&self.writer)
-        .await;
-        Ok(changed.map_err(failed)?.rows_affected() == 1)
+        query("UPDATE service_account_key SET disabled = $3 WHERE id = $1 AND account = $2 AND secret IS NULL")
+            .bind(key_id)
+            .bind(&account.0)
+            .bind(disabled)
+            .changes_one(self.db.writer())
+            .await
     }
 
     async fn service_account_key(&self, key_id: &str) -> Result<Option<ServiceAccountKey>, StoreError> {
-        let row = sqlx::query_as(
+        let row = query(
             "SELECT id, account, public_jwk, created, secret IS NOT NULL, disabled FROM service_account_key WHERE id = $1",
         )
         .bind(key_id)
-        .fetch_optional(&self.readers)
-        .await;
-        row.map_err(failed)?.map(read_key).transpose()
+        .fetch_optional(self.db.readers())
+        .await?;
+        row.map(read_key).transpose()
     }
 
     async fn service_account_keys(&self, account: &UniqueId) -> Result<Vec<ServiceAccountKey>, StoreError> {
-        let rows = sqlx::query_as(
+        let rows = query(
             "SELECT id, account, public_jwk, created, secret IS NOT NULL, disabled FROM service_account_key
              WHERE account = $1 ORDER BY created, id",
         )
         .bind(&account.0)
-        .fetch_all(&self.readers)
-        .await;
-        rows.map_err(failed)?.into_iter().map(read_key).collect()
+        .fetch_all(self.db.readers())
+        .await?;
+        rows.into_iter().map(read_key).collect()
     }
 
     async fn every_service_account_key(
@@ -180,59 +197,58 @@ impl ServiceAccountStore for SqliteStore {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<ServiceAccountKey>, StoreError> {
-        let rows = sqlx::query_as(
+        let rows = query(
             "SELECT id, account, public_jwk, created, secret IS NOT NULL, disabled FROM service_account_key
              WHERE id > $1 ORDER BY id LIMIT $2",
         )
         // No id is empty: all come after it.
         .bind(after.unwrap_or(""))
         .bind(i64::from(limit))
-        .fetch_all(&self.readers)
-        .await;
-        rows.map_err(failed)?.into_iter().map(read_key).collect()
+        .fetch_all(self.db.readers())
+        .await?;
+        rows.into_iter().map(read_key).collect()
     }
 
     async fn add_managed_key(&self, key: &ManagedKey, newest: Option<Timestamp>) -> Result<bool, StoreError> {
-        let mut change = self.begin().await?;
+        let mut change = self.db.begin().await?;
         if !lock_account(&mut change, &key.key.account).await? {
             return Ok(false);
         }
-        let newer: i64 = sqlx::query_scalar(
+        let (newer,): (i64,) = query(
             "SELECT COUNT(*) FROM service_account_key WHERE account = $1 AND secret IS NOT NULL AND created > $2",
         )
         .bind(&key.key.account.0)
         .bind(newest.map_or(i64::MIN, Timestamp::micros))
-        .fetch_one(&mut *change)
-        .await
-        .map_err(failed)?;
+        .fetch_one(&mut change)
+        .await?;
         if newer > 0 {
             return Ok(false);
         }
-        insert_key(&mut change, &key.key, Some(&key.secret)).await?;
-        sqlx::query(
+        let sealed = self.sealer.seal(secret_of(&key.key.id), &key.secret)?;
+        insert_key(&mut change, &key.key, Some(sealed)).await?;
+        query(
             "DELETE FROM service_account_key WHERE account = $1 AND secret IS NOT NULL AND id NOT IN
              (SELECT id FROM service_account_key WHERE account = $1 AND secret IS NOT NULL
               ORDER BY created DESC, id DESC LIMIT $2)",
         )
         .bind(&key.key.account.0)
         .bind(MAX_MANAGED_KEYS)
-        .execute(&mut *change)
-        .await
-        .map_err(failed)?;
-        change.commit().await.map_err(failed)?;
+        .execute(&mut change)
+        .await?;
+        change.commit().await?;
         Ok(true)
     }
 
     async fn managed_key(&self, account: &UniqueId) -> Result<Option<ManagedKey>, StoreError> {
-        let row: Option<(String, String, String, i64, bool, Vec<u8>)> = sqlx::query_as(
+        let row: Option<(String, String, String, i64, bool, Vec<u8>)> = query(
             "SELECT id, account, public_jwk, created, disabled, secret FROM service_account_key
              WHERE account = $1 AND secret IS NOT NULL ORDER BY created DESC, id DESC LIMIT 1",
         )
         .bind(&account.0)
-        .fetch_optional(&self.readers)
-        .await
-        .map_err(failed)?;
-        row.map(|(id, account, public, created, disabled, secret)| {
+        .fetch_optional(self.db.readers())
+        .await?;
+        row.map(|(id, account, public, created, disabled, sealed)| {
+            let secret = self.sealer.open(secret_of(&id), &sealed)?;
             Ok(ManagedKey { key: read_key((id, account, public, created, true, disabled))?, secret })
         })
         .transpose()
@@ -247,30 +263,26 @@ async fn unbind(change: &mut SqliteConnection, email: &Email) -> Result<(), Stor
 
 /// Changes nothing but locks the row of the account, where rows are locked: additions to one account wait for each other,
 /// so that what each then counts is true. `false` if there is no such account.
-async fn lock_account(change: &mut SqliteConnection, account: &UniqueId) -> Result<bool, StoreError> {
-    let locked = sqlx::query("UPDATE service_account SET disabled = disabled WHERE unique_id = $1")
+async fn lock_account(change: &mut Change, account: &UniqueId) -> Result<bool, StoreError> {
+    query("UPDATE service_account SET disabled = disabled WHERE unique_id = $1")
         .bind(&account.0)
-        .execute(change)
-        .await;
-    Ok(locked.map_err(failed)?.rows_affected() == 1)
+        .changes_one(change)
+        .await
 }
 
-async fn insert_key(
-    change: &mut SqliteConnection,
-    key: &ServiceAccountKey,
-    secret: Option<&[u8]>,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO service_account_key (id, account, public_jwk, created, secret) VALUES ($1, $2, $3, $4, $5)",
-    )
-    .bind(&key.id)
-    .bind(&key.account.0)
-    .bind(json(&key.public)?)
-    .bind(key.created.micros())
-    .bind(secret)
-    .execute(change)
-    .await
-    .map_err(failed)?;
+fn secret_of(id: &str) -> Place<'_> {
+    Place { table: "service_account_key", column: "secret", row: id }
+}
+
+async fn insert_key(change: &mut Change, key: &ServiceAccountKey, sealed: Option<Vec<u8>>) -> Result<(), StoreError> {
+    query("INSERT INTO service_account_key (id, account, public_jwk, created, secret) VALUES ($1, $2, $3, $4, $5)")
+        .bind(&key.id)
+        .bind(&key.account.0)
+        .bind(json(&key.public)?)
+        .bind(key.created.micros())
+        .bind(sealed)
+        .execute(change)
+        .await?;
     Ok(())
 }
 

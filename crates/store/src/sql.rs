@@ -1,7 +1,7 @@
-//! SQLite, embedded: the default, and in memory the double for tests.
+//! The promises, kept on SQL: one file per aggregate.
 //!
-//! One file per aggregate. The queries keep to the dialect that SQLite and PostgreSQL share, and a promise about
-//! concurrency rests on conditional statements and row locks, never on SQLite's having one writer.
+//! The queries keep to the dialect that SQLite and PostgreSQL share, and a promise about concurrency rests on conditional
+//! statements and row locks, never on SQLite's having one writer.
 
 mod applications;
 mod audit;
@@ -11,7 +11,6 @@ mod federation;
 mod grants;
 mod keys;
 mod oauth_clients;
-mod open;
 mod person_grants;
 mod policies;
 mod recent_tokens;
@@ -21,34 +20,38 @@ mod sessions;
 mod settings;
 mod users;
 
-pub use open::{Damage, OpenError};
-
 use doorward_core::clock::Timestamp;
 use doorward_core::member::Email;
 use doorward_core::store::StoreError;
 use doorward_wire::oauth::Scopes;
-use sqlx::sqlite::{Sqlite, SqlitePool};
-use sqlx::{SqliteConnection, Transaction};
 
+use crate::db::{Change, Db, query};
+use crate::seal::Sealer;
 use recent_tokens::RecentTokens;
 
-/// Everything that Doorward stores, in one SQLite database.
+/// Everything that Doorward stores, in one database: SQLite's, or a PostgreSQL server's.
 ///
-/// Dropping it is safe at any time: what was answered with `Ok` is in the database's `-wal` file, and the next
-/// [`SqliteStore::open`] reads it from there.
-pub struct SqliteStore {
-    /// One connection, `synchronous=FULL`: a commit is on the disk.
-    writer: SqlitePool,
-    /// One connection, `synchronous=NORMAL`: a commit is with the operating system.
-    auditor: SqlitePool,
-    /// Several connections that cannot write.
-    readers: SqlitePool,
+/// Dropping it is safe at any time: what was answered with `Ok` is with the server, or in the `-wal` file of SQLite, from where
+/// the next [`SqlStore::open`] reads it.
+pub struct SqlStore {
+    db: Db,
+    sealer: Sealer,
     recent_tokens: RecentTokens,
 }
 
-impl SqliteStore {
-    /// Waits for running calls, moves the `-wal` file into the database and closes it. Later calls fail.
+impl SqlStore {
+    pub(crate) fn new(db: Db, sealer: Sealer) -> SqlStore {
+        // Others change what is on a server.
+        let recent_tokens = match &db {
+            Db::Sqlite { .. } => RecentTokens::default(),
+            Db::Postgres { .. } => RecentTokens::none(),
+        };
+        SqlStore { db, sealer, recent_tokens }
+    }
+
+    /// Waits for running calls and closes the database; of SQLite's, moves the `-wal` file into it. Later calls fail.
     pub async fn close(&self) {
+<<<<<<< HEAD:crates/store/src/sqlite.rs
         // The last connection to close does the moving, and one that cannot write cannot do it.
         self.readers.close().await;
         self.auditor.close().await;
@@ -73,14 +76,20 @@ fn failed(error: sqlx::Error) -> StoreError {
     match error {
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreError::Damaged { what: "column" },
         error => StoreError::Unavailable(Box::new(error)),
+=======
+        self.db.close().await;
+>>>>>>> issue5-store:crates/store/src/sql.rs
     }
 }
 
 /// Runs one of the statements that forget what ended. Each finds it through an index and takes ten rows at most: it runs
 /// inside somebody's request, and whatever it leaves is ignored by its readers and is the next one's.
-async fn forget(change: &mut SqliteConnection, statement: &'static str, ended: Timestamp) -> Result<(), StoreError> {
-    sqlx::query(statement).bind(ended.micros()).execute(change).await.map_err(failed)?;
-    Ok(())
+///
+/// Where rows are locked, it passes over those that others hold, and looks again at each that it locks: what was taken anew
+/// meanwhile has not ended. It comes last in a change, what has a cascade first: nobody waits while holding rows that another
+/// change forgets.
+async fn forget(change: &mut Change, statement: &'static str, ended: Timestamp) -> Result<(), StoreError> {
+    query(statement).bind(ended.micros()).execute(change).await.map(drop)
 }
 
 fn read_email(text: &str) -> Result<Email, StoreError> {
@@ -98,21 +107,18 @@ fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use sqlx::AssertSqlSafe;
-
     use super::*;
 
     /// The plan of a statement, a line a step.
-    async fn plan(store: &SqliteStore, statement: &str) -> String {
-        let explain = format!("EXPLAIN QUERY PLAN {statement}");
-        let steps: Vec<(i64, i64, i64, String)> =
-            sqlx::query_as(AssertSqlSafe(explain)).fetch_all(&store.readers).await.unwrap();
+    async fn plan(store: &SqlStore, statement: &str) -> String {
+        let explain = query(format!("EXPLAIN QUERY PLAN {statement}"));
+        let steps: Vec<(i64, i64, i64, String)> = explain.fetch_all(store.db.readers()).await.unwrap();
         steps.into_iter().map(|(_, _, _, step)| step).collect::<Vec<_>>().join("\n")
     }
 
     #[tokio::test]
     async fn what_ended_is_found_through_an_index() {
-        let store = SqliteStore::in_memory().await.unwrap();
+        let store = SqlStore::in_memory().await.unwrap();
         let cases = [
             (grants::FORGET_ACCESS_TOKENS, "access_token_by_expires (expires<?)"),
             (grants::FORGET_ASSERTIONS, "used_assertion_by_expires (expires<?)"),
@@ -131,11 +137,11 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_goes_with_something_else_is_found_through_an_index() {
-        let store = SqliteStore::in_memory().await.unwrap();
-        let references: Vec<(String, String)> = sqlx::query_as(
+        let store = SqlStore::in_memory().await.unwrap();
+        let references: Vec<(String, String)> = query(
             "SELECT t.name, r.\"from\" FROM sqlite_schema t, pragma_foreign_key_list(t.name) r WHERE t.type = 'table'",
         )
-        .fetch_all(&store.readers)
+        .fetch_all(store.db.readers())
         .await
         .unwrap();
         assert!(references.len() >= 7, "{references:?}");

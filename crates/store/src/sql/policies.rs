@@ -5,25 +5,26 @@ use doorward_core::store::{Named, PolicyStore, PolicyWrite, StoreError};
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
+<<<<<<< HEAD:crates/store/src/sqlite/policies.rs
 use super::{SqliteStore, failed, json, lock_names};
+=======
+use super::{SqlStore, json};
+use crate::db::query;
+>>>>>>> issue5-store:crates/store/src/sql/policies.rs
 
 #[async_trait]
-impl PolicyStore for SqliteStore {
+impl PolicyStore for SqlStore {
     async fn policy(&self, resource_name: &str) -> Result<Policy, StoreError> {
-        let row: Option<(String, i64)> = sqlx::query_as("SELECT bindings, etag FROM policy WHERE resource = $1")
+        let row: Option<(String, i64)> = query("SELECT bindings, etag FROM policy WHERE resource = $1")
             .bind(resource_name)
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(failed)?;
+            .fetch_optional(self.db.readers())
+            .await?;
         row.map_or_else(|| Ok(Policy::default()), |(bindings, etag)| read_policy(&bindings, etag))
     }
 
     async fn policies(&self) -> Result<Vec<(String, Policy)>, StoreError> {
         let rows: Vec<(String, String, i64)> =
-            sqlx::query_as("SELECT resource, bindings, etag FROM policy ORDER BY resource")
-                .fetch_all(&self.readers)
-                .await
-                .map_err(failed)?;
+            query("SELECT resource, bindings, etag FROM policy ORDER BY resource").fetch_all(self.db.readers()).await?;
         rows.into_iter().map(|(resource, bindings, etag)| Ok((resource, read_policy(&bindings, etag)?))).collect()
     }
 
@@ -50,10 +51,11 @@ impl PolicyStore for SqliteStore {
                  RETURNING etag"
             }
         };
-        let mut query = sqlx::query_scalar(statement).bind(resource_name).bind(write_bindings(bindings)?);
+        let mut replace = query(statement).bind(resource_name).bind(write_bindings(bindings)?);
         if let Some(etag) = expected.filter(|etag| *etag != PolicyEtag::UNWRITTEN) {
-            query = query.bind(etag.0);
+            replace = replace.bind(etag.0);
         }
+<<<<<<< HEAD:crates/store/src/sqlite/policies.rs
         let mut change = self.begin().await?;
         lock_names(&mut change).await?;
         for name in named {
@@ -65,6 +67,13 @@ impl PolicyStore for SqliteStore {
         // Only now it counts: a statement that returns a row has not yet committed when the row is there.
         change.commit().await.map_err(failed)?;
         Ok(etag.map_or(PolicyWrite::Conflict, |etag| PolicyWrite::Written(PolicyEtag(etag))))
+=======
+        // In a transaction, because a statement that returns a row has not yet committed when the row is there.
+        let mut change = self.db.begin().await?;
+        let etag: Option<(i64,)> = replace.fetch_optional(&mut change).await?;
+        change.commit().await?;
+        Ok(etag.map(|(etag,)| PolicyEtag(etag)))
+>>>>>>> issue5-store:crates/store/src/sql/policies.rs
     }
 }
 

@@ -4,38 +4,34 @@ use doorward_core::settings::Settings;
 use doorward_core::store::{SettingsStore, StoreError};
 use serde::{Deserialize, Serialize};
 
-use super::{SqliteStore, failed, json};
+use super::{SqlStore, json};
+use crate::db::query;
 
 #[async_trait]
-impl SettingsStore for SqliteStore {
+impl SettingsStore for SqlStore {
     async fn settings(&self, resource_name: &str) -> Result<Settings, StoreError> {
-        let row: Option<String> = sqlx::query_scalar("SELECT settings FROM iap_settings WHERE resource = $1")
+        let row: Option<(String,)> = query("SELECT settings FROM iap_settings WHERE resource = $1")
             .bind(resource_name)
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(failed)?;
-        row.map_or_else(|| Ok(Settings::default()), |settings| read_settings(&settings))
+            .fetch_optional(self.db.readers())
+            .await?;
+        row.map_or_else(|| Ok(Settings::default()), |(settings,)| read_settings(&settings))
     }
 
     async fn every_settings(&self) -> Result<Vec<(String, Settings)>, StoreError> {
         let rows: Vec<(String, String)> =
-            sqlx::query_as("SELECT resource, settings FROM iap_settings ORDER BY resource")
-                .fetch_all(&self.readers)
-                .await
-                .map_err(failed)?;
+            query("SELECT resource, settings FROM iap_settings ORDER BY resource").fetch_all(self.db.readers()).await?;
         rows.into_iter().map(|(resource, settings)| Ok((resource, read_settings(&settings)?))).collect()
     }
 
     async fn replace_settings(&self, resource_name: &str, settings: &Settings) -> Result<(), StoreError> {
-        sqlx::query(
+        query(
             "INSERT INTO iap_settings (resource, settings) VALUES ($1, $2)
              ON CONFLICT (resource) DO UPDATE SET settings = excluded.settings",
         )
         .bind(resource_name)
         .bind(write_settings(settings)?)
-        .execute(&self.writer)
-        .await
-        .map_err(failed)?;
+        .execute(self.db.writer())
+        .await?;
         Ok(())
     }
 }

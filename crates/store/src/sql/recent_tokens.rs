@@ -13,14 +13,15 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(10);
 const TOKENS: usize = 10_000;
 
 pub(super) struct RecentTokens {
-    read: Cache<TokenHash, (AccessGrant, Timestamp)>,
+    /// `None` where others change the store too.
+    read: Option<Cache<TokenHash, (AccessGrant, Timestamp)>>,
     /// Grows with every change that ends tokens.
     changes: Mutex<u64>,
 }
 
 impl Default for RecentTokens {
     fn default() -> Self {
-        RecentTokens { read: Cache::new(TOKENS), changes: Mutex::new(0) }
+        RecentTokens { read: Some(Cache::new(TOKENS)), changes: Mutex::new(0) }
     }
 }
 
@@ -28,8 +29,13 @@ impl Default for RecentTokens {
 pub(super) struct Forgetting<'a>(&'a RecentTokens);
 
 impl RecentTokens {
+    /// Remembers nothing.
+    pub(super) fn none() -> Self {
+        RecentTokens { read: None, changes: Mutex::new(0) }
+    }
+
     pub(super) fn find(&self, token: &TokenHash, now: Timestamp) -> Option<AccessGrant> {
-        let (grant, read) = self.read.get(token)?;
+        let (grant, read) = self.read.as_ref()?.get(token)?;
         // A clock that went back makes nothing younger.
         (read <= now && now.since(read) < REMEMBERED_FOR && now < grant.expires).then_some(grant)
     }
@@ -41,9 +47,10 @@ impl RecentTokens {
 
     /// Remembers what was read, unless something changed since `changes`.
     pub(super) fn keep(&self, token: &TokenHash, grant: &AccessGrant, changes: u64, now: Timestamp) {
+        let Some(read) = &self.read else { return };
         let current = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         if *current == changes {
-            self.read.insert(token.clone(), (grant.clone(), now));
+            read.insert(token.clone(), (grant.clone(), now));
         }
     }
 
@@ -56,7 +63,9 @@ impl Drop for Forgetting<'_> {
     fn drop(&mut self) {
         let mut changes = self.0.changes.lock().unwrap_or_else(PoisonError::into_inner);
         *changes += 1;
-        self.0.read.clear();
+        if let Some(read) = &self.0.read {
+            read.clear();
+        }
     }
 }
 
@@ -91,5 +100,9 @@ mod tests {
         let long = AccessGrant { expires: Timestamp::from_seconds(9_000), ..grant };
         recent.keep(&token, &long, recent.changes(), now);
         assert_eq!([1_009, 1_010].map(found), [true, false]);
+
+        let none = RecentTokens::none();
+        none.keep(&token, &long, none.changes(), now);
+        assert_eq!(none.find(&token, now), None);
     }
 }
