@@ -1,5 +1,6 @@
 //! Who calls an API: the operator, or an account by an access token or a JWT that it signed itself.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use doorward_core::account::UniqueId;
@@ -14,17 +15,7 @@ use doorward_wire::jose::{Algorithm, TOKEN_LIMIT, Unverified};
 use doorward_wire::oauth::Scopes;
 use subtle::ConstantTimeEq as _;
 
-/// Proof that a caller may administer. Methods of administration ask for one, so that none can be reached without.
-#[derive(Debug)]
-pub struct Administrator(());
-
-impl Administrator {
-    /// The person who started this process, for what the process does by itself while it starts. Whoever can start it can
-    /// read and write its database, so there is nothing to prove. Never for a request from the network.
-    pub fn local_operator() -> Self {
-        Administrator(())
-    }
-}
+use crate::admin::Admin;
 
 /// Somebody who calls an API: an account, or an identity from elsewhere. Made by [`Callers`], so it is proof.
 #[derive(Debug, Clone)]
@@ -78,9 +69,9 @@ pub enum CallerError {
     /// The operator's token, where an account is wanted: the operator is nobody whose tokens could be made.
     #[error("the administration token is no account")]
     NotAnAccount,
-    /// Somebody proven, who holds no permission of administration.
-    #[error("{member} holds no permission of administration")]
-    Forbidden {
+    /// Somebody proven, whose credential was not given for the APIs of administration.
+    #[error("the credential of {member} has not the scope for this")]
+    InsufficientScope {
         /// Whose credential was sent, as policies write it.
         member: String,
     },
@@ -98,7 +89,7 @@ pub struct Callers {
 }
 
 impl Callers {
-    /// Admits the bearer of the secret with this hash as administrator, and nobody else.
+    /// Admits the bearer of the secret with this hash as the operator.
     pub fn new(
         admin_token: TokenHash,
         grants: Arc<dyn GrantStore>,
@@ -108,15 +99,23 @@ impl Callers {
         Callers { admin_token, grants, snapshots, clock }
     }
 
-    /// Proves the administrator who sent this bearer token to the API at `host`.
+    /// Proves who sent this bearer token to an API of administration at `host`. What they may do there is for a
+    /// [`Gate`](crate::admin::Gate) to say.
     ///
     /// # Errors
     /// [`CallerError`]: nothing may be done or shown.
-    pub async fn administrator(&self, bearer: Option<&str>, host: &str) -> Result<Administrator, CallerError> {
+    pub async fn admin(
+        &self,
+        bearer: Option<&str>,
+        host: &str,
+        peer: IpAddr,
+        user_agent: Option<&str>,
+    ) -> Result<Admin, CallerError> {
         match self.account(bearer, host).await {
-            Err(CallerError::NotAnAccount) => Ok(Administrator(())),
+            Err(CallerError::NotAnAccount) => Ok(Admin::operator(Some(peer), user_agent)),
             Err(error) => Err(error),
-            Ok(caller) => Err(CallerError::Forbidden { member: caller.member() }),
+            Ok(caller) if !caller.opens_cloud_apis() => Err(CallerError::InsufficientScope { member: caller.member() }),
+            Ok(caller) => Ok(Admin::caller(caller, Some(peer), user_agent)),
         }
     }
 

@@ -14,7 +14,8 @@ use doorward_core::clock::Timestamp;
 use doorward_core::entropy::{Entropy, EntropyError, generate_private_key, random_hex};
 use doorward_core::grant::{ACCESS_TOKEN_TTL, Subject};
 use doorward_core::member::Email;
-use doorward_core::policy::{Permission, Principal};
+use doorward_core::policy::request::{RequestContext, ResourceAttributes};
+use doorward_core::policy::{Permission, Principal, Question};
 use doorward_core::resource::Resource;
 use doorward_core::snapshot::{AccountKind, Snapshot};
 use doorward_core::store::{Store, StoreError};
@@ -197,7 +198,8 @@ impl IamCredentials {
     ) -> Result<String, ImpersonationError> {
         let mut event = self.recorder.begin(TokenMethod::GenerateIdToken, Some(peer))?;
         let make = async |event: &mut TokenEvent| {
-            let chain = Chain { name, delegates: &request.delegates, permission: Permission::GetOpenIdToken };
+            let (delegates, permission) = (&*request.delegates, Permission::GetOpenIdToken);
+            let chain = Chain { name, delegates, permission, peer };
             let target = self.target(caller, &chain, event)?;
             let audience = &request.audience;
             if audience.is_empty() || audience.chars().count() > AUDIENCE_LIMIT {
@@ -225,7 +227,8 @@ impl IamCredentials {
     ) -> Result<ImpersonatedAccessToken, ImpersonationError> {
         let mut event = self.recorder.begin(TokenMethod::GenerateAccessToken, Some(peer))?;
         let make = async |event: &mut TokenEvent| {
-            let chain = Chain { name, delegates: &request.delegates, permission: Permission::GetAccessToken };
+            let (delegates, permission) = (&*request.delegates, Permission::GetAccessToken);
+            let chain = Chain { name, delegates, permission, peer };
             let target = self.target(caller, &chain, event)?;
             let scopes = Scopes::parse(&request.scope.join(" ")).map_err(|_| ImpersonationError::Scope)?;
             let lifetime = match &request.lifetime {
@@ -252,7 +255,8 @@ impl IamCredentials {
     ) -> Result<Signed, ImpersonationError> {
         let mut event = self.recorder.begin(TokenMethod::SignJwt, Some(peer))?;
         let make = async |event: &mut TokenEvent| {
-            let chain = Chain { name, delegates: &request.delegates, permission: Permission::SignJwt };
+            let (delegates, permission) = (&*request.delegates, Permission::SignJwt);
+            let chain = Chain { name, delegates, permission, peer };
             let target = self.target(caller, &chain, event)?;
             check_payload(&request.payload, event.time)?;
             let key = self.managed_key(&target, event.time).await?;
@@ -274,7 +278,8 @@ impl IamCredentials {
     ) -> Result<Signed, ImpersonationError> {
         let mut event = self.recorder.begin(TokenMethod::SignBlob, Some(peer))?;
         let make = async |event: &mut TokenEvent| {
-            let chain = Chain { name, delegates: &request.delegates, permission: Permission::SignBlob };
+            let (delegates, permission) = (&*request.delegates, Permission::SignBlob);
+            let chain = Chain { name, delegates, permission, peer };
             let target = self.target(caller, &chain, event)?;
             let blob = decode_bytes(&request.payload).ok_or(BadPayload::Base64)?;
             let key = self.managed_key(&target, event.time).await?;
@@ -300,7 +305,7 @@ impl IamCredentials {
             return Err(ImpersonationError::InsufficientScope);
         }
         let snapshot = self.publisher.cell().current();
-        chain.check(caller, &snapshot)
+        chain.check(caller, &snapshot, event.time)
     }
 
     /// The key with which we sign for an account: made when it is first needed, and replaced when it is old.
@@ -354,12 +359,13 @@ struct Chain<'a> {
     name: &'a str,
     delegates: &'a [String],
     permission: Permission,
+    peer: IpAddr,
 }
 
 impl Chain<'_> {
     /// Each link: the caller on the first delegate, each delegate on the next, the last on the target. Delegates pass the right
     /// on, so all links but the last demand that permission.
-    fn check(&self, caller: &ApiCaller, snapshot: &Snapshot) -> Result<Target, ImpersonationError> {
+    fn check(&self, caller: &ApiCaller, snapshot: &Snapshot, now: Timestamp) -> Result<Target, ImpersonationError> {
         let mut links = Vec::with_capacity(self.delegates.len() + 1);
         for name in self.delegates.iter().map(String::as_str).chain([self.name]) {
             links.push(account_of(name)?);
@@ -384,7 +390,9 @@ impl Chain<'_> {
             }
             seen.push(unique_id);
             let resource = Resource::ServiceAccount { unique_id: unique_id.clone() };
-            snapshot.admits(&resource, permission, holder.principal).ok_or_else(denied)?;
+            if !self.holds(snapshot, &holder, permission, &resource, now) {
+                return Err(denied());
+            }
             holder = Holder {
                 member: format!("serviceAccount:{}", known.email),
                 principal: Principal::ServiceAccount(&known.email),
@@ -392,6 +400,24 @@ impl Chain<'_> {
             found = Some(Target { unique_id: unique_id.clone(), email: known.email.clone() });
         }
         found.ok_or(ImpersonationError::Name)
+    }
+
+    fn holds(
+        &self,
+        snapshot: &Snapshot,
+        holder: &Holder<'_>,
+        permission: Permission,
+        resource: &Resource,
+        now: Timestamp,
+    ) -> bool {
+        let name = resource.name(&snapshot.project);
+        let attributes = ResourceAttributes { name: &name, kind: resource.type_name(), service: resource.service() };
+        let mut context = RequestContext::new(now).with_access_levels(&snapshot.access_levels);
+        context.source_ip = Some(self.peer);
+        context.principal = Some(&holder.member);
+        context.resource = Some(attributes);
+        let question = Question { principal: holder.principal, permission, context: &context };
+        snapshot.decide(&snapshot.lineage(resource), &question).is_allowed()
     }
 }
 

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorward_core::clock::Clock;
 use doorward_core::clock::Timestamp;
 use doorward_core::entropy::{Entropy, EntropyError};
 use doorward_core::keys::ListedKey;
 use doorward_core::keys::{KeyError, KeyPurpose, KeyRing, StoredKey};
+use doorward_core::policy::Permission;
+use doorward_core::resource::Resource;
 use doorward_core::store::{KeyStore, Store, StoreError};
+use doorward_wire::google_api::Status;
+use serde_json::json;
 
-use crate::callers::Administrator;
+use crate::admin::{Admin, AdminError, Changes, Failure, Method};
 use crate::snapshots::{RefreshError, SnapshotPublisher};
 use crate::tasks::{Stopping, join};
 
@@ -73,6 +76,9 @@ pub async fn ensure_keys(
 /// Why keys were not shown or replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
+    /// The caller may not.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// No such purpose.
     #[error("there is no key purpose {0:?}")]
     UnknownPurpose(String),
@@ -101,29 +107,55 @@ pub enum KeysError {
     Stopping(#[from] Stopping),
 }
 
-/// Our keys, for the operator.
+impl Failure for KeysError {
+    fn status(&self) -> Status {
+        match self {
+            KeysError::Admin(error) => error.status(),
+            KeysError::UnknownPurpose(_) => Status::InvalidArgument,
+            KeysError::NotReplaceable(_) | KeysError::AlreadyWaiting { .. } => Status::FailedPrecondition,
+            KeysError::Store(_) | KeysError::Entropy(_) | KeysError::Refresh(_) | KeysError::Stopping(_) => {
+                Status::Internal
+            }
+        }
+    }
+}
+
+const LIST: Method = Method::look("doorward", "doorward.v1.Keys.ListKeys");
+const ROTATE: Method = Method::write("doorward", "doorward.v1.Keys.RotateKeys");
+
+/// Our keys, for those who administer them.
 pub struct Keys {
     store: Arc<dyn Store>,
     publisher: Arc<SnapshotPublisher>,
+    changes: Changes,
     entropy: Arc<dyn Entropy>,
-    clock: Arc<dyn Clock>,
 }
 
 impl Keys {
-    /// Keys in `store`, put in force by `publisher`.
+    /// Keys in `store`, put in force by `publisher`, as `changes` lets and records.
     pub fn new(
         store: Arc<dyn Store>,
         publisher: Arc<SnapshotPublisher>,
+        changes: Changes,
         entropy: Arc<dyn Entropy>,
-        clock: Arc<dyn Clock>,
     ) -> Self {
-        Keys { store, publisher, entropy, clock }
+        Keys { store, publisher, changes, entropy }
     }
 
     /// Every key that is not forgotten, newest first within a purpose, and the time at which that is so.
-    pub fn list(&self, _: &Administrator) -> (Vec<ListedKey>, Timestamp) {
-        let now = self.clock.now();
-        (self.publisher.cell().current().keys.list(now), now)
+    pub async fn list(&self, admin: &Admin) -> Result<(Vec<ListedKey>, Timestamp), KeysError> {
+        let mut call = self.changes.begin(admin, LIST, "keys")?;
+        let outcome = async {
+            self.publisher.catch_up().await?;
+            call.demand(Permission::ListKeys, &Resource::Project)?;
+            Ok((self.listed(call.time()), call.time()))
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
+    }
+
+    fn listed(&self, now: Timestamp) -> Vec<ListedKey> {
+        self.publisher.cell().current().keys.list(now)
     }
 
     /// Replaces the key of one purpose, or of every purpose if none is named.
@@ -132,43 +164,55 @@ impl Keys {
     /// new one signs at once, and the old ones are forgotten, so that nothing that they made is accepted any more.
     pub async fn rotate(
         &self,
-        administrator: &Administrator,
+        admin: &Admin,
         purpose: Option<&str>,
         immediately: bool,
     ) -> Result<(Vec<ListedKey>, Timestamp), KeysError> {
-        let purposes = match purpose {
-            None => KeyPurpose::ALL.into_iter().filter(|purpose| purpose.is_replaceable()).collect(),
-            Some(name) => {
-                let purpose = KeyPurpose::from_name(name).ok_or_else(|| KeysError::UnknownPurpose(name.to_owned()))?;
-                if !purpose.is_replaceable() {
-                    return Err(KeysError::NotReplaceable(purpose));
-                }
-                vec![purpose]
+        let mut call = self.changes.begin(admin, ROTATE, "keys")?;
+        let outcome = async {
+            self.publisher.catch_up().await?;
+            call.demand(Permission::RotateKeys, &Resource::Project)?;
+            let purposes = purposes(purpose)?;
+            let now = call.time();
+            let listed = self.listed(now);
+            let waiting = listed.iter().find(|key| purposes.contains(&key.purpose) && key.signs_from > now);
+            if let Some(key) = waiting.filter(|_| !immediately) {
+                return Err(KeysError::AlreadyWaiting { purpose: key.purpose, until: key.signs_from });
             }
+            let mut made = Vec::with_capacity(purposes.len());
+            for purpose in &purposes {
+                let (purpose, entropy) = (*purpose, self.entropy.clone());
+                let generated = tokio::task::spawn_blocking(move || StoredKey::generate(purpose, &*entropy, now));
+                let key = join(generated).await??;
+                let ahead = if immediately { Duration::ZERO } else { purpose.published_ahead() };
+                made.push(StoredKey { signs_from: now + ahead, ..key });
+            }
+            let old = listed.iter().filter(|key| immediately && purposes.contains(&key.purpose));
+            let old: Vec<String> = old.map(|key| key.id.clone()).collect();
+            let ids: Vec<&str> = made.iter().map(|key| key.id.as_str()).collect();
+            call.changes(Some(&json!({ "forgotten": old })), Some(&json!({ "made": ids })));
+            let store = self.store.clone();
+            let write = async move {
+                // First the new ones: between the two there is never none.
+                store.add_keys(&made).await?;
+                store.remove_keys(&old).await?;
+                Ok::<_, KeysError>(())
+            };
+            self.publisher.change(write).await?;
+            Ok((self.listed(now), now))
         };
-        self.publisher.catch_up().await?;
-        let (listed, now) = self.list(administrator);
-        let waiting = listed.iter().find(|key| purposes.contains(&key.purpose) && key.signs_from > now);
-        if let Some(key) = waiting.filter(|_| !immediately) {
-            return Err(KeysError::AlreadyWaiting { purpose: key.purpose, until: key.signs_from });
-        }
-        let mut made = Vec::with_capacity(purposes.len());
-        for purpose in &purposes {
-            let (purpose, entropy) = (*purpose, self.entropy.clone());
-            let key = join(tokio::task::spawn_blocking(move || StoredKey::generate(purpose, &*entropy, now))).await??;
-            let ahead = if immediately { Duration::ZERO } else { purpose.published_ahead() };
-            made.push(StoredKey { signs_from: now + ahead, ..key });
-        }
-        let old = listed.iter().filter(|key| immediately && purposes.contains(&key.purpose));
-        let old: Vec<String> = old.map(|key| key.id.clone()).collect();
-        let store = self.store.clone();
-        let write = async move {
-            // First the new ones: between the two there is never none.
-            store.add_keys(&made).await?;
-            store.remove_keys(&old).await?;
-            Ok::<_, KeysError>(())
-        };
-        self.publisher.change(write).await?;
-        Ok(self.list(administrator))
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
+}
+
+fn purposes(named: Option<&str>) -> Result<Vec<KeyPurpose>, KeysError> {
+    let Some(name) = named else {
+        return Ok(KeyPurpose::ALL.into_iter().filter(|purpose| purpose.is_replaceable()).collect());
+    };
+    let purpose = KeyPurpose::from_name(name).ok_or_else(|| KeysError::UnknownPurpose(name.to_owned()))?;
+    if !purpose.is_replaceable() {
+        return Err(KeysError::NotReplaceable(purpose));
+    }
+    Ok(vec![purpose])
 }

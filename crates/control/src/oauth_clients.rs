@@ -3,22 +3,35 @@
 use std::sync::Arc;
 
 use doorward_core::client::{CLIENT_SECRET_PREFIX, ClientKind, OAuthClient, RestrictionError};
-use doorward_core::clock::Clock;
 use doorward_core::entropy::{Entropy, EntropyError, random_base64url};
 use doorward_core::grant::TokenHash;
-use doorward_core::resource::{ClientId, Project};
+use doorward_core::policy::Permission;
+use doorward_core::resource::{ClientId, Project, Resource};
 use doorward_core::store::{Store, StoreError};
+use doorward_wire::google_api::Status;
+use serde_json::{Value, json};
 
-use crate::callers::Administrator;
+use crate::admin::{Admin, AdminError, Call, Changes, Failure, Method};
+use crate::snapshots::{RefreshError, SnapshotPublisher};
 
 /// The longest name, in bytes of UTF-8.
 pub const DISPLAY_NAME_LIMIT: usize = 100;
 /// Redirect URIs of one client, at most.
 const REDIRECT_URIS_LIMIT: usize = 100;
 
+const SERVICE: &str = "clientauthconfig.googleapis.com";
+const CREATE: Method = Method::write(SERVICE, "CreateClient");
+const DELETE: Method = Method::write(SERVICE, "DeleteClient");
+const RESET_SECRET: Method = Method::write(SERVICE, "ResetClientSecret");
+const GET: Method = Method::look(SERVICE, "GetClient");
+const LIST: Method = Method::look(SERVICE, "ListClients");
+
 /// Why something was not done with a client.
 #[derive(Debug, thiserror::Error)]
 pub enum OAuthClientError {
+    /// The caller may not.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// No name, one that is too long, or one with control characters, which would be shown to people.
     #[error("a client needs a name of at most {DISPLAY_NAME_LIMIT} bytes without control characters")]
     DisplayName,
@@ -37,9 +50,25 @@ pub enum OAuthClientError {
     /// The store failed.
     #[error("could not read or write clients")]
     Store(#[from] StoreError),
+    /// What is in force could not be read.
+    #[error(transparent)]
+    Refresh(#[from] RefreshError),
     /// No id or secret could be made.
     #[error("could not make an id or a secret")]
     Entropy(#[from] EntropyError),
+}
+
+impl Failure for OAuthClientError {
+    fn status(&self) -> Status {
+        use OAuthClientError as E;
+        match self {
+            E::Admin(error) => error.status(),
+            E::DisplayName | E::Restriction(_) | E::TooManyRedirectUris => Status::InvalidArgument,
+            E::Public => Status::FailedPrecondition,
+            E::NotFound => Status::NotFound,
+            E::Store(_) | E::Refresh(_) | E::Entropy(_) => Status::Internal,
+        }
+    }
 }
 
 /// A client with its secret, which is shown this once.
@@ -53,85 +82,143 @@ pub struct CreatedClient {
 /// The clients of the one project, and those of Google's that people use.
 pub struct OAuthClients {
     store: Arc<dyn Store>,
+    publisher: Arc<SnapshotPublisher>,
+    changes: Changes,
     entropy: Arc<dyn Entropy>,
-    clock: Arc<dyn Clock>,
-    project: Project,
 }
 
 impl OAuthClients {
-    /// Clients in `store`; new ones belong to `project`.
-    pub fn new(store: Arc<dyn Store>, entropy: Arc<dyn Entropy>, clock: Arc<dyn Clock>, project: Project) -> Self {
-        OAuthClients { store, entropy, clock, project }
+    /// Clients in `store`, as `changes` lets and records; new ones belong to the project of `publisher`.
+    pub fn new(
+        store: Arc<dyn Store>,
+        publisher: Arc<SnapshotPublisher>,
+        changes: Changes,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        OAuthClients { store, publisher, changes, entropy }
     }
 
     /// Registers a client.
     pub async fn create(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         display_name: &str,
         kind: ClientKind,
     ) -> Result<CreatedClient, OAuthClientError> {
-        let name_is_good = !display_name.trim().is_empty() && !display_name.chars().any(char::is_control);
-        if !name_is_good || display_name.len() > DISPLAY_NAME_LIMIT {
-            return Err(OAuthClientError::DisplayName);
-        }
-        if let ClientKind::Web { redirect_uris } | ClientKind::Desktop { redirect_uris } = &kind
-            && redirect_uris.len() > REDIRECT_URIS_LIMIT
-        {
-            return Err(OAuthClientError::TooManyRedirectUris);
-        }
-        let kind = kind.checked()?;
-        let secret = kind.has_secret().then(|| self.new_secret()).transpose()?;
-        let client = OAuthClient {
-            id: new_client_id(&*self.entropy, &self.project)?,
-            project: self.project.number.clone(),
-            display_name: display_name.to_owned(),
-            kind,
-            secret: secret.as_deref().map(TokenHash::of),
-            created: self.clock.now(),
+        let mut call = self.changes.begin(admin, CREATE, "oauthClients")?;
+        let outcome = async {
+            self.enter(&mut call, Permission::CreateClient).await?;
+            let name_is_good = !display_name.trim().is_empty() && !display_name.chars().any(char::is_control);
+            if !name_is_good || display_name.len() > DISPLAY_NAME_LIMIT {
+                return Err(OAuthClientError::DisplayName);
+            }
+            if let ClientKind::Web { redirect_uris } | ClientKind::Desktop { redirect_uris } = &kind
+                && redirect_uris.len() > REDIRECT_URIS_LIMIT
+            {
+                return Err(OAuthClientError::TooManyRedirectUris);
+            }
+            let kind = kind.checked()?;
+            let secret = kind.has_secret().then(|| self.new_secret()).transpose()?;
+            let project = self.publisher.project();
+            let client = OAuthClient {
+                id: new_client_id(&*self.entropy, project)?,
+                project: project.number.clone(),
+                display_name: display_name.to_owned(),
+                kind,
+                secret: secret.as_deref().map(TokenHash::of),
+                created: call.time(),
+            };
+            call.about(&resource_name(&client.id));
+            call.creates(&shown(&client));
+            // `false` would be a second client of one random id of 160 bits.
+            if !self.store.add_oauth_client(&client).await? {
+                return Err(OAuthClientError::Entropy(EntropyError));
+            }
+            Ok(CreatedClient { client, secret })
         };
-        // `false` would be a second client of one random id of 160 bits.
-        if !self.store.add_oauth_client(&client).await? {
-            return Err(OAuthClientError::Entropy(EntropyError));
-        }
-        Ok(CreatedClient { client, secret })
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Every client, in the order of their ids.
-    pub async fn list(&self, _: &Administrator) -> Result<Vec<OAuthClient>, OAuthClientError> {
-        Ok(self.store.oauth_clients().await?)
+    pub async fn list(&self, admin: &Admin) -> Result<Vec<OAuthClient>, OAuthClientError> {
+        let mut call = self.changes.begin(admin, LIST, "oauthClients")?;
+        let outcome = async {
+            self.enter(&mut call, Permission::ListClients).await?;
+            Ok(self.store.oauth_clients().await?)
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// One client.
-    pub async fn get(&self, _: &Administrator, id: &str) -> Result<OAuthClient, OAuthClientError> {
-        self.store.oauth_client(&ClientId(id.to_owned())).await?.ok_or(OAuthClientError::NotFound)
+    pub async fn get(&self, admin: &Admin, id: &str) -> Result<OAuthClient, OAuthClientError> {
+        let id = ClientId(id.to_owned());
+        let mut call = self.changes.begin(admin, GET, &resource_name(&id))?;
+        let outcome = async {
+            self.enter(&mut call, Permission::GetClient).await?;
+            self.store.oauth_client(&id).await?.ok_or(OAuthClientError::NotFound)
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Gives a client a new secret. The old one is worth nothing from then on; what was granted stays.
-    pub async fn reset_secret(&self, _: &Administrator, id: &str) -> Result<CreatedClient, OAuthClientError> {
+    pub async fn reset_secret(&self, admin: &Admin, id: &str) -> Result<CreatedClient, OAuthClientError> {
         let id = ClientId(id.to_owned());
-        let client = self.store.oauth_client(&id).await?.ok_or(OAuthClientError::NotFound)?;
-        if !client.kind.has_secret() {
-            return Err(OAuthClientError::Public);
-        }
-        let secret = self.new_secret()?;
-        if !self.store.replace_client_secret(&id, &TokenHash::of(&secret)).await? {
-            return Err(OAuthClientError::NotFound);
-        }
-        Ok(CreatedClient { client, secret: Some(secret) })
+        let mut call = self.changes.begin(admin, RESET_SECRET, &resource_name(&id))?;
+        let outcome = async {
+            self.enter(&mut call, Permission::CreateClientSecret).await?;
+            let client = self.store.oauth_client(&id).await?.ok_or(OAuthClientError::NotFound)?;
+            if !client.kind.has_secret() {
+                return Err(OAuthClientError::Public);
+            }
+            let secret = self.new_secret()?;
+            call.changes(Some(&shown(&client)), Some(&shown(&client)));
+            if !self.store.replace_client_secret(&id, &TokenHash::of(&secret)).await? {
+                return Err(OAuthClientError::NotFound);
+            }
+            Ok(CreatedClient { client, secret: Some(secret) })
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Removes a client, with everything that people allowed it.
-    pub async fn delete(&self, _: &Administrator, id: &str) -> Result<(), OAuthClientError> {
-        match self.store.remove_oauth_client(&ClientId(id.to_owned())).await? {
-            true => Ok(()),
-            false => Err(OAuthClientError::NotFound),
-        }
+    pub async fn delete(&self, admin: &Admin, id: &str) -> Result<(), OAuthClientError> {
+        let id = ClientId(id.to_owned());
+        let mut call = self.changes.begin(admin, DELETE, &resource_name(&id))?;
+        let outcome = async {
+            self.enter(&mut call, Permission::DeleteClient).await?;
+            let client = self.store.oauth_client(&id).await?.ok_or(OAuthClientError::NotFound)?;
+            call.removes(&shown(&client));
+            match self.store.remove_oauth_client(&id).await? {
+                true => Ok(()),
+                false => Err(OAuthClientError::NotFound),
+            }
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
+    }
+
+    async fn enter(&self, call: &mut Call<'_>, permission: Permission) -> Result<(), OAuthClientError> {
+        self.publisher.catch_up().await?;
+        call.demand(permission, &Resource::Project)?;
+        Ok(())
     }
 
     fn new_secret(&self) -> Result<String, EntropyError> {
         Ok(format!("{CLIENT_SECRET_PREFIX}{}", random_base64url(&*self.entropy, 32)?))
     }
+}
+
+fn resource_name(id: &ClientId) -> String {
+    format!("oauthClients/{}", id.0)
+}
+
+/// A client as the record shows it.
+fn shown(client: &OAuthClient) -> Value {
+    json!({ "clientId": client.id.0, "displayName": client.display_name, "kind": client.kind })
 }
 
 /// `NUMBER-x.apps.googleusercontent.com`, x being 32 characters of `[a-z0-9]`, as Google's are.

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use doorward_core::account::{AccountId, AccountIdError, ServiceAccount, ServiceAccountKey, UniqueId};
-use doorward_core::clock::Clock;
+use doorward_core::audit::escaped;
 use doorward_core::entropy::{Entropy, EntropyError, generate_private_key, random_digits, random_hex};
 use doorward_core::member::Email;
+use doorward_core::policy::Permission;
+use doorward_core::resource::Resource;
 use doorward_core::store::{Store, StoreError};
-use doorward_wire::google_api::{CreateKeyRequest, CreateServiceAccountRequest, KeyFile};
+use doorward_wire::google_api::{CreateKeyRequest, CreateServiceAccountRequest, KeyFile, NewServiceAccount, Status};
 use doorward_wire::jose::{Algorithm, JwkSet, KeyMaterialError, SigningKey, decode_base64url, encode_base64url};
+use serde_json::{Value, json};
 
-use crate::callers::Administrator;
+use crate::admin::{Admin, AdminError, Call, Changes, Failure, Method};
 use crate::snapshots::{RefreshError, SnapshotPublisher};
 use crate::tasks::{Stopping, join};
 
@@ -28,9 +31,25 @@ const UNIQUE_ID_DIGITS: usize = 21;
 /// Google's keys have ids of 40 hexadecimal digits.
 const KEY_ID_BYTES: usize = 20;
 
+const SERVICE: &str = "iam.googleapis.com";
+const CREATE: Method = Method::write(SERVICE, "google.iam.admin.v1.CreateServiceAccount");
+const DELETE: Method = Method::write(SERVICE, "google.iam.admin.v1.DeleteServiceAccount");
+const DISABLE: Method = Method::write(SERVICE, "google.iam.admin.v1.DisableServiceAccount");
+const ENABLE: Method = Method::write(SERVICE, "google.iam.admin.v1.EnableServiceAccount");
+const GET: Method = Method::look(SERVICE, "google.iam.admin.v1.GetServiceAccount");
+const LIST: Method = Method::look(SERVICE, "google.iam.admin.v1.ListServiceAccounts");
+const CREATE_KEY: Method = Method::write(SERVICE, "google.iam.admin.v1.CreateServiceAccountKey");
+const DELETE_KEY: Method = Method::write(SERVICE, "google.iam.admin.v1.DeleteServiceAccountKey");
+const DISABLE_KEY: Method = Method::write(SERVICE, "google.iam.admin.v1.DisableServiceAccountKey");
+const ENABLE_KEY: Method = Method::write(SERVICE, "google.iam.admin.v1.EnableServiceAccountKey");
+const LIST_KEYS: Method = Method::look(SERVICE, "google.iam.admin.v1.ListServiceAccountKeys");
+
 /// Why something was not done with a service account.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceAccountError {
+    /// The caller may not, or the name leads nowhere.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The id cannot be that of an account.
     #[error(transparent)]
     AccountIdMalformed(#[from] AccountIdError),
@@ -75,6 +94,22 @@ pub enum ServiceAccountError {
     /// The process is stopping.
     #[error(transparent)]
     Stopping(#[from] Stopping),
+}
+
+impl Failure for ServiceAccountError {
+    fn status(&self) -> Status {
+        use ServiceAccountError as E;
+        match self {
+            E::Admin(error) => error.status(),
+            E::AccountIdMalformed(_) | E::TextTooLong { .. } | E::UnsupportedKeyType | E::BadPageToken => {
+                Status::InvalidArgument
+            }
+            E::AlreadyExists(_) => Status::AlreadyExists,
+            E::NotFound | E::KeyNotFound => Status::NotFound,
+            E::KeyLimit => Status::FailedPrecondition,
+            E::Store(_) | E::Refresh(_) | E::Entropy(_) | E::Key(_) | E::Stopping(_) => Status::Internal,
+        }
+    }
 }
 
 /// The URLs that a key file names.
@@ -125,81 +160,95 @@ pub struct CreatedKey {
 pub struct ServiceAccounts {
     store: Arc<dyn Store>,
     publisher: Arc<SnapshotPublisher>,
+    changes: Changes,
     entropy: Arc<dyn Entropy>,
-    clock: Arc<dyn Clock>,
     urls: KeyFileUrls,
 }
 
 impl ServiceAccounts {
-    /// Accounts in `store`, put in force by `publisher`.
+    /// Accounts in `store`, put in force by `publisher`, as `changes` lets and records.
     pub fn new(
         store: Arc<dyn Store>,
         publisher: Arc<SnapshotPublisher>,
+        changes: Changes,
         entropy: Arc<dyn Entropy>,
-        clock: Arc<dyn Clock>,
         urls: KeyFileUrls,
     ) -> Self {
-        ServiceAccounts { store, publisher, entropy, clock, urls }
+        ServiceAccounts { store, publisher, changes, entropy, urls }
     }
 
     /// Makes an account. It holds no role and has no key.
     pub async fn create(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         project: &str,
         request: CreateServiceAccountRequest,
     ) -> Result<ServiceAccount, ServiceAccountError> {
-        self.enter(project).await?;
-        let account_id: AccountId = request.account_id.parse()?;
-        let (display_name, description) = (request.service_account.display_name, request.service_account.description);
-        check_length("displayName", &display_name, DISPLAY_NAME_LIMIT)?;
-        check_length("description", &description, DESCRIPTION_LIMIT)?;
-        let account = ServiceAccount {
-            unique_id: UniqueId(random_digits(&*self.entropy, UNIQUE_ID_DIGITS)?),
-            email: account_id.email(&self.publisher.project().id).map_err(|_| AccountIdError)?,
-            display_name,
-            description,
-            disabled: false,
+        let mut call = self.changes.begin(admin, CREATE, &format!("projects/{project}"))?;
+        let outcome = async {
+            self.enter_project(&mut call, project, Permission::CreateServiceAccount).await?;
+            let account_id: AccountId = request.account_id.parse()?;
+            let NewServiceAccount { display_name, description } = request.service_account;
+            check_length("displayName", &display_name, DISPLAY_NAME_LIMIT)?;
+            check_length("description", &description, DESCRIPTION_LIMIT)?;
+            let account = ServiceAccount {
+                unique_id: UniqueId(random_digits(&*self.entropy, UNIQUE_ID_DIGITS)?),
+                email: account_id.email(&self.publisher.project().id).map_err(|_| AccountIdError)?,
+                display_name,
+                description,
+                disabled: false,
+            };
+            let resource = Resource::ServiceAccount { unique_id: account.unique_id.clone() };
+            call.about(&resource.name(self.publisher.project()));
+            call.creates(&shown(&account));
+            let store = self.store.clone();
+            let write = async move {
+                match store.add_service_account(&account).await? {
+                    true => Ok(account),
+                    false => Err(ServiceAccountError::AlreadyExists(account.email)),
+                }
+            };
+            self.publisher.change(write).await
         };
-        let store = self.store.clone();
-        let write = async move {
-            match store.add_service_account(&account).await? {
-                true => Ok(account),
-                false => Err(ServiceAccountError::AlreadyExists(account.email)),
-            }
-        };
-        self.publisher.change(write).await
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// One account.
     pub async fn get(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         project: &str,
         account: &str,
     ) -> Result<ServiceAccount, ServiceAccountError> {
-        self.enter(project).await?;
-        self.find(account).await
+        let mut call = self.changes.begin(admin, GET, &name(project, account))?;
+        let outcome = self.enter(&mut call, project, account, Permission::GetServiceAccount).await;
+        call.finish(outcome).await
     }
 
     /// One page of accounts: 100 if no size is asked for, and never more than 1,000.
     pub async fn list(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         project: &str,
         page_size: Option<u32>,
         page_token: Option<&str>,
     ) -> Result<Page, ServiceAccountError> {
-        self.enter(project).await?;
-        let size = page_size.filter(|size| *size > 0).unwrap_or(DEFAULT_PAGE).min(LARGEST_PAGE);
-        let after = page_token.filter(|token| !token.is_empty()).map(decode_page_token).transpose()?;
-        // One more than is shown says whether there is another page.
-        let mut accounts = self.store.service_accounts(after.as_ref(), size + 1).await?;
-        let shown = usize::try_from(size).unwrap_or(usize::MAX);
-        let more = accounts.len() > shown;
-        accounts.truncate(shown);
-        let last = accounts.last().filter(|_| more);
-        Ok(Page { next_page_token: last.map(|last| encode_base64url(last.email.as_str().as_bytes())), accounts })
+        let mut call = self.changes.begin(admin, LIST, &format!("projects/{project}"))?;
+        let outcome = async {
+            self.enter_project(&mut call, project, Permission::ListServiceAccounts).await?;
+            let size = page_size.filter(|size| *size > 0).unwrap_or(DEFAULT_PAGE).min(LARGEST_PAGE);
+            let after = page_token.filter(|token| !token.is_empty()).map(decode_page_token).transpose()?;
+            // One more than is shown says whether there is another page.
+            let mut accounts = self.store.service_accounts(after.as_ref(), size + 1).await?;
+            let shown = usize::try_from(size).unwrap_or(usize::MAX);
+            let more = accounts.len() > shown;
+            accounts.truncate(shown);
+            let last = accounts.last().filter(|_| more);
+            Ok(Page { next_page_token: last.map(|last| encode_base64url(last.email.as_str().as_bytes())), accounts })
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Disables or enables an account. One that is disabled gets no tokens, uses none that it has, and acts as nobody.
@@ -207,93 +256,115 @@ impl ServiceAccounts {
     /// Spec: <https://cloud.google.com/iam/docs/service-accounts-disable-enable>
     pub async fn disable(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         project: &str,
         account: &str,
         disabled: bool,
     ) -> Result<(), ServiceAccountError> {
-        self.enter(project).await?;
-        let account = self.find(account).await?;
-        let store = self.store.clone();
-        let write = async move {
-            match store.disable_service_account(&account.unique_id, disabled).await? {
-                true => Ok(()),
-                false => Err(ServiceAccountError::NotFound),
-            }
+        let (method, permission) = match disabled {
+            true => (DISABLE, Permission::DisableServiceAccount),
+            false => (ENABLE, Permission::EnableServiceAccount),
         };
-        self.publisher.change(write).await
+        let mut call = self.changes.begin(admin, method, &name(project, account))?;
+        let outcome = async {
+            let account = self.enter(&mut call, project, account, permission).await?;
+            call.changes(Some(&shown(&account)), Some(&shown(&ServiceAccount { disabled, ..account.clone() })));
+            let store = self.store.clone();
+            let write = async move {
+                match store.disable_service_account(&account.unique_id, disabled).await? {
+                    true => Ok(()),
+                    false => Err(ServiceAccountError::NotFound),
+                }
+            };
+            self.publisher.change(write).await
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Removes an account, its keys, its access tokens, the policy on it, and every binding that names it: a new account of the
     /// same address is another account. (Google keeps the bindings, in a form that names the old account by its number.)
-    pub async fn delete(&self, _: &Administrator, project: &str, account: &str) -> Result<(), ServiceAccountError> {
-        self.enter(project).await?;
-        let account = self.find(account).await?;
-        let store = self.store.clone();
-        let write = async move {
-            match store.remove_service_account(&account.unique_id).await? {
-                true => Ok(()),
-                false => Err(ServiceAccountError::NotFound),
-            }
+    pub async fn delete(&self, admin: &Admin, project: &str, account: &str) -> Result<(), ServiceAccountError> {
+        let mut call = self.changes.begin(admin, DELETE, &name(project, account))?;
+        let outcome = async {
+            let account = self.enter(&mut call, project, account, Permission::DeleteServiceAccount).await?;
+            call.removes(&shown(&account));
+            let store = self.store.clone();
+            let write = async move {
+                match store.remove_service_account(&account.unique_id).await? {
+                    true => Ok(()),
+                    false => Err(ServiceAccountError::NotFound),
+                }
+            };
+            self.publisher.change(write).await
         };
-        self.publisher.change(write).await
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Makes a key, and the file with which its owner signs assertions. The private half is not kept.
     pub async fn create_key(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         project: &str,
         account: &str,
         request: &CreateKeyRequest,
     ) -> Result<CreatedKey, ServiceAccountError> {
-        self.enter(project).await?;
-        let file_type = request.private_key_type.as_deref().unwrap_or("TYPE_UNSPECIFIED");
-        let algorithm = request.key_algorithm.as_deref().unwrap_or("KEY_ALG_UNSPECIFIED");
-        if !matches!(file_type, "TYPE_UNSPECIFIED" | "TYPE_GOOGLE_CREDENTIALS_FILE")
-            || !matches!(algorithm, "KEY_ALG_UNSPECIFIED" | "KEY_ALG_RSA_2048")
-        {
-            return Err(ServiceAccountError::UnsupportedKeyType);
-        }
-        let account = self.find(account).await?;
-        let id = random_hex(&*self.entropy, KEY_ID_BYTES)?;
-        let der = join(tokio::task::spawn_blocking(|| generate_private_key(Algorithm::Rs256))).await??;
-        let public = SigningKey::from_pkcs8(&id, Algorithm::Rs256, &der)?.public_jwk();
-        let created = self.clock.now();
-        let key = ServiceAccountKey {
-            id,
-            account: account.unique_id.clone(),
-            public,
-            created,
-            managed: false,
-            disabled: false,
-        };
-        let (store, new) = (self.store.clone(), key.clone());
-        let write = async move {
-            if store.add_service_account_key(&new).await? {
-                return Ok(());
+        let mut call = self.changes.begin(admin, CREATE_KEY, &name(project, account))?;
+        let outcome = async {
+            let account = self.enter(&mut call, project, account, Permission::CreateServiceAccountKey).await?;
+            let file_type = request.private_key_type.as_deref().unwrap_or("TYPE_UNSPECIFIED");
+            let algorithm = request.key_algorithm.as_deref().unwrap_or("KEY_ALG_UNSPECIFIED");
+            if !matches!(file_type, "TYPE_UNSPECIFIED" | "TYPE_GOOGLE_CREDENTIALS_FILE")
+                || !matches!(algorithm, "KEY_ALG_UNSPECIFIED" | "KEY_ALG_RSA_2048")
+            {
+                return Err(ServiceAccountError::UnsupportedKeyType);
             }
-            let account_is_gone = store.service_account_by_id(&new.account).await?.is_none();
-            Err(match account_is_gone {
-                true => ServiceAccountError::NotFound,
-                false => ServiceAccountError::KeyLimit,
-            })
+            let id = random_hex(&*self.entropy, KEY_ID_BYTES)?;
+            let der = join(tokio::task::spawn_blocking(|| generate_private_key(Algorithm::Rs256))).await??;
+            let public = SigningKey::from_pkcs8(&id, Algorithm::Rs256, &der)?.public_jwk();
+            let key = ServiceAccountKey {
+                id,
+                account: account.unique_id.clone(),
+                public,
+                created: call.time(),
+                managed: false,
+                disabled: false,
+            };
+            call.creates(&shown_key(&account, &key.id, false));
+            let (store, new) = (self.store.clone(), key.clone());
+            let write = async move {
+                if store.add_service_account_key(&new).await? {
+                    return Ok(());
+                }
+                let account_is_gone = store.service_account_by_id(&new.account).await?.is_none();
+                Err(match account_is_gone {
+                    true => ServiceAccountError::NotFound,
+                    false => ServiceAccountError::KeyLimit,
+                })
+            };
+            self.publisher.change(write).await?;
+            Ok(CreatedKey { file: self.key_file(&account, &key.id, &der), account, key })
         };
-        self.publisher.change(write).await?;
-        Ok(CreatedKey { file: self.key_file(&account, &key.id, &der), account, key })
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Every key of an account.
     pub async fn list_keys(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         project: &str,
         account: &str,
     ) -> Result<AccountKeys, ServiceAccountError> {
-        self.enter(project).await?;
-        let account = self.find(account).await?;
-        let keys = self.store.service_account_keys(&account.unique_id).await?;
-        Ok(AccountKeys { account, keys })
+        let mut call = self.changes.begin(admin, LIST_KEYS, &name(project, account))?;
+        let outcome = async {
+            let account = self.enter(&mut call, project, account, Permission::ListServiceAccountKeys).await?;
+            let keys = self.store.service_account_keys(&account.unique_id).await?;
+            Ok(AccountKeys { account, keys })
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// The public keys of an account, for everybody who verifies what it signed: they are no secret, and neither is
@@ -307,21 +378,26 @@ impl ServiceAccounts {
     /// Removes a key: nothing that it signed is accepted from now on.
     pub async fn delete_key(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         project: &str,
         account: &str,
         key_id: &str,
     ) -> Result<(), ServiceAccountError> {
-        self.enter(project).await?;
-        let account = self.find(account).await?;
-        let (store, key_id) = (self.store.clone(), key_id.to_owned());
-        let write = async move {
-            match store.remove_service_account_key(&account.unique_id, &key_id).await? {
-                true => Ok(()),
-                false => Err(ServiceAccountError::KeyNotFound),
-            }
+        let mut call = self.changes.begin(admin, DELETE_KEY, &name(project, account))?;
+        let outcome = async {
+            let account = self.enter(&mut call, project, account, Permission::DeleteServiceAccountKey).await?;
+            call.removes(&shown_key(&account, key_id, false));
+            let (store, key_id) = (self.store.clone(), key_id.to_owned());
+            let write = async move {
+                match store.remove_service_account_key(&account.unique_id, &key_id).await? {
+                    true => Ok(()),
+                    false => Err(ServiceAccountError::KeyNotFound),
+                }
+            };
+            self.publisher.change(write).await
         };
-        self.publisher.change(write).await
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Disables or enables a user's key. Nothing that a disabled one signed is accepted, and it is not published.
@@ -329,30 +405,62 @@ impl ServiceAccounts {
     /// Spec: <https://cloud.google.com/iam/docs/keys-disable-enable>
     pub async fn disable_key(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         project: &str,
         (account, key_id): (&str, &str),
         disabled: bool,
     ) -> Result<(), ServiceAccountError> {
-        self.enter(project).await?;
-        let account = self.find(account).await?;
-        let (store, key_id) = (self.store.clone(), key_id.to_owned());
-        let write = async move {
-            match store.disable_service_account_key(&account.unique_id, &key_id, disabled).await? {
-                true => Ok(()),
-                false => Err(ServiceAccountError::KeyNotFound),
-            }
+        let (method, permission) = match disabled {
+            true => (DISABLE_KEY, Permission::DisableServiceAccountKey),
+            false => (ENABLE_KEY, Permission::EnableServiceAccountKey),
         };
-        self.publisher.change(write).await
+        let mut call = self.changes.begin(admin, method, &name(project, account))?;
+        let outcome = async {
+            let account = self.enter(&mut call, project, account, permission).await?;
+            call.creates(&shown_key(&account, key_id, disabled));
+            let (store, key_id) = (self.store.clone(), key_id.to_owned());
+            let write = async move {
+                match store.disable_service_account_key(&account.unique_id, &key_id, disabled).await? {
+                    true => Ok(()),
+                    false => Err(ServiceAccountError::KeyNotFound),
+                }
+            };
+            self.publisher.change(write).await
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
-    /// Checks the project's segment, and that what is read from here on is in force.
-    async fn enter(&self, project: &str) -> Result<(), ServiceAccountError> {
-        let ours = self.publisher.project();
-        if project != ours.id && project != ours.number && project != "-" {
-            return Err(ServiceAccountError::NotFound);
+    /// Demands a permission on the project, and sees to it that what is read from here on is in force.
+    async fn enter_project(
+        &self,
+        call: &mut Call<'_>,
+        project: &str,
+        permission: Permission,
+    ) -> Result<(), ServiceAccountError> {
+        self.publisher.catch_up().await?;
+        let own = &self.publisher.project().number;
+        let project = if project == "-" { own } else { project };
+        call.reach(&format!("projects/{project}"), |_| permission)?;
+        Ok(())
+    }
+
+    /// Demands a permission on an account, and finds it.
+    async fn enter(
+        &self,
+        call: &mut Call<'_>,
+        project: &str,
+        account: &str,
+        permission: Permission,
+    ) -> Result<ServiceAccount, ServiceAccountError> {
+        self.publisher.catch_up().await?;
+        let on = call.reach(&name(project, account), |_| permission)?;
+        match on.resource() {
+            Resource::ServiceAccount { unique_id } => {
+                self.store.service_account_by_id(unique_id).await?.ok_or(ServiceAccountError::NotFound)
+            }
+            _ => Err(ServiceAccountError::NotFound),
         }
-        Ok(self.publisher.catch_up().await?)
     }
 
     async fn find(&self, account: &str) -> Result<ServiceAccount, ServiceAccountError> {
@@ -407,6 +515,23 @@ impl ServiceAccounts {
             universe_domain: "googleapis.com".to_owned(),
         }
     }
+}
+
+fn name(project: &str, account: &str) -> String {
+    format!("projects/{project}/serviceAccounts/{account}")
+}
+
+/// An account as the record shows it.
+fn shown(account: &ServiceAccount) -> Value {
+    json!({
+        "email": account.email.as_str(), "uniqueId": account.unique_id.0, "displayName": account.display_name,
+        "description": account.description, "disabled": account.disabled,
+    })
+}
+
+/// A key as the record shows it.
+fn shown_key(account: &ServiceAccount, key_id: &str, disabled: bool) -> Value {
+    json!({ "email": account.email.as_str(), "keyId": escaped(key_id.as_bytes(), 64), "disabled": disabled })
 }
 
 fn check_length(field: &'static str, text: &str, limit: usize) -> Result<(), ServiceAccountError> {

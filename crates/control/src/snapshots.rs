@@ -1,30 +1,59 @@
-//! What the data plane sees: built from the store, put in place after each change.
+//! What the data plane sees: read from the store once, then kept up with what changes in it, by whichever instance.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use doorward_core::account::ServiceAccount;
+use doorward_core::access_level::{AccessLevelError, AccessLevels, MAX_LEVELS};
+use doorward_core::clock::Clock;
 use doorward_core::federation::{MappingError, Provider};
+use doorward_core::freshness::Freshness;
 use doorward_core::issuer::TrustedIssuers;
 use doorward_core::keys::{KeyError, KeyRing};
-use doorward_core::member::Email;
-use doorward_core::resource::{Origin, Project};
-use doorward_core::snapshot::{KnownKey, KnownProvider, Snapshot, SnapshotCell, SnapshotSource};
-use doorward_core::store::{FederationStore, ServiceAccountStore, Store, StoreError};
+use doorward_core::member::{Email, Member};
+use doorward_core::policy::condition::Schema;
+use doorward_core::resource::{Project, Resource};
+use doorward_core::settings::{Defaults, Settings};
+use doorward_core::snapshot::{Fixed, KnownKey, KnownProvider, Snapshot, SnapshotCell, Update};
+use doorward_core::store::{Change, Changed, Revision, Store, StoreError};
 use doorward_wire::jose::VerifyingKey;
+use tokio::sync::Mutex;
 
 use crate::tasks::{Stopping, join};
+
+/// Changes that are read at once.
+const CHANGES: u32 = 1000;
+/// Accounts, keys and groups that are read at once.
+const PAGE: u32 = 1000;
+/// Memberships that are read at once.
+const MEMBERS_PAGE: u32 = 10_000;
+/// How long a watcher waits after a failure: a store that is down is not asked without a pause.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What does not change while the process runs.
+#[derive(Clone)]
+pub struct Setting {
+    /// The one project.
+    pub project: Project,
+    /// The attributes that conditions may read.
+    pub schema: Arc<Schema>,
+    /// What holds where no setting says otherwise.
+    pub defaults: Defaults,
+    /// Issuers whose ID tokens are callers.
+    pub trusted_issuers: Arc<TrustedIssuers>,
+    /// After this long without a successful look at the store the data plane refuses.
+    pub staleness_limit: Duration,
+}
 
 /// Reads the store and puts a new snapshot in place.
 pub struct SnapshotPublisher {
     store: Arc<dyn Store>,
-    project: Project,
-    origins: HashMap<String, Vec<Origin>>,
-    trusted_issuers: Arc<TrustedIssuers>,
+    clock: Arc<dyn Clock>,
+    setting: Setting,
     cell: Arc<SnapshotCell>,
-    /// The version of the newest refresh that began.
-    begun: AtomicU64,
+    freshness: Arc<Freshness>,
+    /// The point up to which the store was read. Held while it is read further, so that snapshots follow each other.
+    seen: Mutex<Revision>,
 }
 
 /// Why the data plane may not see what the store holds. Whoever made a change must not answer with success.
@@ -42,22 +71,17 @@ pub enum RefreshError {
 }
 
 impl SnapshotPublisher {
-    /// Reads the store for the first time. `origins` says by the name of an application at which origins it is served; an
-    /// application without any is registered and not served. `trusted_issuers` are those whose ID tokens are callers.
-    pub async fn open(
-        store: Arc<dyn Store>,
-        project: Project,
-        origins: HashMap<String, Vec<Origin>>,
-        trusted_issuers: Arc<TrustedIssuers>,
-    ) -> Result<Self, RefreshError> {
-        let first = Snapshot::new(1, read(&*store, &project, &origins, &trusted_issuers, None).await?);
+    /// Reads the store for the first time.
+    pub async fn open(store: Arc<dyn Store>, clock: Arc<dyn Clock>, setting: Setting) -> Result<Self, RefreshError> {
+        let began = clock.now();
+        let (revision, snapshot) = read_all(&*store, &setting, 1).await?;
         Ok(SnapshotPublisher {
+            cell: Arc::new(SnapshotCell::new(snapshot)),
+            freshness: Arc::new(Freshness::new(began, setting.staleness_limit)),
+            seen: Mutex::new(revision),
             store,
-            project,
-            origins,
-            trusted_issuers,
-            cell: Arc::new(SnapshotCell::new(first)),
-            begun: AtomicU64::new(1),
+            clock,
+            setting,
         })
     }
 
@@ -66,32 +90,77 @@ impl SnapshotPublisher {
         self.cell.clone()
     }
 
-    /// The one project.
-    pub fn project(&self) -> &Project {
-        &self.project
+    /// When the store was last read.
+    pub fn freshness(&self) -> Arc<Freshness> {
+        self.freshness.clone()
     }
 
-    /// Puts in force everything that was stored before this call.
+    /// The one project.
+    pub fn project(&self) -> &Project {
+        &self.setting.project
+    }
+
+    /// The point up to which the store was read: what was written before it is in force.
+    pub async fn revision(&self) -> Revision {
+        *self.seen.lock().await
+    }
+
+    /// Puts in force everything that was stored before this call. Costs one look at the store if that is nothing.
     ///
     /// # Errors
     /// [`RefreshError`]: what was in force before still is. The caller must not answer with success; the next use of
     /// the control plane tries again before it does anything else.
     pub async fn refresh(&self) -> Result<(), RefreshError> {
-        // The version is taken before the store is read. Of two refreshes, the one with the higher version read later, or
-        // at the same time, so the one that the cell keeps holds every change whose writer has been told of success.
-        let version = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        let before = self.cell.current();
-        let world = read(&*self.store, &self.project, &self.origins, &self.trusted_issuers, Some(&before)).await?;
-        self.cell.publish(Snapshot::new(version, world));
-        Ok(())
+        let mut seen = self.seen.lock().await;
+        loop {
+            let began = self.clock.now();
+            let before = self.cell.current();
+            let version = before.version + 1;
+            match self.store.changes_after(*seen, CHANGES).await? {
+                None => {
+                    let (revision, snapshot) = read_all(&*self.store, &self.setting, version).await?;
+                    self.cell.publish(snapshot);
+                    *seen = revision;
+                }
+                Some(changes) => {
+                    let Some(last) = changes.last().map(|change| change.revision) else {
+                        self.freshness.note(began);
+                        return Ok(());
+                    };
+                    let updates = read_changes(&*self.store, &before, &changes).await?;
+                    // One that is of no interest to requests, such as a client, leaves every cache as it is.
+                    if !updates.is_empty() {
+                        self.cell.publish(build(before, version, updates).await?);
+                    }
+                    *seen = last;
+                    if changes.len() < CHANGES as usize {
+                        self.freshness.note(began);
+                        return Ok(());
+                    }
+                }
+            }
+        }
     }
 
-    /// Tries again if a refresh failed: what is read from here on is in force.
+    /// Brings in force what other instances wrote: what is read from here on is in force.
     pub(crate) async fn catch_up(&self) -> Result<(), RefreshError> {
-        if self.cell.current().version < self.begun.load(Ordering::SeqCst) {
-            self.refresh().await?;
+        self.refresh().await
+    }
+
+    /// Follows the store for ever: what any instance writes is in force here when `wait_for_change` tells of it, and at the latest
+    /// after `patience`. Failures are told to `failed`, and tried again.
+    pub async fn watch(&self, patience: Duration, failed: impl Fn(&RefreshError)) {
+        loop {
+            let seen = self.revision().await;
+            let outcome = match self.store.wait_for_change(seen, patience).await {
+                Ok(()) => self.refresh().await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = outcome {
+                failed(&error);
+                tokio::time::sleep(PAUSE).await;
+            }
         }
-        Ok(())
     }
 
     /// Runs a write and puts it in force. Both are done even if the caller goes away: a client that hangs up between
@@ -120,54 +189,114 @@ impl SnapshotPublisher {
     }
 }
 
-/// Reads everything. What takes long to make is taken from the snapshot before, where it was made of the same.
-async fn read(
-    store: &dyn Store,
-    project: &Project,
-    origins: &HashMap<String, Vec<Origin>>,
-    trusted_issuers: &Arc<TrustedIssuers>,
-    before: Option<&Snapshot>,
-) -> Result<SnapshotSource, RefreshError> {
-    let at = |name: &str| origins.get(name).cloned().unwrap_or_default();
-    let applications = store.applications().await?;
-    Ok(SnapshotSource {
-        project: project.clone(),
-        keys: Arc::new(KeyRing::new(&store.keys().await?)?),
-        applications: applications
-            .into_iter()
-            .map(|application| (application.clone(), at(&application.name)))
-            .collect(),
-        policies: store.policies().await?.into_iter().collect(),
-        settings: store.every_settings().await?.into_iter().collect(),
-        service_accounts: every_service_account(store).await?,
-        account_keys: every_account_key(store, before.map(Snapshot::account_keys)).await?,
-        users: store.users().await?,
-        pools: store.pools().await?,
-        providers: every_provider(store, before).await?,
-        trusted_issuers: trusted_issuers.clone(),
-    })
+/// Makes a snapshot where nothing else waits: much may have changed.
+async fn build(before: Arc<Snapshot>, version: u64, updates: Vec<Update>) -> Result<Snapshot, RefreshError> {
+    Ok(join(tokio::task::spawn_blocking(move || before.with(version, updates))).await?)
 }
 
-async fn every_service_account(store: &dyn ServiceAccountStore) -> Result<Vec<ServiceAccount>, StoreError> {
-    const PAGE: u32 = 1000;
-    let mut all = Vec::new();
+/// Reads everything, and gives the point up to which it was read: what was written meanwhile comes again as a change.
+async fn read_all(store: &dyn Store, setting: &Setting, version: u64) -> Result<(Revision, Snapshot), RefreshError> {
+    let revision = store.revision().await?;
+    let project = &setting.project;
+    let fixed = Fixed {
+        project: project.clone(),
+        schema: setting.schema.clone(),
+        defaults: setting.defaults,
+        keys: Arc::new(KeyRing::new(&store.keys().await?)?),
+        trusted_issuers: setting.trusted_issuers.clone(),
+    };
+    let empty = Arc::new(Snapshot::empty(fixed));
+    let mut updates = Vec::new();
+    updates.extend(store.roles().await?.into_iter().map(|role| Update::Role(role.name.clone(), Some(role))));
+    for (name, policy) in store.policies().await? {
+        updates.extend(at(&name, project).map(|resource| Update::Policy(resource, policy)));
+    }
+    for policy in store.deny_policies().await? {
+        updates.push(Update::DenyPolicy(policy.name.clone(), Some(policy)));
+    }
+    for (name, settings) in store.every_settings().await? {
+        updates.extend(at(&name, project).map(|resource| Update::Settings(resource, Some(settings))));
+    }
+    let applications = store.applications().await?.into_iter();
+    updates.extend(applications.map(|it| Update::Application(it.service_id.clone(), Some(it))));
+    updates.extend(store.users().await?.into_iter().map(|user| Update::User(user.unique_id.clone(), Some(user))));
+    read_accounts(store, &mut updates).await?;
+    read_groups(store, &mut updates).await?;
+    updates.push(access_levels(store).await?);
+    updates.push(support_email(store).await?);
+    updates.push(federation(store, &empty).await?);
+    Ok((revision, build(empty, version, updates).await?))
+}
+
+/// The resource of a canonical name. One that is not in our tree, because the project lay elsewhere once, reaches nothing.
+fn at(name: &str, project: &Project) -> Option<Resource> {
+    Resource::from_canonical(name, project).ok()
+}
+
+async fn read_accounts(store: &dyn Store, updates: &mut Vec<Update>) -> Result<(), RefreshError> {
     let mut after: Option<Email> = None;
     loop {
         let page = store.service_accounts(after.as_ref(), PAGE).await?;
-        let Some(last) = page.last() else { return Ok(all) };
+        let Some(last) = page.last() else { break };
         after = Some(last.email.clone());
-        all.extend(page);
+        updates.extend(page.into_iter().map(|it| Update::ServiceAccount(it.unique_id.clone(), Some(it))));
+    }
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.every_service_account_key(after.as_deref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id.clone());
+        for stored in page.into_iter().filter(|key| !key.disabled) {
+            let key = VerifyingKey::from_jwk(&stored.public).map_err(KeyError::from)?;
+            updates.push(Update::AccountKey(stored.id, Some(Arc::new(KnownKey { account: stored.account, key }))));
+        }
     }
 }
 
-/// A mapping that does not compile any more spoils all: without it nobody could say whom the provider lets in.
-async fn every_provider(
-    store: &dyn FederationStore,
-    before: Option<&Snapshot>,
-) -> Result<Vec<KnownProvider>, RefreshError> {
+async fn read_groups(store: &dyn Store, updates: &mut Vec<Update>) -> Result<(), RefreshError> {
+    let mut after: Option<Email> = None;
+    loop {
+        let page = store.groups(after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.email.clone());
+        updates.extend(page.into_iter().map(|group| Update::Group(group.email, true)));
+    }
+    let mut after: Option<(Email, Member)> = None;
+    loop {
+        let exclusive = after.as_ref().map(|(group, member)| (group, member));
+        let page = store.every_group_member(exclusive, MEMBERS_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.clone());
+        updates.extend(page.into_iter().map(|(group, member)| Update::GroupMember { group, member, present: true }));
+    }
+}
+
+/// Two writers may have left levels that do not fit together. One that requires what is not there is met by nobody, so it is as if
+/// it were not there either; and all others go on.
+async fn access_levels(store: &dyn Store) -> Result<Update, RefreshError> {
+    let mut levels = store.access_levels().await?;
+    levels.truncate(MAX_LEVELS);
+    loop {
+        let unfit = match AccessLevels::new(levels.clone()) {
+            Ok(levels) => return Ok(Update::AccessLevels(Arc::new(levels))),
+            Err(AccessLevelError::Missing { level, .. } | AccessLevelError::Cycle(level)) => level,
+            Err(_) => return Err(StoreError::Damaged { what: "access levels" }.into()),
+        };
+        levels.retain(|level| *level.name() != unfit);
+    }
+}
+
+async fn support_email(store: &dyn Store) -> Result<Update, RefreshError> {
+    Ok(Update::SupportEmail(store.brand().await?.map(|brand| brand.support_email)))
+}
+
+/// A mapping that does not compile any more spoils all: without it nobody could say whom the provider lets in. One that was
+/// compiled before is taken from there.
+async fn federation(store: &dyn Store, before: &Snapshot) -> Result<Update, RefreshError> {
     let (mut known, mut changed) = (Vec::new(), Vec::new());
+    let pools = store.pools().await?;
     for provider in store.providers().await? {
-        match before.and_then(|before| before.compiled(&provider)).cloned() {
+        match before.compiled(&provider).cloned() {
             Some(mapping) => known.push(KnownProvider { provider, mapping }),
             None => changed.push(provider),
         }
@@ -181,32 +310,92 @@ async fn every_provider(
         let compiled: Result<Vec<_>, _> = join(compiling).await?;
         known.extend(compiled.map_err(|_| StoreError::Damaged { what: "mapping or condition of a provider" })?);
     }
-    Ok(known)
+    Ok(Update::Federation(pools, known))
 }
 
-/// Keys that were read before are not read again: a key never changes under its id.
-async fn every_account_key(
-    store: &dyn ServiceAccountStore,
-    known: Option<&HashMap<String, Arc<KnownKey>>>,
-) -> Result<HashMap<String, Arc<KnownKey>>, RefreshError> {
-    const PAGE: u32 = 1000;
-    let mut all = HashMap::new();
-    let mut after: Option<String> = None;
-    loop {
-        let page = store.every_service_account_key(after.as_deref(), PAGE).await?;
-        let Some(last) = page.last() else { return Ok(all) };
-        after = Some(last.id.clone());
-        for stored in page.into_iter().filter(|key| !key.disabled) {
-            let known =
-                known.and_then(|known| known.get(&stored.id)).filter(|known| known.account == stored.account).cloned();
-            let key = match known {
-                Some(key) => key,
-                None => Arc::new(KnownKey {
-                    key: VerifyingKey::from_jwk(&stored.public).map_err(KeyError::from)?,
-                    account: stored.account,
-                }),
-            };
-            all.insert(stored.id, key);
+/// Looks at what changed, each thing once.
+async fn read_changes(store: &dyn Store, before: &Snapshot, changes: &[Change]) -> Result<Vec<Update>, RefreshError> {
+    let mut looked: HashSet<&Changed> = HashSet::new();
+    let (mut levels, mut updates) = (false, Vec::new());
+    for change in changes.iter().map(|change| &change.what).filter(|what| looked.insert(what)) {
+        match change {
+            Changed::Keys => updates.push(Update::Keys(Arc::new(KeyRing::new(&store.keys().await?)?))),
+            Changed::Policy(name) => {
+                if let Some(resource) = at(name, &before.project) {
+                    updates.push(Update::Policy(resource, store.policy(name).await?));
+                }
+            }
+            Changed::DenyPolicy(name) => {
+                updates.push(Update::DenyPolicy(name.clone(), store.deny_policy(name).await?));
+            }
+            Changed::Role(name) => updates.push(Update::Role(name.clone(), store.role(name).await?)),
+            Changed::Group(group) => read_group(store, before, group, &mut updates).await?,
+            Changed::GroupMember(group, member) => {
+                let present = store.is_group_member(group, member).await?;
+                updates.push(Update::GroupMember { group: group.clone(), member: member.clone(), present });
+            }
+            Changed::AccessLevel(_) => levels = true,
+            Changed::Settings(name) => {
+                if let Some(resource) = at(name, &before.project) {
+                    let settings = store.settings(name).await?;
+                    updates.push(Update::Settings(resource, (settings != Settings::default()).then_some(settings)));
+                }
+            }
+            Changed::Application(id) => {
+                updates.push(Update::Application(id.clone(), store.application(id).await?));
+            }
+            // Requests do not read it: clients are looked up when tokens are asked for.
+            Changed::OAuthClient(_) => {}
+            Changed::Brand => updates.push(support_email(store).await?),
+            Changed::ServiceAccount(id) => {
+                updates.push(Update::ServiceAccount(id.clone(), store.service_account_by_id(id).await?));
+            }
+            Changed::ServiceAccountKey(id) => {
+                let stored = store.service_account_key(id).await?.filter(|key| !key.disabled);
+                let known = |key: doorward_core::account::ServiceAccountKey| {
+                    let verifying = VerifyingKey::from_jwk(&key.public).map_err(KeyError::from)?;
+                    Ok::<_, KeyError>(Arc::new(KnownKey { account: key.account, key: verifying }))
+                };
+                updates.push(Update::AccountKey(id.clone(), stored.map(known).transpose()?));
+            }
+            Changed::User(id) => updates.push(Update::User(id.clone(), store.user_by_id(id).await?)),
+            Changed::Federation => updates.push(federation(store, before).await?),
         }
     }
+    if levels {
+        updates.push(access_levels(store).await?);
+    }
+    Ok(updates)
+}
+
+/// Looks at a group that came or went. One that was known and is there went and came again: who was in the old one is not in the
+/// new one.
+async fn read_group(
+    store: &dyn Store,
+    before: &Snapshot,
+    group: &Email,
+    updates: &mut Vec<Update>,
+) -> Result<(), RefreshError> {
+    updates.push(Update::Group(group.clone(), false));
+    if store.group(group).await?.is_none() {
+        return Ok(());
+    }
+    updates.push(Update::Group(group.clone(), true));
+    if !before.groups.contains(group) {
+        // What is in it by now comes as changes of its own.
+        return Ok(());
+    }
+    let mut after: Option<Member> = None;
+    loop {
+        let page = store.group_members(group, after.as_ref(), MEMBERS_PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.clone());
+        let inside = |member| Update::GroupMember { group: group.clone(), member, present: true };
+        updates.extend(page.into_iter().map(inside));
+    }
+    let member = Member::Group(group.clone());
+    for outer in store.groups_of_member(&member).await? {
+        updates.push(Update::GroupMember { group: outer, member: member.clone(), present: true });
+    }
+    Ok(())
 }

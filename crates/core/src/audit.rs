@@ -579,9 +579,16 @@ impl ChainLink {
 /// The hash of an event: SHA-256, in hexadecimal digits, over the hash of the event before, a line break, the sequence number, a line
 /// break, and the canonical JSON of the event (as an [`AuditEvent`], without sequence and hash).
 pub fn chain_hash(previous: &str, sequence: i64, event: &Value) -> String {
-    let text = format!("{previous}\n{sequence}\n{}", canonical_json(event));
+    chain_hash_of_canonical(previous, sequence, &canonical_json(event))
+}
+
+/// As [`chain_hash`], of an event whose [`canonical_json`] is at hand.
+pub fn chain_hash_of_canonical(previous: &str, sequence: i64, canonical: &str) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let text = format!("{previous}\n{sequence}\n{canonical}");
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
-    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |four: u8| char::from(DIGITS[usize::from(four & 15)]);
+    hash.as_ref().iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 /// JSON in its one form: the keys of each object in the order of their bytes, no white space.
@@ -666,6 +673,12 @@ pub trait AuditSink: Send + Sync {
     /// [`AuditClosed`] if the record can no longer be written: the caller must not answer with success.
     async fn record(&self, event: AuditEvent) -> Result<(), AuditClosed>;
 
+    /// Takes one event, and returns when it and everything before it is in the store of records.
+    ///
+    /// # Errors
+    /// [`AuditClosed`] if it is not known to be there.
+    async fn record_durably(&self, event: AuditEvent) -> Result<(), AuditClosed>;
+
     /// Whether events are taken at this moment. To be asked before something is done that could not be undone.
     fn is_open(&self) -> bool;
 }
@@ -691,6 +704,10 @@ impl AuditSink for RecordedEvents {
     async fn record(&self, event: AuditEvent) -> Result<(), AuditClosed> {
         self.0.lock().map_err(|_| AuditClosed)?.push(event);
         Ok(())
+    }
+
+    async fn record_durably(&self, event: AuditEvent) -> Result<(), AuditClosed> {
+        self.record(event).await
     }
 
     fn is_open(&self) -> bool {

@@ -3,7 +3,7 @@
 //! A group may hold groups; how deep is limited when it is written. A circle is refused then too, and harmless if two writers made
 //! one at the same time: everybody in it is in all of its groups.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Arc, LazyLock};
 
@@ -251,6 +251,12 @@ impl Groups {
             here = from.get(&number).copied().flatten();
         }
         path
+    }
+
+    /// Every group that one of these members is in, directly and through others.
+    pub fn of_members(&self, members: &[Member]) -> BTreeSet<Email> {
+        let direct = members.iter().flat_map(|member| self.direct(MemberProbe::of(member)));
+        direct.flat_map(|number| self.closure(number)).map(|number| self.node(number).email.clone()).collect()
     }
 
     /// The groups that name a member themselves.

@@ -7,6 +7,7 @@ pub mod client;
 pub mod clock;
 pub mod entropy;
 pub mod federation;
+pub mod freshness;
 pub mod grant;
 pub mod group;
 pub mod issuer;

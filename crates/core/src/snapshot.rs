@@ -161,6 +161,8 @@ pub enum Update {
     AccountKey(String, Option<Arc<KnownKey>>),
     /// All pools of identities from elsewhere, and who vouches for them.
     Federation(Vec<Pool>, Vec<KnownProvider>),
+    /// Whom somebody asks who was refused: the brand's address, if there is a brand.
+    SupportEmail(Option<Email>),
 }
 
 /// Everything that decides requests, at one moment. Cheap to clone.
@@ -180,6 +182,8 @@ pub struct Snapshot {
     pub groups: Groups,
     /// The custom roles.
     pub roles: Roles,
+    /// Whom somebody asks who was refused.
+    pub support_email: Option<Arc<Email>>,
     defaults: Defaults,
     conditions: ConditionTable,
     allow: Sharded<Resource, Arc<AllowNode>>,
@@ -222,6 +226,7 @@ impl Snapshot {
             access_levels: Arc::default(),
             groups: Groups::default(),
             roles: Roles::default(),
+            support_email: None,
             defaults: fixed.defaults,
             conditions: ConditionTable::new(fixed.schema),
             allow: Sharded::default(),
@@ -308,6 +313,7 @@ impl Snapshot {
                     |it: KnownProvider| ((it.provider.pool.clone(), it.provider.id.clone()), Arc::new(it));
                 self.providers = Arc::new(providers.into_iter().map(named).collect());
             }
+            Update::SupportEmail(email) => self.support_email = email.map(Arc::new),
         }
     }
 
@@ -578,6 +584,11 @@ impl Snapshot {
             return None;
         }
         self.enabled_provider(&pool.parse().ok()?, &provider.parse().ok()?)
+    }
+
+    /// Whether there is a pool of this id, disabled or not.
+    pub fn has_pool(&self, pool: &FederationId) -> bool {
+        self.pools.contains_key(pool)
     }
 
     fn enabled_provider(&self, pool: &FederationId, provider: &FederationId) -> Option<&Arc<KnownProvider>> {

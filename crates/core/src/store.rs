@@ -3,6 +3,8 @@
 //! A method that returns `Ok` has made its change durable: it survives a killed process and a power failure. The one
 //! exception says so: [`AuditStore::append`].
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde_json::Value;
 
@@ -95,6 +97,9 @@ pub trait RevisionStore: Send + Sync {
     /// The changes after a point, oldest first and those of one revision together: at most some more than `limit`. `None` if that
     /// far back is no longer known: read everything.
     async fn changes_after(&self, after: Revision, limit: u32) -> Result<Option<Vec<Change>>, StoreError>;
+
+    /// Returns when something was written after a point, by whichever instance, or after `patience`. May return sooner.
+    async fn wait_for_change(&self, after: Revision, patience: Duration) -> Result<(), StoreError>;
 }
 
 /// What came of replacing something that is expected to be in a state.
@@ -151,12 +156,12 @@ pub enum Added {
 /// Service accounts and their keys.
 #[async_trait]
 pub trait ServiceAccountStore: Send + Sync {
-    /// Adds an account, of whose address no policy says anything from then on; `false`, and no change, if one with its address or
-    /// number exists.
+    /// Adds an account, to whose address no policy, no exception and no group gives anything from then on; `false`, and no change,
+    /// if one with its address or number exists.
     async fn add_service_account(&self, account: &ServiceAccount) -> Result<bool, StoreError>;
 
-    /// Removes an account with all its keys, its access tokens, the policy on it and every mention of its address in other
-    /// policies, all or nothing; `false` if there was none.
+    /// Removes an account with all its keys, its access tokens, the policy on it, its places in groups and every mention of its
+    /// address in other policies and in the exceptions of deny policies, all or nothing; `false` if there was none.
     async fn remove_service_account(&self, id: &UniqueId) -> Result<bool, StoreError>;
 
     /// Disables or enables an account; `false`, and no change, if there is none.
@@ -273,7 +278,7 @@ pub trait SessionStore: Send + Sync {
 /// Pools of identities from elsewhere, and their providers.
 #[async_trait]
 pub trait FederationStore: Send + Sync {
-    /// Adds a pool, of whose identities no policy says anything from then on. There are [`POOLS_LIMIT`] at most: concurrent calls
+    /// Adds a pool, to whose identities no policy, no exception and no group gives anything from then on. There are [`POOLS_LIMIT`] at most: concurrent calls
     /// do not exceed that.
     ///
     /// [`POOLS_LIMIT`]: crate::federation::POOLS_LIMIT
@@ -282,8 +287,8 @@ pub trait FederationStore: Send + Sync {
     /// Replaces what can change of a pool; `false`, and no change, if there is none of its id.
     async fn replace_pool(&self, pool: &Pool) -> Result<bool, StoreError>;
 
-    /// Removes a pool with its providers, the access tokens of its identities and every mention of those in policies, all or
-    /// nothing; `false` if there was none.
+    /// Removes a pool with its providers, the access tokens of its identities, their places in groups and every mention of them in
+    /// policies and exceptions, all or nothing; `false` if there was none.
     async fn remove_pool(&self, pool: &FederationId) -> Result<bool, StoreError>;
 
     /// Every pool, in the order of their ids.
@@ -353,8 +358,8 @@ pub trait ApplicationStore: Send + Sync {
         expected: Option<Etag>,
     ) -> Result<Result<Etag, ApplicationRefused>, StoreError>;
 
-    /// Removes an application, and with the last one of its service the policies and settings of the service and its versions;
-    /// `false` if there was none.
+    /// Removes an application with the policy and the settings of its version, and with the last one of its service those of the
+    /// service; `false` if there was none.
     async fn remove_application(&self, service_id: &str, project: &Project) -> Result<bool, StoreError>;
 
     /// The application of this number.
@@ -448,15 +453,15 @@ pub trait RoleStore: Send + Sync {
 /// Groups. Members come and go one at a time, for there may be very many.
 #[async_trait]
 pub trait GroupStore: Send + Sync {
-    /// Adds a group, of which no policy says anything from then on, and gives its first state; the state in it is passed over. `None`,
-    /// and no change, if its address is taken.
+    /// Adds a group, to which no policy, no exception and no other group gives anything from then on, and gives its first state; the
+    /// state in it is passed over. `None`, and no change, if its address is taken.
     async fn add_group(&self, group: &Group) -> Result<Option<Etag>, StoreError>;
 
     /// Replaces the texts of the group of its address.
     async fn replace_group(&self, group: &Group, expected: Option<Etag>) -> Result<Replaced, StoreError>;
 
-    /// Removes a group with its members, its places in other groups and every mention of it in policies, all or nothing; `false` if
-    /// there was none.
+    /// Removes a group with its members, its places in other groups and every mention of it in policies and exceptions, all or
+    /// nothing; `false` if there was none.
     async fn remove_group(&self, group: &Email) -> Result<bool, StoreError>;
 
     /// The group of this address.

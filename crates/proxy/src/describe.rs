@@ -4,7 +4,7 @@
 //! reaches the application.
 
 use doorward_core::audit::Outcome;
-use doorward_core::resource::Origin;
+use doorward_core::resource::{PathPrefix, Route};
 use doorward_wire::headers::IAP_GENERATED_RESPONSE;
 use doorward_wire::oauth::{PROTECTED_RESOURCE_PATH, ProtectedResourceMetadata};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
@@ -19,9 +19,21 @@ use crate::resolve::Site;
 const NOTE: &str = "Google's IAP would ask for a credential here: the proxy itself answered with the public description of \
                     the application (RFC 9728), no policy was asked, and nothing was forwarded";
 
-/// The address of an application's description.
-pub(crate) fn description_url(origin: &Origin) -> String {
-    format!("{origin}{PROTECTED_RESOURCE_PATH}")
+/// The address of an application's description. The prefix of one that is served below one comes last.
+///
+/// Spec: RFC 9728 section 3.1
+pub(crate) fn description_url(place: &Route) -> String {
+    format!("{}{PROTECTED_RESOURCE_PATH}{}", place.origin, below_root(&place.prefix))
+}
+
+/// The prefix of which a description may be asked for, if there is an application.
+pub(crate) fn described_prefix<'p>(method: &Method, path: &'p str) -> Option<&'p str> {
+    let prefix = path.strip_prefix(PROTECTED_RESOURCE_PATH).filter(|rest| rest.starts_with('/'))?;
+    matches!(*method, Method::GET | Method::HEAD).then_some(prefix)
+}
+
+fn below_root(prefix: &PathPrefix) -> &str {
+    prefix.as_str().trim_end_matches('/')
 }
 
 /// The description of the application, for a `GET` or `HEAD` of exactly its address; `None` for every other request, which goes
@@ -33,24 +45,25 @@ pub(crate) fn describe(
     config: &Config,
     trace: &mut Trace,
 ) -> Option<Response<ProxyBody>> {
-    if path != PROTECTED_RESOURCE_PATH || !matches!(*method, Method::GET | Method::HEAD) {
+    let asked_for = path.strip_prefix(PROTECTED_RESOURCE_PATH) == Some(below_root(site.prefix));
+    if !asked_for || !matches!(*method, Method::GET | Method::HEAD) {
         return None;
     }
     // Serialising strings to memory cannot fail; if it did, the stages would ask for a credential.
     let body = serde_json::to_vec(&description(site, config)).ok()?;
     let none = String::new;
-    trace.outcome = Some(Outcome::Allowed { binding_resource: none(), role: none(), member: none() });
+    trace.outcome = Some(Outcome::Allowed { binding_resource: none(), role: none(), member: none(), condition: None });
     trace.note = Some(NOTE.into());
     Some(answer(body, trace.is_head))
 }
 
 fn description(site: &Site<'_>, config: &Config) -> ProtectedResourceMetadata {
     ProtectedResourceMetadata {
-        resource: site.origin.to_string(),
+        resource: format!("{}{}", site.origin, below_root(site.prefix)),
         authorization_servers: vec![config.api.beside(site.origin).to_owned()],
         scopes_supported: vec!["openid".to_owned(), "email".to_owned()],
         bearer_methods_supported: vec!["header".to_owned()],
-        resource_name: site.resource.application.name.clone(),
+        resource_name: site.resource.application.name.to_string(),
         audience: site.resource.application.client_id.0.clone(),
     }
 }
@@ -97,8 +110,10 @@ mod tests {
             assert_eq!(answer.is_some(), described, "{method} {path}");
             assert_eq!(trace.note.take().is_some_and(|note| note.contains("nothing was forwarded")), described);
             let binding = trace.outcome.take().map(|outcome| match outcome {
-                Outcome::Allowed { binding_resource, role, member } => [binding_resource, role, member].concat(),
-                Outcome::Refused { detail, .. } => detail,
+                Outcome::Allowed { binding_resource, role, member, condition: None } => {
+                    [binding_resource, role, member].concat()
+                }
+                other => panic!("{other:?}"),
             });
             assert_eq!(binding, described.then(String::new), "no binding let it in");
         }

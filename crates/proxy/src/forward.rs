@@ -1,10 +1,12 @@
 //! Stage 5: the request goes to the application, the answer comes back, both streamed.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use doorward_core::clock::{Clock, Timestamp};
+use doorward_core::resource::Application;
 use doorward_wire::headers::{
     DOORWARD_DECISION_ID, DOORWARD_FIX, DOORWARD_REASON, IAP_GENERATED_RESPONSE, is_own_cookie,
 };
@@ -35,16 +37,22 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
 /// How long an idle connection is kept: less than the five seconds after which Node's server closes one, so that a request
 /// rarely meets a connection that is being closed.
 const IDLE_LIMIT: Duration = Duration::from_secs(3);
-/// Idle connections that one worker keeps for one application.
+/// Idle connections that one worker keeps.
 const IDLE_CONNECTIONS: usize = 256;
 /// How much of a head or body hyper may hold for a slow reader.
 const BUFFER_LIMIT: usize = 64 * 1024;
 
+/// How many addresses of one application a request tries: each may take [`CONNECT_TIMEOUT`].
+const TRIES: usize = 4;
+/// Applications whose addresses one worker keeps read. More are read again.
+const KNOWN_APPLICATIONS: usize = 16 * 1024;
+
 /// Where an application is.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     host: String,
     port: u16,
-    tls: Option<(TlsConnector, rustls::pki_types::ServerName<'static>)>,
+    tls: Option<rustls::pki_types::ServerName<'static>>,
 }
 
 /// Why an address is not one of an application.
@@ -53,9 +61,6 @@ pub enum UpstreamError {
     /// Not `http://HOST[:PORT]` or `https://HOST[:PORT]`.
     #[error("not an address of the form http://HOST:PORT or https://HOST:PORT, without path, query and user")]
     Malformed,
-    /// The certificates that this machine trusts could not be read.
-    #[error("the certificates that this machine trusts could not be read")]
-    Trust(#[from] rustls::Error),
 }
 
 impl Upstream {
@@ -79,8 +84,7 @@ impl Upstream {
             Some("https") => {
                 let name =
                     rustls::pki_types::ServerName::try_from(host.clone()).map_err(|_| UpstreamError::Malformed)?;
-                let config = rustls::ClientConfig::with_platform_verifier()?;
-                (Some((TlsConnector::from(Arc::new(config)), name)), 443)
+                (Some(name), 443)
             }
             _ => return Err(UpstreamError::Malformed),
         };
@@ -90,12 +94,32 @@ impl Upstream {
 
 type Sender = SendRequest<WithoutTrailers>;
 
-/// Idle connections of one worker, by application. Only that worker uses it, so the lock is never contended.
+/// The addresses of one application.
+type Upstreams = Arc<[Arc<Upstream>]>;
+
+/// The connections of one worker. Only that worker uses it, so the lock is never contended.
 #[derive(Default)]
-pub(crate) struct Pool(Mutex<Vec<Idle>>);
+pub(crate) struct Pool(Mutex<Connections>);
+
+#[derive(Default)]
+struct Connections {
+    /// By address: applications that run at one share them.
+    idle: Vec<Idle>,
+    /// The addresses of each application, by its number.
+    rotations: HashMap<String, Rotation>,
+    tls: Option<TlsConnector>,
+}
+
+/// Whose turn it is.
+struct Rotation {
+    /// What the addresses were read from: another one is read anew.
+    application: Arc<Application>,
+    upstreams: Upstreams,
+    next: usize,
+}
 
 struct Idle {
-    application: String,
+    upstream: Arc<Upstream>,
     since: Timestamp,
     sender: Sender,
 }
@@ -104,7 +128,7 @@ struct Idle {
 pub(crate) struct Lease {
     pool: Arc<Pool>,
     clock: Arc<dyn Clock>,
-    application: String,
+    upstream: Arc<Upstream>,
     sender: Sender,
 }
 
@@ -113,26 +137,62 @@ impl Lease {
     /// is not ready then, and is dropped when next looked at.
     pub(crate) fn give_back(self) {
         if !self.sender.is_closed() {
-            let mut idle = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let idle = &mut self.pool.lock().idle;
             if idle.len() < IDLE_CONNECTIONS {
-                idle.push(Idle { application: self.application, since: self.clock.now(), sender: self.sender });
+                idle.push(Idle { upstream: self.upstream, since: self.clock.now(), sender: self.sender });
             }
         }
     }
 }
 
 impl Pool {
-    /// A ready connection to this application, the one that was used last.
-    fn take(&self, application: &str, now: Timestamp) -> Option<Sender> {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The addresses of an application, and which of them comes first this time: each in its turn.
+    fn turn(&self, application: &Arc<Application>) -> Result<(Upstreams, usize), UpstreamFailure> {
+        let rotations = &mut self.lock().rotations;
+        if let Some(rotation) = rotations.get_mut(&application.service_id)
+            && Arc::ptr_eq(&rotation.application, application)
+        {
+            rotation.next = (rotation.next + 1) % rotation.upstreams.len().max(1);
+            return Ok((rotation.upstreams.clone(), rotation.next));
+        }
+        let read = |address: &String| {
+            Upstream::parse(address).map(Arc::new).map_err(|_| UpstreamFailure::BadAddress(address.clone()))
+        };
+        let upstreams: Upstreams = application.upstreams.iter().map(read).collect::<Result<Vec<_>, _>>()?.into();
+        if rotations.len() >= KNOWN_APPLICATIONS {
+            rotations.clear();
+        }
+        let rotation = Rotation { application: application.clone(), upstreams: upstreams.clone(), next: 0 };
+        rotations.insert(application.service_id.clone(), rotation);
+        Ok((upstreams, 0))
+    }
+
+    /// A ready connection to this address, the one that was used last.
+    fn take(&self, upstream: &Arc<Upstream>, now: Timestamp) -> Option<Sender> {
+        let idle = &mut self.lock().idle;
         idle.retain(|idle| now.since(idle.since) < IDLE_LIMIT && !idle.sender.is_closed());
-        while let Some(found) = idle.iter().rposition(|idle| idle.application == application) {
+        let same = |idle: &Idle| Arc::ptr_eq(&idle.upstream, upstream) || idle.upstream == *upstream;
+        while let Some(found) = idle.iter().rposition(same) {
             let sender = idle.swap_remove(found).sender;
             if sender.is_ready() {
                 return Some(sender);
             }
         }
         None
+    }
+
+    /// What trusts the certificates that this machine trusts. Made when the first address needs it.
+    fn tls(&self) -> Result<TlsConnector, UpstreamFailure> {
+        let known = &mut self.lock().tls;
+        if let Some(tls) = known {
+            return Ok(tls.clone());
+        }
+        let config = rustls::ClientConfig::with_platform_verifier().map_err(UpstreamFailure::Trust)?;
+        Ok(known.insert(TlsConnector::from(Arc::new(config))).clone())
     }
 }
 
@@ -146,43 +206,89 @@ pub(crate) async fn forward(
     trace: &Trace,
 ) -> Result<Response<ProxyBody>, Refusal> {
     let site = permit.site();
-    let application = &site.resource.application.name;
-    let upstream = shared.config.upstreams.get(application).ok_or(UpstreamFailure::NotConfigured)?;
+    let (upstreams, first) = pool.turn(&site.resource.application)?;
     let upgrade = request.upgrade.take();
     let patience = if request.body.is_end_stream() { ANSWER_TIMEOUT } else { UPLOAD_TIMEOUT };
     let scheme = site.origin.scheme.as_str();
+    if let Some(field) = permit.credential_field()
+        && !site.resource.settings.forward_credential.value
+    {
+        // A token that the application could use elsewhere. What stands in the other field is the application's own.
+        request.headers.remove(field);
+    }
     let mut outgoing = outgoing(request, upgrade.is_some(), &identity, scheme, trace.client_address());
 
-    let mut pooled = pool.take(application, shared.clock.now());
-    let (mut response, sender) = loop {
-        let (mut sender, fresh) = match pooled.take() {
+    let mut failure = UpstreamFailure::NotConfigured;
+    for nth in 0..upstreams.len().min(TRIES) {
+        let upstream = &upstreams[(first + nth) % upstreams.len()];
+        match send(pool, upstream, outgoing, patience, shared.clock.now()).await {
+            Sent::Answered(response, sender) => {
+                let (pool, clock, upstream) = (pool.clone(), shared.clock.clone(), upstream.clone());
+                return answer(response, upgrade, Lease { pool, clock, upstream, sender });
+            }
+            Sent::Nothing(unsent, cause) => (outgoing, failure) = (unsent, cause),
+            Sent::Perhaps(cause) => return Err(cause.into()),
+        }
+    }
+    Err(failure.into())
+}
+
+/// What came of sending a request to one address.
+enum Sent {
+    /// It was answered.
+    Answered(Response<Incoming>, Sender),
+    /// Not a byte of it was sent: it may go to another address.
+    Nothing(Request<WithoutTrailers>, UpstreamFailure),
+    /// It may have been sent, and must never be sent twice.
+    Perhaps(UpstreamFailure),
+}
+
+async fn send(
+    pool: &Pool,
+    upstream: &Arc<Upstream>,
+    mut outgoing: Request<WithoutTrailers>,
+    patience: Duration,
+    now: Timestamp,
+) -> Sent {
+    let mut kept = pool.take(upstream, now);
+    loop {
+        let (mut sender, fresh) = match kept.take() {
             Some(sender) => (sender, false),
-            None => (connect(upstream).await?, true),
+            None => match connect(pool, upstream).await {
+                Ok(sender) => (sender, true),
+                Err(cause) => return Sent::Nothing(outgoing, cause),
+            },
         };
-        let sent = tokio::time::timeout(patience, sender.try_send_request(outgoing)).await;
-        match sent.map_err(|_| UpstreamFailure::TimedOut)? {
-            Ok(response) => break (response, sender),
-            // A kept connection that was closed before a byte was sent: once more on a new one. What may have been sent is
-            // never sent twice.
-            Err(mut error) => match error.take_message() {
-                Some(unsent) if !fresh => outgoing = unsent,
-                _ => return Err(UpstreamFailure::Broken(error.into_error()).into()),
+        match tokio::time::timeout(patience, sender.try_send_request(outgoing)).await {
+            Err(_) => return Sent::Perhaps(UpstreamFailure::TimedOut),
+            Ok(Ok(response)) => return Sent::Answered(response, sender),
+            // A connection that was closed before a byte was sent: if it was a kept one, once more on a new one.
+            Ok(Err(mut error)) => match error.take_message() {
+                Some(unsent) if fresh => return Sent::Nothing(unsent, UpstreamFailure::Broken(error.into_error())),
+                Some(unsent) => outgoing = unsent,
+                None => return Sent::Perhaps(UpstreamFailure::Broken(error.into_error())),
             },
         }
-    };
+    }
+}
 
+/// The application's answer as the caller gets it.
+fn answer(
+    mut response: Response<Incoming>,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+    lease: Lease,
+) -> Result<Response<ProxyBody>, Refusal> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return bridge(response, upgrade);
     }
     clean_answer(response.headers_mut());
     // The version is of the hop, and an application that speaks 1.0 must not make the client's connection one of 1.0.
     *response.version_mut() = Version::HTTP_11;
-    let lease = Lease { pool: pool.clone(), clock: shared.clock.clone(), application: application.clone(), sender };
     Ok(response.map(|body| ProxyBody::Application(ApplicationBody::new(body, lease))))
 }
 
 /// The request as the application gets it: method, target and body as they came, `Host` the one that was decided on,
-/// `Authorization` if it was sent, our own statements, and nothing that a caller could have said in our name.
+/// `Authorization` if it is the application's own, our own statements, and nothing that a caller could have said in our name.
 fn outgoing(
     request: Sanitized,
     websocket: bool,
@@ -259,17 +365,20 @@ fn drop_own_set_cookies(headers: &mut HeaderMap) {
     }
 }
 
-async fn connect(upstream: &Upstream) -> Result<Sender, UpstreamFailure> {
+async fn connect(pool: &Pool, upstream: &Upstream) -> Result<Sender, UpstreamFailure> {
+    let tls = upstream.tls.as_ref().map(|name| pool.tls().map(|tls| (tls, name))).transpose()?;
     let connecting = async {
         let stream = TcpStream::connect((upstream.host.as_str(), upstream.port)).await?;
         stream.set_nodelay(true)?;
-        Ok::<_, std::io::Error>(match &upstream.tls {
+        Ok::<_, std::io::Error>(match tls {
             None => Transport::Plain(stream),
             Some((tls, name)) => Transport::Tls(Box::new(tls.connect(name.clone(), stream).await?)),
         })
     };
     let transport = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| UpstreamFailure::TimedOut)?;
-    match transport.map_err(UpstreamFailure::Unreachable)? {
+    let unreachable =
+        |cause| UpstreamFailure::Unreachable { address: format!("{}:{}", upstream.host, upstream.port), cause };
+    match transport.map_err(unreachable)? {
         Transport::Plain(stream) => handshake(stream).await,
         Transport::Tls(stream) => handshake(*stream).await,
     }

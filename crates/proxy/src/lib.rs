@@ -8,6 +8,7 @@ mod assert;
 mod authenticate;
 mod authorize;
 mod body;
+mod denied;
 mod describe;
 mod forward;
 pub mod pipeline;
@@ -15,14 +16,15 @@ mod record;
 mod refusal;
 mod resolve;
 mod sanitize;
+#[cfg(test)]
+mod scenarios;
 mod sign_in;
 #[cfg(test)]
 mod testing;
 
 pub use api_urls::ApiUrls;
-pub use authenticate::EmailClaim;
 pub use body::ProxyBody;
 pub use forward::{Upstream, UpstreamError};
-pub use pipeline::{Config, Proxy, Shared};
+pub use pipeline::{Config, Inputs, Proxy, Shared};
 pub use record::record_broken_request;
 pub use sanitize::ServerName;

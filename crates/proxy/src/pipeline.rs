@@ -1,12 +1,12 @@
 //! One proxied request, from its head to its record: seven stages, seven lines, and one way back.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use doorward_core::audit::AuditSink;
 use doorward_core::clock::Clock;
 use doorward_core::entropy::Entropy;
+use doorward_core::freshness::Freshness;
 use doorward_core::outbound::IssuerKeys;
 use doorward_core::snapshot::{Snapshot, SnapshotCell};
 use http::header::CONNECTION;
@@ -15,34 +15,48 @@ use hyper::body::Incoming;
 
 use crate::api_urls::ApiUrls;
 use crate::assert::{Assertions, assert};
-use crate::authenticate::{Authenticator, Basis, BroughtKeys, EmailClaim, Undecided, authenticate};
+use crate::authenticate::{Authenticator, Basis, BroughtKeys, Undecided, authenticate};
 use crate::authorize::authorize;
 use crate::body::ProxyBody;
 use crate::describe::describe;
-use crate::forward::{Pool, Upstream, forward};
+use crate::forward::{Pool, forward};
 use crate::record::{Trace, ensure_recordable};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Reply};
 use crate::resolve::resolve;
 use crate::sanitize::sanitize;
-use crate::sign_in::SignIn;
 
 /// What the data plane is told once, at start.
 pub struct Config {
     /// `iss` of the ID tokens that are accepted.
     pub issuer: String,
-    /// What becomes of an ID token without `email`.
-    pub email_claim: EmailClaim,
     /// The API, as people and programs outside reach it: where they sign in, where sign-in comes back to, and the issuer
     /// identifier (RFC 8414) of the server whose tokens the applications take.
     pub api: ApiUrls,
-    /// Where each application is, by its name.
-    pub upstreams: HashMap<String, Arc<Upstream>>,
+    /// Whom somebody asks who was refused: an address, or a few words. Without it, the brand's address.
+    pub contact: Option<String>,
+}
+
+/// What the data plane reads, and where it writes.
+pub struct Inputs {
+    /// What is in force.
+    pub snapshots: Arc<SnapshotCell>,
+    /// When that was last compared with the store.
+    pub freshness: Arc<Freshness>,
+    /// The record of decisions.
+    pub audit: Arc<dyn AuditSink>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// The keys of the trusted issuers.
+    pub issuer_keys: Arc<dyn IssuerKeys>,
 }
 
 /// What all workers share: read-mostly state, and caches that are not locked as a whole.
 pub struct Shared {
     pub(crate) config: Config,
     pub(crate) snapshots: Arc<SnapshotCell>,
+    pub(crate) freshness: Arc<Freshness>,
     pub(crate) audit: Arc<dyn AuditSink>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -51,17 +65,16 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Puts together what every worker needs. `issuer_keys` are those of the trusted issuers.
-    pub fn new(
-        config: Config,
-        snapshots: Arc<SnapshotCell>,
-        audit: Arc<dyn AuditSink>,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-        issuer_keys: Arc<dyn IssuerKeys>,
-    ) -> Self {
-        let authenticator = Authenticator::new(config.issuer.clone(), config.email_claim, issuer_keys);
-        Shared { config, snapshots, audit, clock, entropy, authenticator, assertions: Assertions::new() }
+    /// Puts together what every worker needs.
+    pub fn new(config: Config, inputs: Inputs) -> Self {
+        let Inputs { snapshots, freshness, audit, clock, entropy, issuer_keys } = inputs;
+        let authenticator = Authenticator::new(config.issuer.clone(), issuer_keys);
+        Shared { config, snapshots, freshness, audit, clock, entropy, authenticator, assertions: Assertions::new() }
+    }
+
+    /// Refuses while it is not known whether what is in force still holds.
+    fn ensure_fresh(&self, trace: &Trace) -> Result<(), Refusal> {
+        if self.freshness.is_fresh(trace.now()) { Ok(()) } else { Err(Refusal::StaleGrants) }
     }
 }
 
@@ -87,12 +100,12 @@ impl Proxy {
         // (RFC 9112 section 6.1), and whatever was smuggled behind it is never read.
         let last_of_connection = request.headers().contains_key(http::header::TRANSFER_ENCODING);
         let answered = self.stages(request, &mut snapshot, &mut trace).await;
-        let sign_in = SignIn { config: &shared.config, keys: &snapshot.keys, entropy: &*shared.entropy };
-        let mut response = answered.unwrap_or_else(|refusal| refusal.into_response(&mut trace, &sign_in));
+        let reply = Reply { config: &shared.config, snapshot: &snapshot, entropy: &*shared.entropy };
+        let mut response = answered.unwrap_or_else(|refusal| refusal.into_response(&mut trace, &reply));
         let recorded = trace.record(response.status()).await;
         if recorded.is_err() {
             // Fail closed: no answer is given for a decision that is not recorded.
-            response = Refusal::CannotRecord.into_response(&mut trace, &sign_in);
+            response = Refusal::CannotRecord.into_response(&mut trace, &reply);
         }
         if last_of_connection {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -108,17 +121,18 @@ impl Proxy {
         trace: &mut Trace,
     ) -> Result<Response<ProxyBody>, Refusal> {
         let shared = &*self.shared;
-        let request = sanitize(request, trace)?;
+        let mut request = sanitize(request, trace)?;
         let mut brought = BroughtKeys::default();
         loop {
-            let site = resolve(snapshot, &request, trace)?;
+            shared.ensure_fresh(trace)?;
+            let site = resolve(snapshot, &mut request, trace)?;
             // What the proxy answers itself leaves here, before anybody is asked who they are.
             if let Some(own) = describe(&site, &request.method, request.target.path(), &shared.config, trace) {
                 return Ok(own);
             }
             let basis = Basis { snapshot, now: trace.now(), brought: &brought };
-            let caller = match authenticate(&shared.authenticator, &request, &site, basis, trace) {
-                Ok(caller) => caller,
+            let authenticated = match authenticate(&shared.authenticator, &request, &site, basis, trace) {
+                Ok(authenticated) => authenticated,
                 Err(Undecided::Refused(refusal)) => return Err(refusal),
                 Err(Undecided::Missing(keys)) => {
                     shared.authenticator.bring(keys, &mut brought).await;
@@ -128,7 +142,7 @@ impl Proxy {
                     continue;
                 }
             };
-            let permit = authorize(caller, site, snapshot, trace)?;
+            let permit = authorize(authenticated, site, snapshot, request.asked(), trace)?;
             let identity = assert(&shared.assertions, &permit, snapshot, trace)?;
             ensure_recordable(&*shared.audit)?;
             // The seventh stage, the record, is made by `handle`, because a refusal at any stage is recorded too.
@@ -257,7 +271,10 @@ mod tests {
             keys.keys.publish("trustedIssuers/else", Ok(good.clone()));
             let audit = Arc::new(RecordedEvents::default());
             let entropy = Arc::new(SeededEntropy::default());
-            let shared = Shared::new(testing::config(), snapshots, audit.clone(), clock, entropy, keys.clone());
+            let freshness = testing::freshness();
+            let issuer_keys = keys.clone();
+            let inputs = Inputs { snapshots, freshness, audit: audit.clone(), clock, entropy, issuer_keys };
+            let shared = Shared::new(testing::config(), inputs);
             let (status, reason) = ask(&Proxy::new(Arc::new(shared)), &token).await;
             assert_eq!((status, reason.as_deref()), expected, "{before:?} {meanwhile:?}");
             assert_eq!(keys.keys.fetches(), waits, "{before:?} {meanwhile:?}");

@@ -4,12 +4,16 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use doorward_core::audit::{AuditClosed, AuditEvent, AuditSink, Decision, Outcome, Reason, escaped};
+use doorward_core::audit::{AuditClosed, AuditEvent, AuditSink, Decision, MEMBERS_LIMIT, Outcome, Reason, escaped};
 use doorward_core::clock::Timestamp;
 use doorward_core::entropy::random_base64url;
-use doorward_core::resource::Origin;
+use doorward_core::resource::{Origin, Scheme};
+use doorward_core::snapshot::ProtectedResource;
+use http::header::USER_AGENT;
 use http::{Request, StatusCode};
 
+use crate::authenticate::Proven;
+use crate::denied::Reader;
 use crate::pipeline::Shared;
 use crate::refusal::Refusal;
 use crate::sanitize::METHOD_LIMIT;
@@ -21,7 +25,8 @@ pub(crate) struct Trace {
     id: String,
     arrived: Timestamp,
     decided_at: Timestamp,
-    client: SocketAddr,
+    client: IpAddr,
+    user_agent: Option<String>,
     method: String,
     host: String,
     path: String,
@@ -29,10 +34,14 @@ pub(crate) struct Trace {
     target: Option<http::uri::PathAndQuery>,
     pub(crate) is_head: bool,
     pub(crate) wants_page: bool,
+    /// In which form they read a refusal.
+    pub(crate) reader: Reader,
     /// Identity headers that the caller tried to set.
     pub(crate) stripped: u32,
-    pub(crate) resource: Option<String>,
-    pub(crate) caller: Option<String>,
+    pub(crate) resource: Option<(Arc<ProtectedResource>, Scheme)>,
+    pub(crate) caller: Option<Arc<Proven>>,
+    /// Those that were met.
+    pub(crate) access_levels: Vec<String>,
     pub(crate) note: Option<Cow<'static, str>>,
     pub(crate) outcome: Option<Outcome>,
     recorded: bool,
@@ -52,16 +61,20 @@ impl Trace {
             id: random_base64url(&*shared.entropy, 16).unwrap_or_default(),
             arrived,
             decided_at: arrived,
-            client,
+            // An address of IPv4 has one form, wherever we listen: a range in a condition must hold for it.
+            client: client.ip().to_canonical(),
+            user_agent: request.headers().get(USER_AGENT).map(|agent| escaped(agent.as_bytes(), 255)),
             method: escaped(request.method().as_str().as_bytes(), METHOD_LIMIT),
             host: escaped(host, 255),
             path: escaped(request.uri().path().as_bytes(), 1024),
             target: request.uri().path_and_query().filter(|_| wants_page).cloned(),
             is_head: request.method() == http::Method::HEAD,
             wants_page,
+            reader: Reader::of(request.headers()),
             stripped: 0,
             resource: None,
             caller: None,
+            access_levels: Vec::new(),
             note: None,
             outcome: None,
             recorded: false,
@@ -81,10 +94,23 @@ impl Trace {
     pub(crate) fn begin_again(&mut self) {
         self.decided_at = self.shared.clock.now();
         (self.resource, self.caller, self.note, self.outcome) = (None, None, None, None);
+        self.access_levels.clear();
     }
 
     pub(crate) fn client_address(&self) -> IpAddr {
-        self.client.ip()
+        self.client
+    }
+
+    /// Whether a refusal may lead them to another page: they read pages, and nothing is lost of what they sent.
+    pub(crate) fn follows_to_page(&self) -> bool {
+        self.wants_page && self.reader == Reader::Page
+    }
+
+    pub(crate) fn add_note(&mut self, note: String) {
+        self.note = Some(match self.note.take() {
+            Some(before) => format!("{before}; {note}").into(),
+            None => note.into(),
+        });
     }
 
     /// The page that was asked for, at the origin that is configured.
@@ -92,8 +118,8 @@ impl Trace {
         format!("{origin}{}", self.target.as_ref().map_or("/", |target| target.as_str()))
     }
 
-    pub(crate) fn refused(&mut self, reason: Reason, detail: String) {
-        self.outcome = Some(Outcome::Refused { reason, detail });
+    pub(crate) fn refused(&mut self, reason: Reason, detail: String, denied_by: Option<(String, usize)>) {
+        self.outcome = Some(Outcome::Refused { reason, detail, denied_by });
     }
 
     /// Hands the decision to the record. Waits while the record is behind.
@@ -104,18 +130,32 @@ impl Trace {
     }
 
     fn event(&mut self, status: u16) -> AuditEvent {
-        let unfinished = || Outcome::Refused { reason: Reason::BadRequest, detail: "the caller went away".to_owned() };
+        let unfinished = || Outcome::Refused {
+            reason: Reason::BadRequest,
+            detail: "the caller went away".to_owned(),
+            denied_by: None,
+        };
         let note = match (self.note.take(), self.stripped) {
             (note, 0) => note.map(Cow::into_owned),
             (None, stripped) => Some(format!("stripped={stripped}")),
             (Some(note), stripped) => Some(format!("{note}; stripped={stripped}")),
         };
+        let resource = self.resource.as_ref().map(|(resource, _)| resource);
+        let caller = self.caller.as_ref().map(|proven| &proven.caller);
         let latency = self.shared.clock.now().since(self.arrived);
         AuditEvent::Decision(Decision {
             id: std::mem::take(&mut self.id),
             time: self.arrived,
-            resource: self.resource.take(),
-            caller: self.caller.take(),
+            resource: resource.map(|it| it.name.to_string()),
+            version: resource.map(|it| it.version_name.to_string()),
+            caller: caller.map(|it| it.member()),
+            members: caller.map_or_else(Vec::new, |it| {
+                it.other_members().iter().take(MEMBERS_LIMIT).map(ToString::to_string).collect()
+            }),
+            access_levels: std::mem::take(&mut self.access_levels),
+            oauth_client: resource.map(|it| it.application.client_id.0.clone()),
+            user_agent: self.user_agent.take(),
+            scheme: self.resource.as_ref().map(|(_, scheme)| scheme.as_str().to_owned()),
             outcome: self.outcome.take().unwrap_or_else(unfinished),
             note,
             method: std::mem::take(&mut self.method),
@@ -123,7 +163,7 @@ impl Trace {
             path: std::mem::take(&mut self.path),
             status,
             latency_micros: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
-            client: self.client.ip().to_string(),
+            client: self.client.to_string(),
         })
     }
 }
@@ -161,16 +201,10 @@ pub async fn record_broken_request(shared: &Shared, client: SocketAddr, error: &
     let decision = Decision {
         id: random_base64url(&*shared.entropy, 16).unwrap_or_default(),
         time: shared.clock.now(),
-        resource: None,
-        caller: None,
-        outcome: Outcome::Refused { reason, detail },
-        note: None,
-        method: String::new(),
-        host: String::new(),
-        path: String::new(),
+        outcome: Outcome::Refused { reason, detail, denied_by: None },
         status: status.as_u16(),
-        latency_micros: 0,
-        client: client.ip().to_string(),
+        client: client.ip().to_canonical().to_string(),
+        ..Decision::default()
     };
     // The connection is closed already; there is nobody left to refuse.
     let _ = shared.audit.record(AuditEvent::Decision(decision)).await;

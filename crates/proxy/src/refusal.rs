@@ -7,18 +7,21 @@
 use std::sync::Arc;
 
 use doorward_core::audit::Reason;
+use doorward_core::entropy::Entropy;
 use doorward_core::keys::KeyError;
 use doorward_core::outbound::IssuerKeysError;
-use doorward_core::resource::{ClientId, Origin};
+use doorward_core::resource::{ClientId, Origin, Route};
 use doorward_core::self_signed::SelfSignedError;
-use doorward_core::snapshot::ProtectedResource;
+use doorward_core::snapshot::{ProtectedResource, Snapshot};
 use doorward_wire::headers::{DOORWARD_DECISION_ID, DOORWARD_FIX, DOORWARD_REASON, IAP_GENERATED_RESPONSE};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::authenticate::{Caller, ForeignTokenError, TokenError};
 use crate::body::ProxyBody;
+use crate::denied::Denial;
 use crate::describe::description_url;
+use crate::pipeline::Config;
 use crate::record::Trace;
 use crate::sign_in::SignIn;
 
@@ -32,13 +35,20 @@ pub(crate) enum Refusal {
     #[error("a credential field occurs more than once")]
     AmbiguousCredential,
     #[error("no credential")]
-    SignInRequired { resource: Arc<ProtectedResource>, origin: Origin, invalid_proxy_authorization: bool },
+    SignInRequired { resource: Arc<ProtectedResource>, place: Box<Route>, invalid_proxy_authorization: bool },
     #[error("{error}")]
-    BadCredential { error: TokenError, expected: ClientId, origin: Origin },
+    BadCredential { error: TokenError, expected: ClientId, place: Box<Route> },
     #[error("the keys of {entry}: {cause}")]
     KeysUnavailable { entry: String, cause: IssuerKeysError },
-    #[error("{} holds no role here", caller.shown())]
-    AccessDenied { caller: Arc<Caller>, resource: Arc<ProtectedResource> },
+    #[error("{0}")]
+    AccessDenied(Box<Denial>),
+    #[error(
+        "IAP is disabled for {application}, so nobody is let in: switch it on with `gcloud iap web enable`, or by its iap_enabled, \
+         and whom the policy admits gets in"
+    )]
+    IapDisabled { application: String },
+    #[error("the store could not be read for too long, so what was revoked meanwhile is not known")]
+    StaleGrants,
     #[error("the signed header could not be made: {0}")]
     CannotSign(KeyError),
     #[error(transparent)]
@@ -58,6 +68,8 @@ pub(crate) enum Malformed {
     Host,
     #[error("{0}")]
     Path(&'static str),
+    #[error("two readers would find two applications at the path")]
+    Application,
 }
 
 /// Why the application gave no answer.
@@ -65,8 +77,12 @@ pub(crate) enum Malformed {
 pub(crate) enum UpstreamFailure {
     #[error("no address is configured for the application")]
     NotConfigured,
-    #[error("no connection: {0}")]
-    Unreachable(std::io::Error),
+    #[error("not an address of an application: {0:?}")]
+    BadAddress(String),
+    #[error("the certificates that this machine trusts could not be read: {0}")]
+    Trust(rustls::Error),
+    #[error("no connection to {address}: {cause}")]
+    Unreachable { address: String, cause: std::io::Error },
     #[error("no answer in time")]
     TimedOut,
     #[error("the exchange broke off: {0}")]
@@ -76,34 +92,59 @@ pub(crate) enum UpstreamFailure {
 }
 
 /// What is told.
-struct Told {
-    status: StatusCode,
-    reason: Reason,
-    sentence: String,
-    fix: String,
+pub(crate) struct Told {
+    pub(crate) status: StatusCode,
+    pub(crate) reason: Reason,
+    pub(crate) sentence: String,
+    pub(crate) fix: String,
+}
+
+/// What an answer is made with.
+pub(crate) struct Reply<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) entropy: &'a dyn Entropy,
 }
 
 const PREFIX: &str = "Invalid IAP credentials: ";
 
 impl Refusal {
     /// The answer, and the cause in the trace.
-    pub(crate) fn into_response(self, trace: &mut Trace, sign_in: &SignIn<'_>) -> Response<ProxyBody> {
+    pub(crate) fn into_response(self, trace: &mut Trace, reply: &Reply<'_>) -> Response<ProxyBody> {
         let told = self.told();
-        trace.refused(told.reason, self.to_string());
-        let redirect = match &self {
-            Refusal::SignInRequired { resource, origin, .. } if trace.wants_page => {
-                sign_in.redirect(resource, origin, &trace.origin_uri(origin), trace.now())
+        let (denial, redirect) = match &self {
+            Refusal::AccessDenied(denial) => (Some(denial), None),
+            Refusal::SignInRequired { resource, place, .. } if trace.wants_page => {
+                let sign_in = SignIn { config: reply.config, keys: &reply.snapshot.keys, entropy: reply.entropy };
+                (None, sign_in.redirect(resource, &place.origin, &trace.origin_uri(&place.origin), trace.now()))
             }
-            _ => None,
+            Refusal::SignInRequired { .. }
+            | Refusal::Malformed(_)
+            | Refusal::NoSuchResource
+            | Refusal::AmbiguousCredential
+            | Refusal::BadCredential { .. }
+            | Refusal::KeysUnavailable { .. }
+            | Refusal::IapDisabled { .. }
+            | Refusal::StaleGrants
+            | Refusal::CannotSign(_)
+            | Refusal::Upstream(_)
+            | Refusal::CannotRecord => (None, None),
         };
-        let status = if redirect.is_some() { StatusCode::FOUND } else { told.status };
-        // Google answers HEAD with an explicit length of zero.
-        let body = if trace.is_head { ProxyBody::empty() } else { ProxyBody::text(told.sentence) };
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
+        trace.refused(told.reason, self.to_string(), denial.and_then(|denial| denial.denied_by()));
+        let mut response = match denial {
+            Some(denial) => denial.response(&told, trace, reply),
+            None => sentence(&told),
+        };
+        if redirect.is_some() {
+            *response.status_mut() = StatusCode::FOUND;
+        }
+        if trace.is_head {
+            // Google answers HEAD with an explicit length of zero.
+            *response.body_mut() = ProxyBody::empty();
+        }
+        let status = response.status();
         let headers = response.headers_mut();
         headers.insert(IAP_GENERATED_RESPONSE, HeaderValue::from_static("true"));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
         headers.insert(DOORWARD_REASON, HeaderValue::from_static(told.reason.code()));
         for (name, value) in [(DOORWARD_FIX, told.fix.as_str()), (DOORWARD_DECISION_ID, trace.id())] {
             // A decision that could not be recorded has no id that leads anywhere.
@@ -129,22 +170,24 @@ impl Refusal {
     /// What a 401 asks for, and where to read how to get it (RFC 6750 section 3, RFC 9728 section 5.1).
     fn challenge(&self) -> HeaderValue {
         let challenge = match self {
-            Refusal::SignInRequired { origin, .. } => {
-                format!("Bearer resource_metadata=\"{}\"", description_url(origin))
+            Refusal::SignInRequired { place, .. } => {
+                format!("Bearer resource_metadata=\"{}\"", description_url(place))
             }
-            Refusal::BadCredential { origin, .. } => {
-                format!("Bearer error=\"invalid_token\", resource_metadata=\"{}\"", description_url(origin))
+            Refusal::BadCredential { place, .. } => {
+                format!("Bearer error=\"invalid_token\", resource_metadata=\"{}\"", description_url(place))
             }
             Refusal::Malformed(_)
             | Refusal::NoSuchResource
             | Refusal::AmbiguousCredential
             | Refusal::KeysUnavailable { .. }
-            | Refusal::AccessDenied { .. }
+            | Refusal::AccessDenied(_)
+            | Refusal::IapDisabled { .. }
+            | Refusal::StaleGrants
             | Refusal::CannotSign(_)
             | Refusal::Upstream(_)
             | Refusal::CannotRecord => "Bearer".to_owned(),
         };
-        // A host holds visible ASCII without quotes, so an origin always fits.
+        // Host and prefix hold visible ASCII without quotes, so a place always fits.
         HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static("Bearer"))
     }
 
@@ -167,7 +210,9 @@ impl Refusal {
                         (Reason::BadRequest, "Send the body with Content-Length or chunked.")
                     }
                     Malformed::Host => (Reason::BadHost, "Send one Host field that names the application."),
-                    Malformed::Path(_) => (Reason::BadPath, "Send the path without ambiguous encodings."),
+                    Malformed::Path(_) | Malformed::Application => {
+                        (Reason::BadPath, "Send the path without ambiguous encodings.")
+                    }
                 };
                 told(StatusCode::BAD_REQUEST, reason, &format!("Bad Request: {malformed}."), fix)
             }
@@ -191,7 +236,7 @@ impl Refusal {
                 };
                 told(StatusCode::UNAUTHORIZED, Reason::NoCredential, &format!("{PREFIX}empty token"), fix)
             }
-            R::BadCredential { error, expected, origin } => bad_credential(error, expected, origin),
+            R::BadCredential { error, expected, place } => bad_credential(error, expected, &place.origin),
             R::KeysUnavailable { .. } => told(
                 StatusCode::SERVICE_UNAVAILABLE,
                 Reason::KeysUnavailable,
@@ -199,15 +244,36 @@ impl Refusal {
                 "The keys of this token's issuer cannot be fetched now. Try again; the operator finds the cause in the \
                  record.",
             ),
-            R::AccessDenied { caller, resource } => {
-                let application = &resource.application.name;
+            R::AccessDenied(denial) => {
+                let (application, caller) = (denial.resource.application.name.as_str(), &denial.proven.caller);
+                let (reason, fix) = match &denial.rule {
+                    None => (Reason::PermissionDenied, access_fix(caller, application)),
+                    Some(_) => (
+                        Reason::DeniedByRule,
+                        "A rule forbids this, whatever role you hold: ask the operator. The decision id leads to the rule."
+                            .to_owned(),
+                    ),
+                };
                 told(
                     StatusCode::FORBIDDEN,
-                    Reason::PermissionDenied,
+                    reason,
                     &format!("{application}: Access denied. For user {}.", html_escaped(&caller.shown())),
-                    &access_fix(caller, application),
+                    &fix,
                 )
             }
+            // To strangers as well: nothing of the application, and nothing of why.
+            R::IapDisabled { .. } => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Reason::IapDisabled,
+                "The application is not available.",
+                "Ask the operator; the decision id leads to the cause.",
+            ),
+            R::StaleGrants => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Reason::StaleGrants,
+                "It is not known whether what was granted still holds, so no request is let through.",
+                "Try again later; the operator finds the cause in the server's log.",
+            ),
             R::CannotSign(_) => told(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 Reason::CannotSign,
@@ -224,7 +290,9 @@ impl Refusal {
                 let status = match failure {
                     UpstreamFailure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
                     UpstreamFailure::NotConfigured
-                    | UpstreamFailure::Unreachable(_)
+                    | UpstreamFailure::BadAddress(_)
+                    | UpstreamFailure::Trust(_)
+                    | UpstreamFailure::Unreachable { .. }
                     | UpstreamFailure::Broken(_)
                     | UpstreamFailure::UnexpectedUpgrade => StatusCode::BAD_GATEWAY,
                 };
@@ -385,6 +453,11 @@ fn foreign_credential(error: &ForeignTokenError) -> Told {
             CLAIMS,
             "Get an ID token of this issuer whose sub is 1 to 255 visible ASCII characters, without a space at its ends.",
         ),
+        E::Groups => (
+            Reason::InvalidToken,
+            CLAIMS,
+            "Get an ID token of this issuer whose claim of groups is a list of at most 400 names.",
+        ),
         // Without the expected value: clients would ask for the application's client id, which this issuer need not know.
         E::Audience(_) => (
             Reason::WrongAudience,
@@ -438,32 +511,48 @@ fn audience_fix(audience: &str, expected: &ClientId) -> String {
     }
 }
 
+/// The whole answer in one sentence, as Google gives it.
+pub(crate) fn sentence(told: &Told) -> Response<ProxyBody> {
+    let mut response = Response::new(ProxyBody::text(told.sentence.clone()));
+    *response.status_mut() = told.status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
+    response
+}
+
 /// The sentences go out as HTML, as Google's do, and an audience is a text that its bearer chose.
-fn html_escaped(text: &str) -> String {
+pub(crate) fn html_escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{CLIENT_ID, TestWorld, foreign, own_text, shared, trace};
+    use crate::authenticate::Authenticated;
+    use crate::resolve::Site;
+    use crate::testing::{CLIENT_ID, TestWorld, foreign, own_text, proven, shared, trace};
     use doorward_core::keys::KeyPurpose;
+    use http::Method;
     use serde_json::Value;
 
     /// The answer to a request of this method: a page is wanted for `GET`.
     fn answer(world: &TestWorld, refusal: Refusal, method: &str) -> Response<ProxyBody> {
         let shared = shared(world);
         let mut trace = trace(&shared, method);
-        let sign_in = SignIn { config: &shared.config, keys: &world.snapshot.keys, entropy: &*shared.entropy };
-        refusal.into_response(&mut trace, &sign_in)
+        let reply = Reply { config: &shared.config, snapshot: &world.snapshot, entropy: &*shared.entropy };
+        refusal.into_response(&mut trace, &reply)
+    }
+
+    /// Nothing lets this caller in.
+    fn denied(world: &TestWorld, caller: Caller) -> Refusal {
+        let Authenticated::Caller { proven, .. } = proven(caller) else { panic!("a caller") };
+        let Site { resource, origin, .. } = world.site();
+        let origin = origin.clone();
+        let (method, path) = (Method::GET, "/page".to_owned());
+        Refusal::AccessDenied(Box::new(Denial { proven, resource, origin, method, path, rule: None, page: None }))
     }
 
     fn bad_token(world: &TestWorld, host: &str, error: TokenError) -> Refusal {
-        Refusal::BadCredential {
-            error,
-            expected: ClientId(CLIENT_ID.into()),
-            origin: world.site_at(host).origin.clone(),
-        }
+        Refusal::BadCredential { error, expected: ClientId(CLIENT_ID.into()), place: world.site_at(host).route() }
     }
 
     #[test]
@@ -511,6 +600,7 @@ mod tests {
             (F::Claims,                        "invalid_token",  "JWT claims are not valid",                    "whole seconds"),
             (F::TooLong(86_401),               "invalid_token",  "JWT claims are not valid",                    "86400 seconds"),
             (F::AudienceMissing,               "invalid_token",  "JWT claims are not valid",                    "whose aud"),
+            (F::Groups,                        "invalid_token",  "JWT claims are not valid",                    "claim of groups"),
             (F::Subject,                       "invalid_token",  "JWT claims are not valid",                    "whose sub"),
             (F::Audience("<b>".to_owned()),    "wrong_audience", "JWT audience doesn't match this application", "the operator listed"),
             (F::AuthorizedParty("<b>".to_owned()), "wrong_audience", "JWT audience doesn't match this application", "whose azp"),
@@ -563,8 +653,7 @@ mod tests {
             ("$(reboot)`a`\\",     None,                  format!("{corp}$(reboot)`a`\\"),                   format!("'{corp}$(reboot)`a`\\'")),
         ];
         for (subject, email, shown, word) in cases {
-            let caller = Arc::new(foreign("corp", subject, email));
-            let answer = answer(&world, Refusal::AccessDenied { caller, resource: world.site().resource }, "GET");
+            let answer = answer(&world, denied(&world, foreign("corp", subject, email)), "GET");
             assert_eq!(answer.status(), 403);
             assert_eq!(own_text(answer.body()), format!("app: Access denied. For user {shown}."));
             let fix = answer.headers()[DOORWARD_FIX].to_str().unwrap();
@@ -605,10 +694,10 @@ mod tests {
         let world = TestWorld::new(&[]);
         let nobody = |host: &str| {
             let site = world.site_at(host);
-            let (resource, origin) = (site.resource.clone(), site.origin.clone());
-            Refusal::SignInRequired { resource, origin, invalid_proxy_authorization: false }
+            let (resource, place) = (site.resource.clone(), site.route());
+            Refusal::SignInRequired { resource, place, invalid_proxy_authorization: false }
         };
-        let denied = || Refusal::AccessDenied { caller: Arc::new(world.robot()), resource: world.site().resource };
+        let denied = || denied(&world, world.robot());
         const APP: &str = "resource_metadata=\"http://app.test/.well-known/oauth-protected-resource\"";
         const ALIAS: &str = "resource_metadata=\"https://alias.test:8443/.well-known/oauth-protected-resource\"";
         #[rustfmt::skip]
@@ -640,8 +729,8 @@ mod tests {
             ("alias.test:8443", "https://alias.test:8443/page?q=1", "https://api.test:8444"),
         ] {
             let site = world.site_at(host);
-            let (resource, origin) = (site.resource.clone(), site.origin.clone());
-            let refusal = Refusal::SignInRequired { resource, origin, invalid_proxy_authorization: false };
+            let (resource, place) = (site.resource.clone(), site.route());
+            let refusal = Refusal::SignInRequired { resource, place, invalid_proxy_authorization: false };
             let answer = answer(&world, refusal, "GET");
             let location = answer.headers()[LOCATION].to_str().unwrap();
             let (endpoint, query) = location.split_once('?').unwrap();

@@ -6,6 +6,7 @@ use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, Request, Version};
 use hyper::body::Incoming;
 
+use crate::authorize::Asked;
 use crate::record::Trace;
 use crate::refusal::{Malformed, Refusal};
 
@@ -16,6 +17,13 @@ pub(crate) const METHOD_LIMIT: usize = 32;
 /// extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerName(pub String);
+
+impl Sanitized {
+    /// What conditions read of it.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked { host: &self.host, method: &self.method, path: self.target.path(), headers: &self.headers }
+    }
+}
 
 impl ServerName {
     /// Whether a request on a connection, with these extensions, may be for this host. A certificate was chosen and trusted for
@@ -175,6 +183,30 @@ fn strip(headers: &mut HeaderMap) -> u32 {
     identity
 }
 
+/// Removes every field that an application may read as one of these names, which only its settings may set. Gives the number of
+/// names that a caller tried.
+///
+/// Names are lower case, and may have any byte of a token: `x_dept` and `x-dept` are one to an application behind CGI.
+pub(crate) fn strip_propagated<'n>(headers: &mut HeaderMap, names: impl Iterator<Item = &'n str>) -> u32 {
+    let mut removed = 0;
+    for name in names {
+        // Most applications have no such names, and most callers send none.
+        let doomed: Vec<HeaderName> = headers.keys().filter(|sent| reads_as(sent.as_str(), name)).cloned().collect();
+        for sent in doomed {
+            headers.remove(sent);
+            removed += 1;
+        }
+    }
+    removed
+}
+
+/// Whether two names are one to who turns every byte that is no letter and no digit into `_`: [`folds_to`] for a name that need not
+/// be in the folded form itself.
+fn reads_as(sent: &str, name: &str) -> bool {
+    let folded = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+    sent.len() == name.len() && sent.bytes().map(folded).eq(name.bytes().map(folded))
+}
+
 /// The fields that `Connection` declares to end at this hop (RFC 9110 section 7.6.1).
 pub(crate) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
@@ -324,6 +356,35 @@ mod tests {
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["authorization", "host", "proxy-authorization", "x-kept"]);
+    }
+
+    #[test]
+    fn a_name_that_only_the_settings_may_set_is_removed_in_every_spelling_that_a_backend_folds() {
+        // (the setting's name, what a caller sends) => removed
+        #[rustfmt::skip]
+        let cases = [
+            ("x-dept",        "x-dept",      true),
+            ("x-dept",        "x_dept",      true),
+            ("x-dept",        "x.dept",      true),
+            ("x-dept",        "x~dept",      true),
+            ("x_dept",        "x_dept",      true),
+            ("x_dept",        "x-dept",      true),
+            ("x_dept",        "x!dept",      true),
+            ("user.email|id", "user-email_id", true),
+            ("x-dept",        "x-depth",     false),
+            ("x-dept",        "x-dep",       false),
+            ("x-dept",        "xdept",       false),
+            ("x-dept",        "y-dept",      false),
+        ];
+        for (name, sent, removed) in cases {
+            let mut headers = HeaderMap::new();
+            headers.append(HeaderName::from_static("x-kept"), http::HeaderValue::from_static("1"));
+            for value in ["forged", "again"] {
+                headers.append(HeaderName::from_bytes(sent.as_bytes()).unwrap(), http::HeaderValue::from_static(value));
+            }
+            assert_eq!(strip_propagated(&mut headers, [name].into_iter()), u32::from(removed), "{name} {sent}");
+            assert_eq!(headers.len(), if removed { 1 } else { 3 }, "{name} {sent}");
+        }
     }
 
     #[test]

@@ -1,31 +1,36 @@
 //! A small world for the tests of the stages: one application at two origins, programs with their keys, and a person.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use doorward_core::account::{ServiceAccount, UniqueId, User};
 use doorward_core::audit::RecordedEvents;
 use doorward_core::clock::{ManualClock, Timestamp};
 use doorward_core::entropy::{SeededEntropy, SystemEntropy, generate_private_key};
+use doorward_core::freshness::Freshness;
 use doorward_core::issuer::{ForeignCaller, IssuerId, TrustedIssuer, TrustedIssuers};
 use doorward_core::keys::{KeyPurpose, KeyRing, StoredKey};
 use doorward_core::member::Member;
 use doorward_core::outbound::FixedIssuerKeys;
-use doorward_core::policy::{Binding, Policy, PolicyEtag, Role};
-use doorward_core::resource::{Application, ClientId, Host, Origin, Project, Scheme};
-use doorward_core::settings::Settings;
-use doorward_core::snapshot::{AccountKind, KnownKey, Snapshot, SnapshotCell, SnapshotSource};
+use doorward_core::policy::condition::{HeaderAllowList, Schema};
+use doorward_core::policy::{Binding, ConditionText, Etag, Policy};
+use doorward_core::resource::{Application, ClientId, Host, Origin, PathPrefix, Project, Route, Scheme, ServiceKind};
+use doorward_core::settings::{Defaults, EmailClaim, Settings};
+use doorward_core::snapshot::{AccountKind, Fixed, KnownKey, Snapshot, SnapshotCell, Update};
 use doorward_wire::jose::{Algorithm, SigningKey, TOKEN_LIMIT, Unverified, VerifyingKey, encode_base64url};
-use http::Request;
-use serde_json::{Map, Value};
+use http::header::{AUTHORIZATION, HeaderMap};
+use http::{Method, Request};
+use serde_json::{Map, Value, json};
 
 use crate::api_urls::ApiUrls;
-use crate::authenticate::{AccountCaller, Basis, BroughtKeys, Caller, EmailClaim, TokenError, Unproven};
+use crate::authenticate::{AccountCaller, Authenticated, Basis, BroughtKeys, Caller, Proven, TokenError, Unproven};
+use crate::authorize::{Asked, Permit, authorize};
 use crate::body::ProxyBody;
-use crate::pipeline::{Config, Shared};
+use crate::pipeline::{Config, Inputs, Shared};
 use crate::record::Trace;
 use crate::resolve::Site;
 
@@ -59,6 +64,53 @@ pub(crate) struct TestWorld {
     id_token_key: StoredKey,
 }
 
+/// The application, at its two origins, which runs nowhere.
+pub(crate) fn application() -> Application {
+    let route =
+        |scheme, host| Route { origin: Origin::new(scheme, &Host::parse(host).unwrap()), prefix: PathPrefix::root() };
+    Application {
+        name: "app".parse().unwrap(),
+        service_id: "777".into(),
+        kind: ServiceKind::BackendService { region: None },
+        client_id: ClientId(CLIENT_ID.into()),
+        iap_enabled: true,
+        routes: vec![route(Scheme::Http, "app.test"), route(Scheme::Https, "alias.test:8443")],
+        upstreams: Vec::new(),
+        description: String::new(),
+        labels: BTreeMap::new(),
+        etag: Etag::UNWRITTEN,
+    }
+}
+
+/// The role that lets in, for these members, under a condition if there is one.
+pub(crate) fn binding(members: &[&str], condition: Option<&str>) -> Binding {
+    let text = |expression: &str| ConditionText {
+        expression: expression.to_owned(),
+        title: format!("when {expression}"),
+        ..ConditionText::default()
+    };
+    Binding {
+        role: "roles/iap.httpsResourceAccessor".parse().unwrap(),
+        members: members.iter().map(|member| member.parse().unwrap()).collect(),
+        condition: condition.map(text),
+    }
+}
+
+/// The policy of the application: these bindings.
+pub(crate) fn policy(bindings: Vec<Binding>) -> Update {
+    Update::Policy(application().service(), Policy { bindings, etag: Etag(1) })
+}
+
+/// The settings of the application.
+pub(crate) fn settings(settings: Settings) -> Update {
+    Update::Settings(application().service(), Some(settings))
+}
+
+/// The policy of the application that admits these members.
+pub(crate) fn granting(members: &[&str]) -> Update {
+    policy(vec![binding(members, None)])
+}
+
 impl TestWorld {
     /// The application admits these members.
     pub(crate) fn new(members: &[&str]) -> Self {
@@ -70,49 +122,48 @@ impl TestWorld {
         let created = Timestamp::from_seconds(NOW - 1000);
         let keys = KeyPurpose::ALL.map(|purpose| StoredKey::generate(purpose, &SystemEntropy, created).unwrap());
         let id_token_key = keys.iter().find(|key| key.purpose == KeyPurpose::IdToken).unwrap().clone();
-        let application =
-            Application { name: "app".into(), service_id: "777".into(), client_id: ClientId(CLIENT_ID.into()) };
-        let project = Project { id: "test-project".into(), number: "123".into() };
-        let members = members.iter().map(|member| member.parse().unwrap()).collect();
-        let bindings = vec![Binding { role: Role::HttpsResourceAccessor, members }];
-        let policy = Policy { bindings, etag: PolicyEtag(1) };
-        let program = |id: &str, email: &str| ServiceAccount {
+        let program = |(id, email): (&str, &str)| ServiceAccount {
             unique_id: UniqueId(id.into()),
             email: email.parse().unwrap(),
             display_name: String::new(),
             description: String::new(),
             disabled: id == disabled,
         };
-        let origin = |scheme, host| Origin::new(scheme, &Host::parse(host).unwrap());
-        let origins = vec![origin(Scheme::Http, "app.test"), origin(Scheme::Https, "alias.test:8443")];
-        let name = application.resource().name(&project);
-        let settings = Settings { programmatic_clients: Some(vec![ClientId(PROGRAMMATIC_CLIENT.into())]) };
+        let programs = [
+            ("1001", "robot@p.iam.gserviceaccount.com"),
+            ("1002", "retired@p.iam.gserviceaccount.com"),
+            ("1003", "other@p.iam.gserviceaccount.com"),
+        ];
+        let alice =
+            User { unique_id: UniqueId("2001".into()), email: "alice@example.com".parse().unwrap(), disabled: false };
         let known_key = |(kid, account): (&str, &str)| {
             let key = VerifyingKey::from_jwk(&account_key(kid).public_jwk()).unwrap();
-            (kid.to_owned(), Arc::new(KnownKey { account: UniqueId(account.into()), key }))
+            Update::AccountKey(kid.to_owned(), Some(Arc::new(KnownKey { account: UniqueId(account.into()), key })))
         };
-        let world = SnapshotSource {
-            policies: HashMap::from([(name.clone(), policy)]),
-            settings: HashMap::from([(name, settings)]),
-            applications: vec![(application, origins)],
-            account_keys: ACCOUNT_KEYS.into_iter().map(known_key).collect(),
-            project,
+        let application = application();
+        let programmatic_clients = Some(vec![ClientId(PROGRAMMATIC_CLIENT.into())]);
+        let fixed = Fixed {
+            project: Project { id: "test-project".into(), number: "123".into(), ancestors: vec![] },
+            schema: Arc::new(Schema::policy(HeaderAllowList::default())),
+            defaults: Defaults { email_claim: EmailClaim::Optional, forward_credential: true },
             keys: Arc::new(KeyRing::new(&keys).unwrap()),
-            service_accounts: vec![
-                program("1001", "robot@p.iam.gserviceaccount.com"),
-                program("1002", "retired@p.iam.gserviceaccount.com"),
-                program("1003", "other@p.iam.gserviceaccount.com"),
-            ],
-            users: vec![User {
-                unique_id: UniqueId("2001".into()),
-                email: "alice@example.com".parse().unwrap(),
-                disabled: false,
-            }],
-            pools: Vec::new(),
-            providers: Vec::new(),
             trusted_issuers: Default::default(),
         };
-        TestWorld { snapshot: Arc::new(Snapshot::new(1, world)), id_token_key }
+        let updates = [
+            granting(members),
+            settings(Settings { programmatic_clients, ..Settings::default() }),
+            Update::Application(application.service_id.clone(), Some(application)),
+            Update::User(alice.unique_id.clone(), Some(alice)),
+        ];
+        let programs = programs.map(program).map(|it| Update::ServiceAccount(it.unique_id.clone(), Some(it)));
+        let updates = updates.into_iter().chain(programs).chain(ACCOUNT_KEYS.map(known_key));
+        TestWorld { snapshot: Arc::new(Snapshot::empty(fixed).with(1, updates)), id_token_key }
+    }
+
+    /// The same after some changes.
+    pub(crate) fn changed(&self, updates: impl IntoIterator<Item = Update>) -> Self {
+        let snapshot = self.snapshot.with(self.snapshot.version + 1, updates);
+        TestWorld { snapshot: Arc::new(snapshot), id_token_key: self.id_token_key.clone() }
     }
 
     /// The same, where these issuers are trusted.
@@ -135,8 +186,8 @@ impl TestWorld {
     /// The application as the owner of a `Host` field.
     pub(crate) fn site_at(&self, host: &str) -> Site<'_> {
         let host = Host::parse(host).unwrap();
-        let (origin, resource) = self.snapshot.served_at(&host).unwrap();
-        Site { resource: resource.clone(), origin }
+        let (origin, resource) = self.snapshot.served_at(&host, "/").unwrap();
+        Site::new(resource, origin, "/").unwrap()
     }
 
     pub(crate) fn robot(&self) -> Caller {
@@ -182,6 +233,7 @@ pub(crate) fn entry(id: &str, email_domains: &[&str]) -> TrustedIssuer {
         issuer: format!("https://{id}.test"),
         audiences: vec![format!("for-{id}")],
         email_domains: email_domains.iter().map(|domain| (*domain).to_owned()).collect(),
+        groups_claim: None,
         google: false,
         insecure_loopback: false,
         jwks: None,
@@ -215,40 +267,50 @@ pub(crate) fn judged<T>(verified: Result<T, Unproven>) -> Result<T, TokenError> 
     })
 }
 
+/// The caller, as if a token without a word besides had proven them.
+pub(crate) fn proven(caller: Caller) -> Authenticated {
+    proven_by(caller, json!({}))
+}
+
+/// The caller, with what their token says besides.
+pub(crate) fn proven_by(caller: Caller, claims: Value) -> Authenticated {
+    let key = account_key("robot-key");
+    let token = key.sign(claims.as_object().unwrap()).unwrap();
+    let public = VerifyingKey::from_jwk(&key.public_jwk()).unwrap();
+    let claims = Unverified::parse(&token, TOKEN_LIMIT, &[Algorithm::Rs256]).unwrap().verify(&public).unwrap();
+    Authenticated::Caller { proven: Arc::new(Proven::new(caller, claims)), by: AUTHORIZATION }
+}
+
+/// The permit for a plain request at the first origin.
+pub(crate) fn permit<'a>(world: &'a TestWorld, authenticated: Authenticated, trace: &mut Trace) -> Permit<'a> {
+    let (host, headers) = (Host::parse("app.test").unwrap(), HeaderMap::new());
+    let asked = Asked { host: &host, method: &Method::GET, path: "/page", headers: &headers };
+    authorize(authenticated, world.site(), &world.snapshot, asked, trace).unwrap()
+}
+
 pub(crate) fn config() -> Config {
     Config {
         issuer: ISSUER.into(),
-        email_claim: EmailClaim::Optional,
         api: ApiUrls { http: "http://api.test".into(), https: Some("https://api.test:8444".into()) },
-        upstreams: HashMap::new(),
+        contact: None,
     }
 }
 
+/// The store was read now, and may be read for ten minutes.
+pub(crate) fn freshness() -> Arc<Freshness> {
+    Arc::new(Freshness::new(Timestamp::from_seconds(NOW), Duration::from_secs(600)))
+}
+
 pub(crate) fn shared(world: &TestWorld) -> Arc<Shared> {
-    let snapshots = Arc::new(SnapshotCell::new(Snapshot::new(
-        0,
-        SnapshotSource {
-            project: world.snapshot.project.clone(),
-            keys: world.snapshot.keys.clone(),
-            applications: vec![],
-            policies: HashMap::new(),
-            settings: HashMap::new(),
-            account_keys: HashMap::new(),
-            service_accounts: vec![],
-            users: vec![],
-            pools: Vec::new(),
-            providers: Vec::new(),
-            trusted_issuers: Default::default(),
-        },
-    )));
-    Arc::new(Shared::new(
-        config(),
-        snapshots,
-        Arc::new(RecordedEvents::default()),
-        Arc::new(ManualClock::at(Timestamp::from_seconds(NOW))),
-        Arc::new(SeededEntropy::default()),
-        Arc::new(FixedIssuerKeys::default()),
-    ))
+    let inputs = Inputs {
+        snapshots: Arc::new(SnapshotCell::new(Snapshot::clone(&world.snapshot))),
+        freshness: freshness(),
+        audit: Arc::new(RecordedEvents::default()),
+        clock: Arc::new(ManualClock::at(Timestamp::from_seconds(NOW))),
+        entropy: Arc::new(SeededEntropy::default()),
+        issuer_keys: Arc::new(FixedIssuerKeys::default()),
+    };
+    Arc::new(Shared::new(config(), inputs))
 }
 
 /// The trace of a request for `/page?q=1` that says of its host what no stage may believe.

@@ -68,6 +68,17 @@ impl Db {
         }
     }
 
+    /// Begins a look at everything as it is at one moment, while others write.
+    pub(crate) async fn begin_look(&self) -> Result<Change, StoreError> {
+        match self {
+            Db::Sqlite { readers, .. } => readers.begin_with("BEGIN").await.map(Change::Sqlite).map_err(failed),
+            Db::Postgres { pool, limit, .. } => {
+                let begun = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+                within(*limit, begun).await.map(|look| Change::Postgres(look, *limit)).map_err(failed)
+            }
+        }
+    }
+
     /// Waits for running calls and closes every connection. Later calls fail.
     pub(crate) async fn close(&self) {
         match self {
@@ -118,6 +129,11 @@ impl Change {
             Change::Sqlite(_) => Ok(()),
             Change::Postgres(..) => rows.execute(self).await.map(drop),
         }
+    }
+
+    /// Runs a statement that only PostgreSQL knows, and only there.
+    pub(crate) async fn on_a_server(&mut self, statement: Query<'_>) -> Result<(), StoreError> {
+        self.lock(statement).await
     }
 
     /// Runs the statements of a text, which is ours.

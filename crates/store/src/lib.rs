@@ -3,12 +3,15 @@
 //! One implementation, [`SqlStore`], on two engines: SQLite, embedded, and PostgreSQL. What differs between them is in
 //! `db` (how a statement is run) and `open` (how a database is found, made and brought up to date).
 
+mod backup;
 mod db;
 mod migrations;
 mod open;
 mod seal;
 mod sql;
+mod watch;
 
+pub use backup::{BackupError, RestoreError};
 pub use open::{Damage, Location, OpenError, PostgresOptions, UrlError};
 pub use seal::{KeyFileError, Sealer};
 pub use sql::SqlStore;

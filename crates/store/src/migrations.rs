@@ -8,19 +8,24 @@ use doorward_core::store::StoreError;
 use crate::db::{Change, query};
 use crate::open::Damage;
 use crate::seal::{Place, Sealer};
+use crate::sql::hash_what_was_not;
 
 /// The number of a migration is its place, from 1. `PRAGMA user_version`, or the one row of `doorward_schema`, holds that of the
 /// last one that was applied.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_sign_in.sql"),
     include_str!("../migrations/0003_federation.sql"),
     include_str!("../migrations/0004_sealing.sql"),
+    include_str!("../migrations/0005_policies.sql"),
 ];
 pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// The version from which secrets are sealed.
 pub(crate) const SEALED_SINCE: i64 = 4;
+
+/// The version from which events are chained.
+const CHAINED_SINCE: i64 = 5;
 
 /// The columns that hold secrets, sealed, and the column that names their row.
 const SECRETS: [(&str, &str, &str); 2] = [("signing_key", "secret", "id"), ("service_account_key", "secret", "id")];
@@ -73,6 +78,9 @@ pub(crate) async fn migrate(change: &mut Change, sealer: &Sealer) -> Result<i64,
             .execute(&mut *change)
             .await?;
     }
+    if (1..CHAINED_SINCE).contains(&applied) {
+        hash_what_was_not(change).await?;
+    }
     let check: Option<(Vec<u8>,)> =
         query("SELECT value FROM sealing WHERE id = 1").fetch_optional(&mut *change).await?;
     let Some((check,)) = check else { return Err(MigrateError::Damaged(Damage::HalfMade)) };
@@ -119,16 +127,33 @@ async fn mark(change: &mut Change, applied: i64) -> Result<(), StoreError> {
 /// Of a schema of which `steps` were applied, all tables are there, and none of those that are yet to come.
 async fn expect_tables(change: &mut Change, steps: usize) -> Result<(), MigrateError> {
     let found = tables(change).await?;
-    let made = |migrations: &[&'static str]| -> Vec<&'static str> {
-        let lines = migrations.iter().flat_map(|migration| migration.lines());
-        lines.filter_map(|line| line.strip_prefix("CREATE TABLE ")?.split(' ').next()).collect()
-    };
-    let missing = made(&MIGRATIONS[..steps]).into_iter().any(|table| !found.contains(table));
-    let early = made(&MIGRATIONS[steps..]).into_iter().any(|table| found.contains(table));
+    let here = tables_after(&MIGRATIONS[..steps]);
+    let all: BTreeSet<&str> = (steps..=MIGRATIONS.len()).flat_map(|steps| tables_after(&MIGRATIONS[..steps])).collect();
+    let missing = here.iter().any(|table| !found.contains(*table));
+    let early = all.difference(&here).any(|table| found.contains(*table));
     if missing || early {
         return Err(MigrateError::Damaged(Damage::HalfMade));
     }
     Ok(())
+}
+
+/// The tables that are there after these migrations.
+fn tables_after(migrations: &[&'static str]) -> BTreeSet<&'static str> {
+    let mut tables = BTreeSet::new();
+    for line in migrations.iter().flat_map(|migration| migration.lines()) {
+        if let Some(made) = line.strip_prefix("CREATE TABLE ") {
+            tables.extend(made.split(' ').next());
+        } else if let Some(dropped) = line.strip_prefix("DROP TABLE ") {
+            tables.remove(dropped.trim_end_matches(';'));
+        }
+    }
+    tables
+}
+
+/// The tables of the newest schema.
+#[cfg(test)]
+pub(crate) fn current_tables() -> BTreeSet<&'static str> {
+    tables_after(&MIGRATIONS)
 }
 
 /// The names of all tables.

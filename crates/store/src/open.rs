@@ -6,6 +6,7 @@ mod sqlite;
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use doorward_core::store::StoreError;
 
@@ -13,6 +14,9 @@ use crate::migrations::{MigrateError, SCHEMA_VERSION};
 use crate::seal::{KeyFileError, Sealer};
 
 pub use postgres::{PostgresOptions, UrlError};
+
+/// Whoever waits for a change asks after this long at the latest: for changes of which nobody told.
+const POLL: Duration = Duration::from_millis(500);
 
 /// A database in words: its file, or its server, port and name. Never a password.
 #[derive(Debug, Clone, PartialEq, Eq)]

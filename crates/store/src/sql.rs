@@ -3,30 +3,38 @@
 //! The queries keep to the dialect that SQLite and PostgreSQL share, and a promise about concurrency rests on conditional
 //! statements and row locks, never on SQLite's having one writer.
 
+mod access_levels;
 mod applications;
 mod audit;
+mod brand;
 mod codes;
+mod deny_policies;
 mod devices;
 mod federation;
 mod grants;
+mod groups;
 mod keys;
+mod names;
 mod oauth_clients;
 mod person_grants;
 mod policies;
 mod recent_tokens;
 mod refresh_tokens;
+mod revisions;
+mod roles;
 mod service_accounts;
 mod sessions;
 mod settings;
 mod users;
 
 use doorward_core::clock::Timestamp;
-use doorward_core::member::Email;
+use doorward_core::member::{Email, Member};
 use doorward_core::store::StoreError;
 use doorward_wire::oauth::Scopes;
 
 use crate::db::{Change, Db, query};
 use crate::seal::Sealer;
+use crate::watch::Watch;
 use recent_tokens::RecentTokens;
 
 /// Everything that Doorward stores, in one database: SQLite's, or a PostgreSQL server's.
@@ -34,51 +42,31 @@ use recent_tokens::RecentTokens;
 /// Dropping it is safe at any time: what was answered with `Ok` is with the server, or in the `-wal` file of SQLite, from where
 /// the next [`SqlStore::open`] reads it.
 pub struct SqlStore {
-    db: Db,
-    sealer: Sealer,
+    pub(crate) db: Db,
+    pub(crate) sealer: Sealer,
     recent_tokens: RecentTokens,
+    watch: Watch,
 }
 
 impl SqlStore {
-    pub(crate) fn new(db: Db, sealer: Sealer) -> SqlStore {
+    pub(crate) fn new(db: Db, sealer: Sealer, watch: Watch) -> SqlStore {
         // Others change what is on a server.
         let recent_tokens = match &db {
             Db::Sqlite { .. } => RecentTokens::default(),
             Db::Postgres { .. } => RecentTokens::none(),
         };
-        SqlStore { db, sealer, recent_tokens }
+        SqlStore { db, sealer, recent_tokens, watch }
+    }
+
+    /// Tells whoever waits for a change.
+    pub(crate) fn saw(&self, revision: i64) {
+        self.watch.saw(revision);
     }
 
     /// Waits for running calls and closes the database; of SQLite's, moves the `-wal` file into it. Later calls fail.
     pub async fn close(&self) {
-<<<<<<< HEAD:crates/store/src/sqlite.rs
-        // The last connection to close does the moving, and one that cannot write cannot do it.
-        self.readers.close().await;
-        self.auditor.close().await;
-        self.writer.close().await;
-    }
-
-    /// Begins a durable change. The write lock is taken at once: a transaction that reads first and locks later could find
-    /// that what it read has changed.
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
-    }
-}
-
-/// Changes nothing but locks the one row for which everybody waits who writes a policy, or makes or removes something that policies
-/// name. To be called before anything is read.
-async fn lock_names(change: &mut SqliteConnection) -> Result<(), StoreError> {
-    let locked = sqlx::query("UPDATE name_lock SET id = id").execute(change).await.map_err(failed)?;
-    if locked.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Damaged { what: "lock of names" }) }
-}
-
-fn failed(error: sqlx::Error) -> StoreError {
-    match error {
-        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreError::Damaged { what: "column" },
-        error => StoreError::Unavailable(Box::new(error)),
-=======
+        self.watch.close().await;
         self.db.close().await;
->>>>>>> issue5-store:crates/store/src/sql.rs
     }
 }
 
@@ -96,6 +84,10 @@ fn read_email(text: &str) -> Result<Email, StoreError> {
     text.parse().map_err(|_| StoreError::Damaged { what: "e-mail address" })
 }
 
+fn read_member(text: &str) -> Result<Member, StoreError> {
+    text.parse().map_err(|_| StoreError::Damaged { what: "member" })
+}
+
 fn read_scopes(text: &str) -> Result<Scopes, StoreError> {
     Scopes::parse(text).map_err(|_| StoreError::Damaged { what: "scopes" })
 }
@@ -104,6 +96,9 @@ fn read_scopes(text: &str) -> Result<Scopes, StoreError> {
 fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Unavailable(Box::new(error)))
 }
+
+pub(crate) use audit::hash_what_was_not;
+pub(crate) use names::lock as lock_names;
 
 #[cfg(test)]
 mod tests {
@@ -117,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_ended_is_found_through_an_index() {
+    async fn what_ended_and_members_of_groups_are_found_through_an_index() {
         let store = SqlStore::in_memory().await.unwrap();
         let cases = [
             (grants::FORGET_ACCESS_TOKENS, "access_token_by_expires (expires<?)"),
@@ -130,6 +125,25 @@ mod tests {
         for (statement, index) in cases {
             let plan = plan(&store, statement).await;
             assert!(plan.contains(index) && !plan.contains("SCAN"), "{statement}:\n{plan}");
+        }
+        let paged = [
+            (
+                "SELECT member FROM group_member WHERE group_email = $1 AND member > $2 ORDER BY member LIMIT $3",
+                "member>?",
+            ),
+            (
+                "SELECT group_email, member FROM group_member WHERE (group_email, member) > ($1, $2)
+                 ORDER BY group_email, member LIMIT $3",
+                "(group_email,member)>(?,?)",
+            ),
+            ("SELECT group_email FROM group_member WHERE member = $1 ORDER BY group_email", "group_member_by_member"),
+            ("DELETE FROM group_member WHERE member = $1 RETURNING group_email", "group_member_by_member"),
+            ("SELECT event FROM audit_event WHERE id = $1 ORDER BY sequence LIMIT 1", "audit_event_by_id"),
+        ];
+        for (statement, index) in paged {
+            let plan = plan(&store, statement).await;
+            let sorted = plan.contains("TEMP B-TREE");
+            assert!(plan.contains(index) && !plan.contains("SCAN") && !sorted, "{statement}:\n{plan}");
         }
         let scanning = plan(&store, "DELETE FROM refresh_token WHERE rotated").await;
         assert!(scanning.contains("SCAN"), "a plan without an index is recognised: {scanning}");

@@ -63,11 +63,39 @@ every_backend_keeps! {
         a_session_takes_the_place_of_an_old_one_and_is_ended_alone
     }
     resources {
-        an_application_has_a_name_a_number_and_a_client_id_of_its_own
         a_policy_is_replaced_only_in_the_state_that_the_writer_saw
         of_writers_who_saw_one_state_of_a_policy_one_wins
         writers_who_expect_nothing_all_win_and_each_gets_a_state_of_its_own
         settings_are_replaced_as_a_whole
+    }
+    applications {
+        an_application_is_read_as_it_was_written
+        a_name_a_number_and_a_place_are_given_to_one_application
+        of_those_who_want_one_name_number_or_place_at_once_one_gets_it
+        an_application_is_replaced_only_in_the_state_that_the_writer_saw
+        an_application_goes_with_what_stands_on_it_and_takes_nothing_else
+        no_policy_stands_on_an_application_that_is_no_more_whoever_writes_at_once
+    }
+    rules {
+        a_policy_of_any_resource_keeps_its_roles_members_and_conditions
+        a_deny_policy_is_written_in_the_state_that_the_writer_saw
+        a_role_is_replaced_and_deleted_and_keeps_its_name
+        access_levels_are_kept_as_they_were_written
+        there_is_one_brand_at_most
+    }
+    groups {
+        a_group_is_read_as_it_was_written_and_replaced_in_the_state_that_the_writer_saw
+        members_come_and_go_one_at_a_time_and_are_read_in_pages
+        a_group_goes_with_its_members_and_every_mention_of_it
+        no_policy_outlives_a_group_that_it_names_whoever_writes_at_once
+        accounts_and_pools_lose_their_places_in_groups_with_what_policies_give_them
+        a_user_is_disabled_and_removed_with_what_they_allowed_and_their_places_in_groups
+    }
+    revisions {
+        every_write_says_what_it_touched_and_a_write_that_changes_nothing_says_nothing
+        changes_are_read_in_pages_that_do_not_part_a_write
+        whoever_follows_the_revision_misses_nothing_however_many_write
+        whoever_waits_is_told_of_a_change_and_of_nothing_when_patience_is_over
     }
     federation {
         a_pool_and_a_provider_are_listed_as_they_were_written
@@ -121,5 +149,8 @@ every_backend_keeps! {
         the_record_keeps_its_order_and_is_read_from_both_ends
         the_record_keeps_the_newest_and_never_gives_a_number_again
         batches_that_are_appended_at_once_stay_whole_and_are_all_there
+        the_record_is_a_chain_whoever_appends_and_whatever_is_forgotten
+        an_event_is_found_by_its_id
+        events_are_forgotten_by_age_up_to_the_first_that_is_younger
     }
 }

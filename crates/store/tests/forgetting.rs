@@ -114,3 +114,25 @@ async fn ten_rows_are_forgotten_at_once_so_that_nobody_waits_for_the_rest() {
         assert_eq!(store.access_token(&hash("14"), at(100)).await.unwrap(), None);
     }
 }
+
+#[tokio::test]
+async fn what_the_newest_ten_thousand_writes_touched_is_known_and_what_was_before_is_not() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let write = async |n: i64| {
+        let password = password(&n.to_string());
+        assert!(store.set_password(&id("1"), &password).await.unwrap());
+    };
+    assert!(store.add_user(&user("1", "a@example.com")).await.unwrap());
+    for n in 2..=10_200 {
+        write(n).await;
+    }
+    assert_eq!(store.revision().await.unwrap(), Revision(10_200));
+    for (after, known) in [(0, false), (199, false), (200, true), (10_199, true), (10_200, true)] {
+        let changes = store.changes_after(Revision(after), 20_000).await.unwrap();
+        let expected = usize::try_from(10_200 - after).unwrap();
+        assert_eq!(changes.map(|changes| changes.len()), known.then_some(expected), "{after}");
+    }
+    // Some are forgotten at once, now and then.
+    write(10_201).await;
+    assert!(store.changes_after(Revision(200), 1).await.unwrap().is_some());
+}

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[expect(dead_code, reason = "the samples are those of all files")]
 mod samples;
 
 use std::collections::BTreeMap;
@@ -9,12 +10,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use doorward_core::access_level::{AccessLevel, Definition};
 use doorward_core::account::{ServiceAccount, User};
-use doorward_core::audit::{AuditEvent, StoredEvent, TokenMethod};
+use doorward_core::audit::{AuditEvent, ChainLink, StoredEvent, TokenMethod, verify_chain};
 use doorward_core::entropy::SystemEntropy;
 use doorward_core::grant::{RefreshGrant, TakenCode};
 use doorward_core::keys::{KeyPurpose, StoredKey};
-use doorward_core::policy::{Policy, PolicyEtag};
+use doorward_core::policy::{CustomRole, Etag, LaunchStage, Permission, PermissionSet, Policy};
+use doorward_core::resource::Application;
 use doorward_core::store::*;
 use doorward_store::{Damage, KeyFileError, OpenError, Sealer, SqliteStore};
 use samples::*;
@@ -22,6 +25,20 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 
 const NAME: &str = "store.db";
+
+const LEVEL: &str = "accessPolicies/1/accessLevels/a";
+
+fn role() -> CustomRole {
+    CustomRole {
+        name: "projects/1/roles/abc".parse().unwrap(),
+        title: "t".into(),
+        description: String::new(),
+        stage: LaunchStage::Ga,
+        permissions: PermissionSet::of(&[Permission::GetProject]),
+        deleted: false,
+        etag: Etag(1),
+    }
+}
 
 async fn write_everything(store: &SqliteStore) {
     assert!(store.add_service_account(&account("1", "robot")).await.unwrap());
@@ -39,9 +56,14 @@ async fn write_everything(store: &SqliteStore) {
     assert!(store.rotate_refresh_token(&hash("old"), &hash("rt")).await.unwrap());
     assert!(store.add_access_token(&hash("at"), &access(&grant, 100), at(1)).await.unwrap());
     assert!(store.add_device_code(&hash("d"), &hash("u"), &device_grant("c", 100), at(1)).await.unwrap());
-    assert!(store.add_application(&application("app", "777", "c1")).await.unwrap());
+    store.add_application(&application("app", "777", "c1")).await.unwrap().unwrap();
     let policy = store.replace_policy("projects/1", &bindings(&["domain:example.com"]), None, &[]).await.unwrap();
-    assert_eq!(written(policy), PolicyEtag(1));
+    assert_eq!(written(policy), Etag(1));
+    store.add_deny_policy(&deny_policy("deny", &[rule(&["allUsers"], &[])])).await.unwrap().unwrap();
+    let definition = Definition::Expression("true".into());
+    let level = AccessLevel::new(LEVEL.parse().unwrap(), "t".into(), String::new(), definition).unwrap();
+    assert!(store.add_access_level(&level).await.unwrap());
+    store.add_role(&role()).await.unwrap().unwrap();
     store.add_keys(&[key("k", KeyPurpose::Assertion, 7)]).await.unwrap();
     assert!(store.add_access_token(&hash("a"), &samples::grant("1", 100), at(1)).await.unwrap());
     assert!(store.take_assertion_id(&id("1"), "j", at(100), at(1)).await.unwrap());
@@ -68,8 +90,13 @@ async fn expect_everything(store: &SqliteStore) {
     }
     assert_eq!(store.access_token(&hash("at"), at(1)).await.unwrap(), Some(access(&grant, 100)));
     assert_eq!(store.device_grant(&hash("u"), at(1)).await.unwrap(), Some(device_grant("c", 100)));
-    assert_eq!(store.applications().await.unwrap(), [application("app", "777", "c1")]);
+    let applications = store.applications().await.unwrap();
+    let expected = Application { etag: applications[0].etag, ..application("app", "777", "c1") };
+    assert_eq!(applications, [expected]);
     assert_eq!(store.policy("projects/1").await.unwrap().bindings, bindings(&["domain:example.com"]));
+    assert_eq!(store.roles().await.unwrap(), [role()]);
+    assert_eq!(store.deny_policies().await.unwrap()[0].rules, [rule(&["allUsers"], &[])]);
+    assert_eq!(store.access_levels().await.unwrap()[0].name().as_str(), LEVEL);
     assert_eq!(store.keys().await.unwrap(), [key("k", KeyPurpose::Assertion, 7)]);
     assert_eq!(store.access_token(&hash("a"), at(1)).await.unwrap(), Some(samples::grant("1", 100)));
     assert!(!store.take_assertion_id(&id("1"), "j", at(100), at(1)).await.unwrap());
@@ -272,7 +299,7 @@ async fn damage_is_refused_beside_a_log_too_and_the_log_is_left_as_it_is() {
 async fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
     let directory = closed().await;
     execute(&directory.path().join(NAME), "PRAGMA user_version = 1000").await;
-    assert!(matches!(refusal(directory.path()).await, OpenError::Newer { found: 1000, known: 4, .. }));
+    assert!(matches!(refusal(directory.path()).await, OpenError::Newer { found: 1000, known: 5, .. }));
 }
 
 #[tokio::test]
@@ -355,7 +382,7 @@ async fn a_database_of_the_first_schema_is_opened_without_loss() {
         let alice = User { disabled: true, ..user("2", "alice@example.com") };
         assert_eq!(store.user_by_email(&alice.email).await.unwrap(), Some((alice, None)));
         assert_eq!(store.applications().await.unwrap(), [application("app", "777", "c1")]);
-        let policy = Policy { bindings: bindings(&["domain:example.com"]), etag: PolicyEtag(3) };
+        let policy = Policy { bindings: bindings(&["domain:example.com"]), etag: Etag(3) };
         assert_eq!(store.policies().await.unwrap(), [("projects/1".to_owned(), policy)]);
         let keys: Vec<_> = store.keys().await.unwrap();
         let expected = [("k", KeyPurpose::Assertion, vec![0, 255, 39, 7], 7), ("l", KeyPurpose::IdToken, vec![1], 8)];
@@ -370,8 +397,17 @@ async fn a_database_of_the_first_schema_is_opened_without_loss() {
         assert_eq!(store.access_token(&hash("a"), at(1)).await.unwrap(), Some(samples::grant("1", 100)));
         assert!(!store.take_assertion_id(&id("1"), "j", at(100), at(1)).await.unwrap());
         let events = store.events_after(0, 9).await.unwrap();
-        let [StoredEvent { sequence: 4, event: AuditEvent::Token(event) }] = &events[..] else { panic!("{events:?}") };
+        let [StoredEvent { sequence: 4, event: AuditEvent::Token(event), .. }] = &events[..] else {
+            panic!("{events:?}")
+        };
         assert_eq!((event.method, event.issued.as_deref()), (TokenMethod::JwtBearer, Some("id_token")));
+        // It was chained when the database was opened: the oldest that remained begins the chain.
+        let start = store.chain_start().await.unwrap();
+        assert_eq!(start, ChainLink { sequence: 3, ..ChainLink::start() });
+        let end = verify_chain(start, store.raw_events_after(0, 9).await.unwrap()).unwrap();
+        assert_eq!((end.sequence, &end.hash), (4, &events[0].hash));
+        assert_eq!(store.event("b").await.unwrap().as_ref(), Some(&events[0]));
+        assert_eq!(store.sequence_before(event.time).await.unwrap(), 3);
         store.close().await;
     }
     let store = SqliteStore::open(&path).await.unwrap();
@@ -380,6 +416,11 @@ async fn a_database_of_the_first_schema_is_opened_without_loss() {
     assert!(store.remove_service_account(&id("1")).await.unwrap(), "its old key and token are still its own");
     assert_eq!(store.every_service_account_key(None, 9).await.unwrap(), []);
     assert_eq!(store.access_token(&hash("a"), at(1)).await.unwrap(), None);
+    store.append(&[allowed("next")], 9).await.unwrap();
+    let events = store.raw_events_after(0, 9).await.unwrap();
+    assert_eq!(verify_chain(store.chain_start().await.unwrap(), events).unwrap().sequence, 5);
+    let app = store.application("777").await.unwrap().unwrap();
+    assert!(store.replace_application(&app, Some(app.etag)).await.unwrap().is_ok());
 }
 
 #[tokio::test]
@@ -520,7 +561,7 @@ async fn a_stored_value_that_cannot_be_read_is_damage_and_not_an_empty_answer() 
         (SqliteStore::open(&directory.path().join(NAME)).await.unwrap(), directory)
     };
     for statement in [
-        r#"UPDATE policy SET bindings = '[{"role":"roles/owner","members":[]}]'"#,
+        r#"UPDATE policy SET bindings = '[{"role":"owner","members":[]}]'"#,
         r#"UPDATE policy SET bindings = '[{"role":"roles/iap.httpsResourceAccessor","members":["robot"]}]'"#,
         r#"UPDATE policy SET bindings = '[{"role":"roles/iap.httpsResourceAccessor","members":[],"condition":{}}]'"#,
         "UPDATE policy SET bindings = ''",
@@ -562,6 +603,47 @@ async fn a_stored_value_that_cannot_be_read_is_damage_and_not_an_empty_answer() 
     }
     let (store, _directory) = stored("UPDATE device_code SET scopes = ''").await;
     assert!(matches!(store.device_grant(&hash("u"), at(1)).await, Err(StoreError::Damaged { .. })));
+    for statement in [
+        "UPDATE registered_application SET kind = 'tv'",
+        "UPDATE registered_application SET service = 'default'",
+        "UPDATE registered_application SET name = 'App'",
+        r#"UPDATE registered_application SET routes = '[{"origin":"ftp://a","prefix":"/"}]'"#,
+        r#"UPDATE registered_application SET routes = '[{"origin":"http://a","prefix":"/","only":1}]'"#,
+    ] {
+        let (store, _directory) = stored(statement).await;
+        assert!(matches!(store.applications().await, Err(StoreError::Damaged { .. })), "{statement}");
+        assert!(matches!(store.application("777").await, Err(StoreError::Damaged { .. })), "{statement}");
+    }
+    for statement in [
+        "UPDATE deny_policy SET attachment = 'projects/1/iap_web'",
+        "UPDATE deny_policy SET rules = '[{}]'",
+        "UPDATE deny_policy SET rules = REPLACE(rules, 'allUsers', 'robot')",
+        "UPDATE deny_policy SET rules = REPLACE(rules, 'projects.get', 'projects.none')",
+    ] {
+        let (store, _directory) = stored(statement).await;
+        assert!(matches!(store.deny_policies().await, Err(StoreError::Damaged { .. })), "{statement}");
+    }
+    for statement in [
+        "UPDATE custom_role SET stage = 'NONE'",
+        r#"UPDATE custom_role SET permissions = '["none.such"]'"#,
+        "UPDATE custom_role SET name = 'mine'",
+    ] {
+        let (store, _directory) = stored(statement).await;
+        assert!(matches!(store.roles().await, Err(StoreError::Damaged { .. })), "{statement}");
+    }
+    for statement in [
+        r#"UPDATE access_level SET definition = '{"expression":"no such"}'"#,
+        r#"UPDATE access_level SET definition = '{"simple":{}}'"#,
+        "UPDATE access_level SET name = 'a'",
+    ] {
+        let (store, _directory) = stored(statement).await;
+        assert!(matches!(store.access_levels().await, Err(StoreError::Damaged { .. })), "{statement}");
+    }
+    let (store, _directory) = stored("UPDATE change_log SET kind = 'other'").await;
+    assert!(matches!(store.changes_after(Revision(0), 9).await, Err(StoreError::Damaged { .. })));
+    let (store, _directory) = stored("DELETE FROM name_lock").await;
+    let refused = store.replace_policy("projects/1", &[], None, &[]).await;
+    assert!(matches!(refused, Err(StoreError::Damaged { .. })));
     let (store, _directory) = stored("UPDATE audit_event SET event = '{}'").await;
     assert!(matches!(store.latest_events(1).await, Err(StoreError::Damaged { .. })));
 }

@@ -6,6 +6,7 @@ mod postgres;
 #[expect(dead_code, reason = "the samples are those of all files")]
 mod samples;
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use doorward_core::entropy::SystemEntropy;
 use doorward_core::keys::KeyPurpose;
-use doorward_core::policy::PolicyEtag;
+use doorward_core::policy::Etag;
 use doorward_core::store::*;
 use doorward_store::{Damage, OpenError, PostgresOptions, Sealer, SqlStore};
 use postgres::{Cluster, Database};
@@ -56,7 +57,7 @@ async fn instances_that_start_at_once_on_an_empty_database_make_its_schema_once(
     let stores = opening.join_all().await;
     assert!(stores[0].add_user(&user("1", "alice@example.com")).await.unwrap());
     assert_eq!(stores[7].users().await.unwrap().len(), 1);
-    assert_eq!(database.number("SELECT version FROM doorward_schema").await, 4);
+    assert_eq!(database.number("SELECT version FROM doorward_schema").await, 5);
 }
 
 #[tokio::test]
@@ -78,9 +79,9 @@ async fn names_are_in_the_order_of_their_bytes_whatever_the_language_of_the_data
     );
     let store = database.open().await;
     for (n, name) in ["a", "B", "\u{e9}", "z"].into_iter().enumerate() {
-        assert!(store.add_application(&application(name, &format!("{n}"), &format!("c{n}"))).await.unwrap());
+        assert!(store.add_oauth_client(&client(name)).await.unwrap(), "{n}");
     }
-    let names: Vec<_> = store.applications().await.unwrap().into_iter().map(|application| application.name).collect();
+    let names: Vec<_> = store.oauth_clients().await.unwrap().into_iter().map(|client| client.id.0).collect();
     assert_eq!(names, ["B", "a", "z", "\u{e9}"]);
 }
 
@@ -92,7 +93,7 @@ async fn a_database_of_another_version_or_of_another_program_is_refused_and_left
         ("UPDATE doorward_schema SET version = 3", Some(Damage::HalfMade)),
         ("UPDATE doorward_schema SET version = 0", Some(Damage::HalfMade)),
         ("DELETE FROM doorward_schema", Some(Damage::HalfMade)),
-        ("INSERT INTO doorward_schema VALUES (4)", Some(Damage::HalfMade)),
+        ("INSERT INTO doorward_schema VALUES (5)", Some(Damage::HalfMade)),
         ("DROP TABLE doorward_schema", Some(Damage::HalfMade)),
         ("DROP TABLE audit_head", Some(Damage::HalfMade)),
         ("DELETE FROM sealing", Some(Damage::HalfMade)),
@@ -103,7 +104,7 @@ async fn a_database_of_another_version_or_of_another_program_is_refused_and_left
         database.execute(statement).await;
         let before = database.number("SELECT COUNT(*) FROM pg_tables").await;
         match refusal(&database, &database.options()).await {
-            OpenError::Newer { found: 1000, known: 4, .. } => assert_eq!(damage, None, "{statement}"),
+            OpenError::Newer { found: 1000, known: 5, .. } => assert_eq!(damage, None, "{statement}"),
             OpenError::Damaged { damage: found, .. } => assert_eq!(Some(found), damage, "{statement}"),
             other => panic!("{statement}: {other}"),
         }
@@ -202,11 +203,11 @@ async fn a_statement_that_waits_too_long_is_an_error_and_the_next_one_works() {
     let mut other = Cluster::shared().connect(&database.name).await;
     sqlx::raw_sql("BEGIN; LOCK TABLE policy").execute(&mut other).await.unwrap();
     assert!(matches!(store.policies().await, Err(StoreError::Unavailable(_))));
-    let written = store.replace_policy("projects/1", &[], None).await;
+    let written = store.replace_policy("projects/1", &[], None, &[]).await;
     assert!(matches!(written, Err(StoreError::Unavailable(_))));
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     assert_eq!(store.policies().await.unwrap(), []);
-    assert_eq!(store.replace_policy("projects/1", &[], None).await.unwrap(), Some(PolicyEtag(1)));
+    assert_eq!(store.replace_policy("projects/1", &[], None, &[]).await.unwrap(), PolicyWrite::Written(Etag(1)));
 }
 
 /// Stands between a store and the server. Once a statement is asked that has `deadly` in it, the connection stays open and
@@ -271,7 +272,7 @@ async fn whoever_follows_the_record_misses_nothing_however_many_instances_append
                 store.append(&events, 1_000_000).await.unwrap();
                 // One that fails takes no number: a text that PostgreSQL does not keep.
                 if batch % 5 == 0 {
-                    assert!(store.replace_policy("\0", &[], None).await.is_err());
+                    assert!(store.replace_policy("\0", &[], None, &[]).await.is_err());
                 }
             }
         });
@@ -410,9 +411,9 @@ async fn a_server_that_is_killed_takes_nothing_that_was_answered_and_calls_work_
     let (users, events, written) = tokio::join!(
         store.users(),
         store.events_after(0, 1_000_000),
-        store.replace_policy("projects/1", &everybody, None)
+        store.replace_policy("projects/1", &everybody, None, &[])
     );
-    assert_eq!(written.unwrap(), Some(PolicyEtag(1)));
+    assert_eq!(written.unwrap(), PolicyWrite::Written(Etag(1)));
     let emails: Vec<_> = users.unwrap().into_iter().map(|user| user.email.to_string()).collect();
     let events = events.unwrap();
     assert!(events.iter().zip(1..).all(|(stored, sequence)| stored.sequence == sequence), "there is a gap");
@@ -424,4 +425,121 @@ async fn a_server_that_is_killed_takes_nothing_that_was_answered_and_calls_work_
     }
     store.append(&[allowed("after")], 1_000_000).await.unwrap();
     assert_eq!(store.latest_events(1).await.unwrap()[0].sequence, i64::try_from(events.len()).unwrap() + 1);
+}
+
+/// Two instances of which neither looks by itself: what one is told, the server told.
+async fn listening(database: &Database<'_>) -> [Arc<SqlStore>; 2] {
+    let options = database.options().poll(Duration::from_secs(3600));
+    let open = async || Arc::new(SqlStore::open_postgres(&options, database.sealer()).await.unwrap());
+    let stores = [open().await, open().await];
+    let listening =
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%FROM revision%'";
+    while database.number(listening).await < 2 {
+        tokio::task::yield_now().await;
+    }
+    stores
+}
+
+/// Waits at an instance for a change that comes after it began to wait.
+async fn told(store: &Arc<SqlStore>, after: Revision, change: impl Future<Output = ()>) {
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        // A connection that is cut in the middle of the first look is an error, and whoever waits begins again.
+        async move { while store.wait_for_change(after, Duration::from_secs(3600)).await.is_err() {} }
+    });
+    tokio::task::yield_now().await;
+    change.await;
+    let in_time = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    in_time.expect("it is told").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_one_instance_writes_the_server_tells_the_other() {
+    let database = Cluster::shared().database().await;
+    let [first, second] = listening(&database).await;
+    for n in 0..20 {
+        let after = second.revision().await.unwrap();
+        told(&second, after, async {
+            assert!(first.add_user(&user(&format!("{n}"), &format!("u{n}@example.com"))).await.unwrap());
+        })
+        .await;
+        assert_eq!(second.changes_after(after, 9).await.unwrap().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_instance_whose_connection_was_cut_is_told_of_what_it_missed_and_of_what_follows() {
+    let database = Cluster::shared().database().await;
+    let [first, second] = listening(&database).await;
+    let cut = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    for n in 0..3 {
+        let after = Revision(n);
+        told(&second, after, async {
+            assert!(database.number(cut).await >= 2, "all connections, those that listen among them");
+            // The server ends them when it gets to it: one may be ended in the middle of a call.
+            while first.add_user(&user(&format!("{n}"), &format!("u{n}@example.com"))).await.is_err() {}
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_change_of_which_nobody_told_is_found_by_looking() {
+    let database = Cluster::shared().database().await;
+    let store = Arc::new(database.open().await);
+    told(&store, Revision(0), async {
+        database.execute("UPDATE revision SET value = value + 1").await;
+    })
+    .await;
+    assert_eq!(store.revision().await.unwrap(), Revision(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn instances_that_make_and_remove_what_policies_name_end_nobody() {
+    let database = Cluster::shared().database().await;
+    let instances = [Arc::new(database.open().await), Arc::new(database.open().await)];
+    let eng: doorward_core::member::Email = "eng@example.com".parse().unwrap();
+    for round in 0..12 {
+        let mut changing = JoinSet::new();
+        for n in 0..16_usize {
+            let (store, eng) = (instances[n % 2].clone(), eng.clone());
+            changing.spawn(async move {
+                let group = doorward_core::group::Group {
+                    email: eng.clone(),
+                    display_name: String::new(),
+                    description: String::new(),
+                    etag: Etag(0),
+                };
+                let robot = account(&format!("{round}{n}"), "robot");
+                let app = application("app", &format!("{round}{n}"), "c");
+                let project = doorward_core::resource::Project::default();
+                let everybody = bindings(&["group:eng@example.com", &format!("serviceAccount:{}", robot.email)]);
+                match n % 8 {
+                    0 => store.add_group(&group).await.map(drop)?,
+                    1 => store.add_group_member(&eng, &"user:a@example.com".parse().unwrap()).await.map(drop)?,
+                    2 => store.add_service_account(&robot).await.map(drop)?,
+                    3 => store.add_application(&app).await.map(drop)?,
+                    4 => store.replace_policy("projects/1", &everybody, None, &[]).await.map(drop)?,
+                    5 => store.remove_group(&eng).await.map(drop)?,
+                    6 => store
+                        .add_service_account_key(&account_key(&format!("k{round}{n}"), &format!("{round}2"), 1))
+                        .await
+                        .map(drop)?,
+                    _ => store.remove_application(&format!("{round}3"), &project).await.map(drop)?,
+                }
+                let user = user(&format!("{round}{n}"), &format!("u{n}@example.com"));
+                store.add_user(&user).await?;
+                store.add_group_member(&eng, &"user:b@example.com".parse().unwrap()).await?;
+                store.remove_user(&user.unique_id).await?;
+                store.remove_service_account(&robot.unique_id).await?;
+                store.remove_group(&eng).await.map(drop)
+            });
+        }
+        for answer in changing.join_all().await {
+            answer.unwrap();
+        }
+    }
+    let policy = instances[0].policy("projects/1").await.unwrap();
+    assert!(policy.bindings.len() <= 1, "{policy:?}");
 }

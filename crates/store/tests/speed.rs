@@ -28,7 +28,7 @@ async fn measure(engine: &str, store: &SqlStore) {
     let everybody = bindings(&["allUsers", "user:alice@example.com"]);
     let start = Instant::now();
     for n in 0..rounds {
-        store.replace_policy(&format!("projects/{}", n % 10), &everybody, None).await.unwrap();
+        store.replace_policy(&format!("projects/{}", n % 10), &everybody, None, &[]).await.unwrap();
     }
     println!("{engine}: replace_policy: {:?}", start.elapsed() / rounds);
     let start = Instant::now();

@@ -4,6 +4,7 @@
 mod applications;
 mod explain;
 mod groups;
+mod world;
 
 pub use applications::{ApplicationKind, ApplicationResource, ListApplicationsResponse};
 pub use explain::{
@@ -16,6 +17,7 @@ pub use groups::{
     AccessLevelResource, BasicLevel, ChangeMembersRequest, CustomLevel, GroupResource, ListAccessLevelsResponse,
     ListGroupsResponse,
 };
+pub use world::{ApplyFailure, ApplyRequest, ApplyResponse, WorldAction, WorldChange, WorldList};
 
 use serde::{Deserialize, Serialize};
 

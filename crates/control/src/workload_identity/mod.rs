@@ -13,15 +13,16 @@ use doorward_core::federation::{
 };
 use doorward_core::issuer::{is_issuer, is_same_issuer};
 use doorward_core::outbound::Reach;
+use doorward_core::policy::Permission;
 use doorward_core::store::{Added, Store, StoreError};
-use doorward_wire::google_api::{Oidc, WorkloadIdentityPool, WorkloadIdentityPoolProvider};
+use doorward_wire::google_api::{Oidc, Status, WorkloadIdentityPool, WorkloadIdentityPoolProvider};
 use doorward_wire::jose::{VerifyingKeys, parse_object};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
 use fields::{PoolFields, ProviderFields};
 
-use crate::callers::Administrator;
+use crate::admin::{Admin, AdminError, Call, Changes, Failure, Method};
 use crate::snapshots::{RefreshError, SnapshotPublisher};
 use crate::tasks::{Stopping, join};
 
@@ -40,6 +41,9 @@ const DELETED: &str = "DELETED";
 /// Why something was not done with a pool or a provider.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkloadIdentityError {
+    /// The caller may not, or the project is another.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The id cannot be that of a pool or a provider.
     #[error(transparent)]
     Id(#[from] FederationIdError),
@@ -109,6 +113,53 @@ pub enum WorkloadIdentityError {
     Stopping(#[from] Stopping),
 }
 
+impl Failure for WorkloadIdentityError {
+    fn status(&self) -> Status {
+        use WorkloadIdentityError as E;
+        match self {
+            E::Admin(error) => error.status(),
+            E::Id(_)
+            | E::TextTooLong { .. }
+            | E::Text(_)
+            | E::Mapping(_)
+            | E::NoIssuer
+            | E::Issuer(_)
+            | E::OwnIssuer(_)
+            | E::LoopbackForbidden
+            | E::Audiences
+            | E::KeyDocument
+            | E::Mask(_) => Status::InvalidArgument,
+            E::NotServed(_) => Status::Unimplemented,
+            E::AlreadyExists(_) => Status::AlreadyExists,
+            E::TooMany { .. } => Status::ResourceExhausted,
+            E::NotFound(_) => Status::NotFound,
+            E::Store(_) | E::Refresh(_) | E::Entropy(_) | E::Stopping(_) => Status::Internal,
+        }
+    }
+}
+
+const SERVICE: &str = "iam.googleapis.com";
+const CREATE_POOL: Method = Method::write(SERVICE, "google.iam.v1.WorkloadIdentityPools.CreateWorkloadIdentityPool");
+const UPDATE_POOL: Method = Method::write(SERVICE, "google.iam.v1.WorkloadIdentityPools.UpdateWorkloadIdentityPool");
+const DELETE_POOL: Method = Method::write(SERVICE, "google.iam.v1.WorkloadIdentityPools.DeleteWorkloadIdentityPool");
+const GET_POOL: Method = Method::look(SERVICE, "google.iam.v1.WorkloadIdentityPools.GetWorkloadIdentityPool");
+const LIST_POOLS: Method = Method::look(SERVICE, "google.iam.v1.WorkloadIdentityPools.ListWorkloadIdentityPools");
+const CREATE_PROVIDER: Method =
+    Method::write(SERVICE, "google.iam.v1.WorkloadIdentityPools.CreateWorkloadIdentityPoolProvider");
+const UPDATE_PROVIDER: Method =
+    Method::write(SERVICE, "google.iam.v1.WorkloadIdentityPools.UpdateWorkloadIdentityPoolProvider");
+const DELETE_PROVIDER: Method =
+    Method::write(SERVICE, "google.iam.v1.WorkloadIdentityPools.DeleteWorkloadIdentityPoolProvider");
+const GET_PROVIDER: Method =
+    Method::look(SERVICE, "google.iam.v1.WorkloadIdentityPools.GetWorkloadIdentityPoolProvider");
+const LIST_PROVIDERS: Method =
+    Method::look(SERVICE, "google.iam.v1.WorkloadIdentityPools.ListWorkloadIdentityPoolProviders");
+
+fn name_of(project: &str, pool: &str, provider: Option<&str>) -> String {
+    let pool = format!("projects/{project}/locations/global/workloadIdentityPools/{pool}");
+    provider.map_or_else(|| pool.clone(), |provider| format!("{pool}/providers/{provider}"))
+}
+
 type Result<T> = std::result::Result<T, WorkloadIdentityError>;
 
 /// The pools of the one project.
@@ -117,6 +168,7 @@ type Result<T> = std::result::Result<T, WorkloadIdentityError>;
 pub struct WorkloadIdentity {
     store: Arc<dyn Store>,
     publisher: Arc<SnapshotPublisher>,
+    changes: Changes,
     entropy: Arc<dyn Entropy>,
     /// Every `iss` that our own tokens carry, or could.
     own_issuers: Vec<String>,
@@ -131,46 +183,63 @@ impl WorkloadIdentity {
     pub fn new(
         store: Arc<dyn Store>,
         publisher: Arc<SnapshotPublisher>,
+        changes: Changes,
         entropy: Arc<dyn Entropy>,
         own_issuers: Vec<String>,
         widest: Reach,
     ) -> Self {
-        WorkloadIdentity { store, publisher, entropy, own_issuers, widest, changing: Arc::default() }
+        WorkloadIdentity { store, publisher, changes, entropy, own_issuers, widest, changing: Arc::default() }
     }
 
     /// Makes a pool. Nobody belongs to it before it has a provider.
     pub async fn create_pool(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         project: &str,
         pool: &str,
         given: WorkloadIdentityPool,
     ) -> Result<WorkloadIdentityPool> {
-        self.enter(project).await?;
-        let pool = read_pool(pool.parse()?, given)?;
-        let (store, name) = (self.store.clone(), self.pool_name(&pool.id));
-        let write = async move {
-            match store.add_pool(&pool).await? {
-                Added::Yes => Ok(pool),
-                Added::Taken => Err(WorkloadIdentityError::AlreadyExists(name)),
-                Added::NoPool => Err(WorkloadIdentityError::NotFound(name)),
-                Added::Full => Err(WorkloadIdentityError::TooMany { what: "pools", limit: POOLS_LIMIT }),
-            }
+        let mut call = self.changes.begin(admin, CREATE_POOL, &name_of(project, pool, None))?;
+        let outcome = async {
+            self.enter(&mut call, project, Permission::CreatePool).await?;
+            let pool = read_pool(pool.parse()?, given)?;
+            call.creates(&self.show_pool(&pool));
+            let (store, name) = (self.store.clone(), self.pool_name(&pool.id));
+            let write = async move {
+                match store.add_pool(&pool).await? {
+                    Added::Yes => Ok(pool),
+                    Added::Taken => Err(WorkloadIdentityError::AlreadyExists(name)),
+                    Added::NoPool => Err(WorkloadIdentityError::NotFound(name)),
+                    Added::Full => Err(WorkloadIdentityError::TooMany { what: "pools", limit: POOLS_LIMIT }),
+                }
+            };
+            let pool = self.publisher.change(write).await?;
+            Ok(self.show_pool(&pool))
         };
-        let pool = self.publisher.change(write).await?;
-        Ok(self.show_pool(&pool))
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// One pool.
-    pub async fn pool(&self, _: &Administrator, project: &str, pool: &str) -> Result<WorkloadIdentityPool> {
-        self.enter(project).await?;
-        Ok(self.show_pool(&self.find_pool(pool).await?))
+    pub async fn pool(&self, admin: &Admin, project: &str, pool: &str) -> Result<WorkloadIdentityPool> {
+        let mut call = self.changes.begin(admin, GET_POOL, &name_of(project, pool, None))?;
+        let outcome = async {
+            self.enter(&mut call, project, Permission::GetPool).await?;
+            Ok(self.show_pool(&self.find_pool(pool).await?))
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Every pool, in the order of their ids.
-    pub async fn pools(&self, _: &Administrator, project: &str) -> Result<Vec<WorkloadIdentityPool>> {
-        self.enter(project).await?;
-        Ok(self.store.pools().await?.iter().map(|pool| self.show_pool(pool)).collect())
+    pub async fn pools(&self, admin: &Admin, project: &str) -> Result<Vec<WorkloadIdentityPool>> {
+        let mut call = self.changes.begin(admin, LIST_POOLS, &format!("projects/{project}"))?;
+        let outcome = async {
+            self.enter(&mut call, project, Permission::ListPools).await?;
+            Ok(self.store.pools().await?.iter().map(|pool| self.show_pool(pool)).collect())
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Changes what `mask` names of a pool; without one, what is set in `given`.
@@ -178,154 +247,194 @@ impl WorkloadIdentity {
     /// Spec: <https://google.aip.dev/134>
     pub async fn update_pool(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         project: &str,
         pool: &str,
         given: WorkloadIdentityPool,
         mask: Option<&str>,
     ) -> Result<WorkloadIdentityPool> {
-        self.enter(project).await?;
-        let changing = self.changing.clone().lock_owned().await;
-        let old = self.find_pool(pool).await?;
-        let fields = PoolFields::of(mask, &given)?;
-        let mut shown = self.show_pool(&old);
-        fields.apply(&mut shown, given);
-        let pool = read_pool(old.id, shown)?;
-        let (store, name) = (self.store.clone(), self.pool_name(&pool.id));
-        let write = async move {
-            let _changing = changing;
-            match store.replace_pool(&pool).await? {
-                true => Ok(pool),
-                false => Err(WorkloadIdentityError::NotFound(name)),
-            }
+        let mut call = self.changes.begin(admin, UPDATE_POOL, &name_of(project, pool, None))?;
+        let outcome = async {
+            self.enter(&mut call, project, Permission::UpdatePool).await?;
+            let changing = self.changing.clone().lock_owned().await;
+            let old = self.find_pool(pool).await?;
+            let fields = PoolFields::of(mask, &given)?;
+            let mut shown = self.show_pool(&old);
+            fields.apply(&mut shown, given);
+            let before = self.show_pool(&old);
+            let pool = read_pool(old.id, shown)?;
+            call.changes(Some(&before), Some(&self.show_pool(&pool)));
+            let (store, name) = (self.store.clone(), self.pool_name(&pool.id));
+            let write = async move {
+                let _changing = changing;
+                match store.replace_pool(&pool).await? {
+                    true => Ok(pool),
+                    false => Err(WorkloadIdentityError::NotFound(name)),
+                }
+            };
+            let pool = self.publisher.change(write).await?;
+            Ok(self.show_pool(&pool))
         };
-        let pool = self.publisher.change(write).await?;
-        Ok(self.show_pool(&pool))
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Removes a pool with its providers, the tokens of its identities, and every binding that names them: a new pool of the same
     /// id is another pool. Gives what it was.
-    pub async fn delete_pool(&self, _: &Administrator, project: &str, pool: &str) -> Result<WorkloadIdentityPool> {
-        self.enter(project).await?;
-        let pool = self.find_pool(pool).await?;
-        let (store, name, id) = (self.store.clone(), self.pool_name(&pool.id), pool.id.clone());
-        let write = async move {
-            match store.remove_pool(&id).await? {
-                true => Ok(()),
-                false => Err(WorkloadIdentityError::NotFound(name)),
-            }
+    pub async fn delete_pool(&self, admin: &Admin, project: &str, pool: &str) -> Result<WorkloadIdentityPool> {
+        let mut call = self.changes.begin(admin, DELETE_POOL, &name_of(project, pool, None))?;
+        let outcome = async {
+            self.enter(&mut call, project, Permission::DeletePool).await?;
+            let pool = self.find_pool(pool).await?;
+            call.removes(&self.show_pool(&pool));
+            let (store, name, id) = (self.store.clone(), self.pool_name(&pool.id), pool.id.clone());
+            let write = async move {
+                match store.remove_pool(&id).await? {
+                    true => Ok(()),
+                    false => Err(WorkloadIdentityError::NotFound(name)),
+                }
+            };
+            self.publisher.change(write).await?;
+            Ok(WorkloadIdentityPool { state: DELETED.to_owned(), ..self.show_pool(&pool) })
         };
-        self.publisher.change(write).await?;
-        Ok(WorkloadIdentityPool { state: DELETED.to_owned(), ..self.show_pool(&pool) })
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Makes a provider: from now on tokens of its issuer are exchanged.
     pub async fn create_provider(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         project: &str,
         (pool, provider): (&str, &str),
         given: WorkloadIdentityPoolProvider,
     ) -> Result<WorkloadIdentityPoolProvider> {
-        self.enter(project).await?;
-        let pool = self.find_pool(pool).await?;
-        let provider = self.read_provider(pool.id, provider.parse()?, given).await?;
-        let (store, name) = (self.store.clone(), provider.name(self.publisher.project()));
-        let pool_name = self.pool_name(&provider.pool);
-        let write = async move {
-            match store.add_provider(&provider).await? {
-                Added::Yes => Ok(provider),
-                Added::Taken => Err(WorkloadIdentityError::AlreadyExists(name)),
-                Added::NoPool => Err(WorkloadIdentityError::NotFound(pool_name)),
-                Added::Full => Err(WorkloadIdentityError::TooMany { what: "providers", limit: PROVIDERS_LIMIT }),
-            }
+        let mut call = self.changes.begin(admin, CREATE_PROVIDER, &name_of(project, pool, Some(provider)))?;
+        let outcome = async {
+            self.enter(&mut call, project, Permission::CreatePoolProvider).await?;
+            let pool = self.find_pool(pool).await?;
+            let provider = self.read_provider(pool.id, provider.parse()?, given).await?;
+            call.creates(&self.show_provider(&provider));
+            let (store, name) = (self.store.clone(), provider.name(self.publisher.project()));
+            let pool_name = self.pool_name(&provider.pool);
+            let write = async move {
+                match store.add_provider(&provider).await? {
+                    Added::Yes => Ok(provider),
+                    Added::Taken => Err(WorkloadIdentityError::AlreadyExists(name)),
+                    Added::NoPool => Err(WorkloadIdentityError::NotFound(pool_name)),
+                    Added::Full => Err(WorkloadIdentityError::TooMany { what: "providers", limit: PROVIDERS_LIMIT }),
+                }
+            };
+            let provider = self.publisher.change(write).await?;
+            Ok(self.show_provider(&provider))
         };
-        let provider = self.publisher.change(write).await?;
-        Ok(self.show_provider(&provider))
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// One provider.
     pub async fn provider(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         project: &str,
         (pool, provider): (&str, &str),
     ) -> Result<WorkloadIdentityPoolProvider> {
-        self.enter(project).await?;
-        Ok(self.show_provider(&self.find_provider(pool, provider).await?))
+        let mut call = self.changes.begin(admin, GET_PROVIDER, &name_of(project, pool, Some(provider)))?;
+        let outcome = async {
+            self.enter(&mut call, project, Permission::GetPoolProvider).await?;
+            Ok(self.show_provider(&self.find_provider(pool, provider).await?))
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Every provider of a pool, in the order of their ids.
     pub async fn providers(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         project: &str,
         pool: &str,
     ) -> Result<Vec<WorkloadIdentityPoolProvider>> {
-        self.enter(project).await?;
-        let pool = self.find_pool(pool).await?;
-        let providers = self.store.providers().await?;
-        let of_pool = providers.iter().filter(|provider| provider.pool == pool.id);
-        Ok(of_pool.map(|provider| self.show_provider(provider)).collect())
+        let mut call = self.changes.begin(admin, LIST_PROVIDERS, &name_of(project, pool, None))?;
+        let outcome = async {
+            self.enter(&mut call, project, Permission::ListPoolProviders).await?;
+            let pool = self.find_pool(pool).await?;
+            let providers = self.store.providers().await?;
+            let of_pool = providers.iter().filter(|provider| provider.pool == pool.id);
+            Ok(of_pool.map(|provider| self.show_provider(provider)).collect())
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Changes what `mask` names of a provider; without one, what is set in `given`. What was issued by its old rules ends.
     pub async fn update_provider(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         project: &str,
         (pool, provider): (&str, &str),
         given: WorkloadIdentityPoolProvider,
         mask: Option<&str>,
     ) -> Result<WorkloadIdentityPoolProvider> {
-        self.enter(project).await?;
-        if let Some(kind) = kind_not_served(&given) {
-            return Err(WorkloadIdentityError::NotServed(kind));
-        }
-        let fields = ProviderFields::of(mask, &given)?;
-        loop {
-            let old = self.find_provider(pool, provider).await?;
-            let mut shown = self.show_provider(&old);
-            fields.apply(&mut shown, given.clone());
-            let (new, seen) = (self.read_provider(old.pool, old.id, shown).await?, old.generation);
-            let store = self.store.clone();
-            let write = async move { Ok(store.replace_provider(&new, &seen).await?.then_some(new)) };
-            // Somebody else may have changed it, or made another of its name, since it was read: then it is read again.
-            if let Some(replaced) = self.publisher.change::<_, WorkloadIdentityError>(write).await? {
-                return Ok(self.show_provider(&replaced));
+        let mut call = self.changes.begin(admin, UPDATE_PROVIDER, &name_of(project, pool, Some(provider)))?;
+        let outcome = async {
+            self.enter(&mut call, project, Permission::UpdatePoolProvider).await?;
+            if let Some(kind) = kind_not_served(&given) {
+                return Err(WorkloadIdentityError::NotServed(kind));
             }
-        }
+            let fields = ProviderFields::of(mask, &given)?;
+            loop {
+                let old = self.find_provider(pool, provider).await?;
+                let mut shown = self.show_provider(&old);
+                let before = shown.clone();
+                fields.apply(&mut shown, given.clone());
+                let (new, seen) = (self.read_provider(old.pool, old.id, shown).await?, old.generation);
+                call.changes(Some(&before), Some(&self.show_provider(&new)));
+                let store = self.store.clone();
+                let write = async move { Ok(store.replace_provider(&new, &seen).await?.then_some(new)) };
+                // Somebody else may have changed it, or made another of its name, since it was read: then it is read again.
+                if let Some(replaced) = self.publisher.change::<_, WorkloadIdentityError>(write).await? {
+                    return Ok(self.show_provider(&replaced));
+                }
+            }
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Removes a provider with the tokens that were given for its issuer's. Bindings stay: they name the pool's identities, for
     /// which other providers may vouch. Gives what it was.
     pub async fn delete_provider(
         &self,
-        _: &Administrator,
+        admin: &Admin,
         project: &str,
         (pool, provider): (&str, &str),
     ) -> Result<WorkloadIdentityPoolProvider> {
-        self.enter(project).await?;
-        let provider = self.find_provider(pool, provider).await?;
-        let (store, name) = (self.store.clone(), provider.name(self.publisher.project()));
-        let (pool, id) = (provider.pool.clone(), provider.id.clone());
-        let write = async move {
-            match store.remove_provider(&pool, &id).await? {
-                true => Ok(()),
-                false => Err(WorkloadIdentityError::NotFound(name)),
-            }
+        let mut call = self.changes.begin(admin, DELETE_PROVIDER, &name_of(project, pool, Some(provider)))?;
+        let outcome = async {
+            self.enter(&mut call, project, Permission::DeletePoolProvider).await?;
+            let provider = self.find_provider(pool, provider).await?;
+            call.removes(&self.show_provider(&provider));
+            let (store, name) = (self.store.clone(), provider.name(self.publisher.project()));
+            let (pool, id) = (provider.pool.clone(), provider.id.clone());
+            let write = async move {
+                match store.remove_provider(&pool, &id).await? {
+                    true => Ok(()),
+                    false => Err(WorkloadIdentityError::NotFound(name)),
+                }
+            };
+            self.publisher.change(write).await?;
+            Ok(WorkloadIdentityPoolProvider { state: DELETED.to_owned(), ..self.show_provider(&provider) })
         };
-        self.publisher.change(write).await?;
-        Ok(WorkloadIdentityPoolProvider { state: DELETED.to_owned(), ..self.show_provider(&provider) })
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
-    /// Checks the project's segment, and that what is read from here on is in force.
-    async fn enter(&self, project: &str) -> Result<()> {
-        let ours = self.publisher.project();
-        if project != ours.id && project != ours.number {
-            return Err(WorkloadIdentityError::NotFound(format!("projects/{project}")));
-        }
-        Ok(self.publisher.catch_up().await?)
+    /// Demands a permission on the project, and sees to it that what is read from here on is in force.
+    async fn enter(&self, call: &mut Call<'_>, project: &str, permission: Permission) -> Result<()> {
+        self.publisher.catch_up().await?;
+        call.reach(&format!("projects/{project}"), |_| permission)?;
+        Ok(())
     }
 
     async fn find_pool(&self, id: &str) -> Result<Pool> {

@@ -9,7 +9,7 @@ use doorward_wire::oauth::Scopes;
 use serde_json::{Value, json};
 
 use crate::robots::{CLOUD, OTHER, ROBOT, with};
-use crate::{START, Stack, cause};
+use crate::{PEER, START, Stack, cause};
 
 const HOST: &str = "iamcredentials.googleapis.com";
 const IAM: &str = "https://www.googleapis.com/auth/iam";
@@ -21,7 +21,7 @@ impl Stack {
     }
 
     /// An access token, good for ten seconds.
-    async fn access_token(&self, subject: &UniqueId, scope: &str) -> String {
+    pub(crate) async fn access_token(&self, subject: &UniqueId, scope: &str) -> String {
         let token = format!("doorward_at_{}", random_base64url(&*self.entropy, 32).unwrap());
         let grant = AccessGrant {
             subject: Subject::Account(subject.clone()),
@@ -49,19 +49,21 @@ impl Stack {
 }
 
 #[tokio::test]
-async fn only_the_bearer_of_the_administration_token_is_an_administrator() {
+async fn whoever_is_proven_may_ask_and_only_the_bearer_of_the_administration_token_is_the_operator() {
     let stack = Stack::new().await;
     let alice = stack.add_person("alice").await;
     let of_alice = stack.access_token(&alice, CLOUD).await;
-    let outcome = async |bearer| match stack.callers().administrator(bearer, HOST).await {
-        Ok(_) => "Administrator".to_owned(),
+    let narrow = stack.access_token(&alice, "openid email").await;
+    let outcome = async |bearer| match stack.callers().admin(bearer, HOST, PEER, Some("gcloud/1\n")).await {
+        Ok(admin) => admin.member(),
         Err(error) => cause(&error),
     };
     let hash = TokenHash::of("doorward_admin_x").0;
     #[rustfmt::skip]
     let cases = [
-        (Some("doorward_admin_x"),  "Administrator"),
-        (Some(of_alice.as_str()),   "Forbidden"),
+        (Some("doorward_admin_x"),  "operator"),
+        (Some(of_alice.as_str()),   "user:alice@example.com"),
+        (Some(narrow.as_str()),     "InsufficientScope"),
         (Some("doorward_admin_y"),  "Invalid"),
         (Some("doorward_admin_x "), "Invalid"),
         (Some(hash.as_str()),       "Invalid"),

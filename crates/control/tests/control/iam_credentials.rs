@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use doorward_control::callers::ApiCaller;
 use doorward_core::account::{ServiceAccount, UniqueId};
 use doorward_core::audit::TokenMethod;
-use doorward_core::policy::{Binding, Role};
+use doorward_core::policy::Binding;
 use doorward_wire::iam_credentials::{
     GenerateAccessTokenRequest, GenerateIdTokenRequest, SignBlobRequest, SignJwtRequest,
 };
@@ -15,6 +15,9 @@ use serde_json::json;
 use crate::robots::{CLOUD, DISABLED};
 use crate::{APP_CLIENT, PEER, START, Stack, cause};
 
+const TOKEN_CREATOR: &str = "roles/iam.serviceAccountTokenCreator";
+const OPEN_ID_CREATOR: &str = "roles/iam.serviceAccountOpenIdTokenCreator";
+pub(crate) const WORKLOAD_USER: &str = "roles/iam.workloadIdentityUser";
 const TARGET: &str = "target1@dev-project.iam.gserviceaccount.com";
 
 fn name(account: &str) -> String {
@@ -27,13 +30,16 @@ fn address(id: &str) -> String {
 
 impl Stack {
     /// Lets a member hold a role on an account, or on the project if none is given.
-    pub(crate) async fn let_act(&self, on: Option<&UniqueId>, role: Role, members: &[&str]) {
+    pub(crate) async fn let_act(&self, on: Option<&UniqueId>, role: &str, members: &[&str]) {
         let resource = match on {
             Some(account) => format!("projects/123/serviceAccounts/{}", account.0),
             None => "projects/123".to_owned(),
         };
         let members = members.iter().map(|member| member.parse().unwrap()).collect();
-        self.store.replace_policy(&resource, &[Binding { role, members }], None, &[]).await.unwrap();
+        self.store
+            .replace_policy(&resource, &[Binding { role: role.parse().unwrap(), members, condition: None }], None, &[])
+            .await
+            .unwrap();
         self.publisher.refresh().await.unwrap();
     }
 
@@ -59,7 +65,7 @@ impl Stack {
     async fn target_of_alice(&self) -> (ServiceAccount, ApiCaller) {
         let target = self.create_account("target1").await;
         let alice = self.add_person("alice").await;
-        self.let_act(Some(&target.unique_id), Role::ServiceAccountTokenCreator, &["user:alice@example.com"]).await;
+        self.let_act(Some(&target.unique_id), TOKEN_CREATOR, &["user:alice@example.com"]).await;
         let caller = self.api_caller(&alice, CLOUD).await;
         (target, caller)
     }
@@ -72,19 +78,14 @@ async fn a_role_opens_its_methods_and_no_others() {
     let alice = stack.add_person("alice").await;
     let caller = stack.api_caller(&alice, CLOUD).await;
     let who = "user:alice@example.com";
-    let roles = [
-        Role::ServiceAccountTokenCreator,
-        Role::ServiceAccountOpenIdTokenCreator,
-        Role::WorkloadIdentityUser,
-        Role::HttpsResourceAccessor,
-    ];
+    let roles = [TOKEN_CREATOR, OPEN_ID_CREATOR, WORKLOAD_USER, "roles/iap.httpsResourceAccessor"];
     let mut shown = Vec::new();
     for role in roles {
         for on in [Some(&target.unique_id), None] {
             stack.let_act(on, role, &[who]).await;
             let outcome = stack.four(&caller, &name(TARGET), &[]).await;
             let place = if on.is_some() { "account" } else { "project" };
-            let short = role.name().rsplit('.').next().unwrap();
+            let short = role.rsplit('.').next().unwrap();
             shown.push(format!("{short} {place}: {}", outcome.join(" ")));
             stack.let_act(on, role, &[]).await;
         }
@@ -111,7 +112,7 @@ async fn every_link_of_a_chain_must_hold() {
     let (first, second) = (stack.create_account("delegate1").await, stack.create_account("delegate2").await);
     stack.create_disabled().await;
     let member = |account: &ServiceAccount| format!("serviceAccount:{}", account.email);
-    let creator = Role::ServiceAccountTokenCreator;
+    let creator = TOKEN_CREATOR;
     // alice -> first -> second -> target, and alice -> target.
     stack.let_act(Some(&first.unique_id), creator, &["user:alice@example.com"]).await;
     stack.let_act(Some(&second.unique_id), creator, &[&member(&first)]).await;
@@ -145,7 +146,7 @@ async fn every_link_of_a_chain_must_hold() {
         assert_eq!(event.method, TokenMethod::SignBlob);
     }
     // A delegate that may make ID tokens only passes nothing on.
-    stack.let_act(Some(&first.unique_id), Role::ServiceAccountOpenIdTokenCreator, &["user:alice@example.com"]).await;
+    stack.let_act(Some(&first.unique_id), OPEN_ID_CREATOR, &["user:alice@example.com"]).await;
     let names = [name(&one), name(&two)];
     assert_eq!(stack.four(&caller, &name(TARGET), &names).await, ["Denied"; 4]);
     assert_eq!(stack.last_reason(), "permission_denied");
@@ -160,7 +161,7 @@ async fn who_is_not_there_cannot_be_told_from_who_is_not_allowed() {
     let caller = stack.api_caller(&alice, CLOUD).await;
     stack.create_account("target1").await;
     stack.create_disabled().await;
-    stack.let_act(None, Role::ServiceAccountOpenIdTokenCreator, &["user:bob@example.com"]).await;
+    stack.let_act(None, OPEN_ID_CREATOR, &["user:bob@example.com"]).await;
     let mut texts = Vec::new();
     for account in [TARGET, "nobody@dev-project.iam.gserviceaccount.com", DISABLED, "alice@example.com", &alice.0] {
         assert_eq!(stack.four(&caller, &name(account), &[]).await, ["Denied"; 4], "{account}");
@@ -168,7 +169,7 @@ async fn who_is_not_there_cannot_be_told_from_who_is_not_allowed() {
     }
     texts.dedup();
     assert_eq!(texts.len(), 1, "{texts:?}");
-    stack.let_act(None, Role::ServiceAccountTokenCreator, &["user:alice@example.com"]).await;
+    stack.let_act(None, TOKEN_CREATOR, &["user:alice@example.com"]).await;
     assert_eq!(stack.four(&caller, &name(TARGET), &[]).await, ["ok"; 4]);
     for account in [DISABLED, &alice.0, "alice@example.com"] {
         assert_eq!(stack.four(&caller, &name(account), &[]).await, ["Denied"; 4], "{account}");

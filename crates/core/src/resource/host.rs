@@ -105,7 +105,7 @@ impl Origin {
     }
 
     /// Every `Host` by which a request may name it: without a port, also the one with the scheme's own.
-    pub(crate) fn hosts(&self) -> impl Iterator<Item = Host> + use<> {
+    pub fn hosts(&self) -> impl Iterator<Item = Host> + use<> {
         let bare = self.host.name() == self.host.0;
         let spelled_out = bare.then(|| Host(format!("{}{}", self.host.0, self.scheme.default_port())));
         std::iter::once(self.host.clone()).chain(spelled_out)

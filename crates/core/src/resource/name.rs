@@ -49,6 +49,11 @@ impl Resource {
         }
     }
 
+    /// Reads a name by its form alone: what it names may be in another project, and need not be there.
+    pub fn of_form(name: &str, project: &Project) -> Result<Self, ResourceError> {
+        Ok(read(name, project)?.0)
+    }
+
     /// The canonical name, with the project's number.
     pub fn name(&self, project: &Project) -> String {
         let mut name = format!("projects/{}", project.number);

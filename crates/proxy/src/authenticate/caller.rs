@@ -1,12 +1,36 @@
 //! Who is calling: an account of ours, or somebody whom a trusted issuer vouches for. The two share nothing.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use doorward_core::account::UniqueId;
 use doorward_core::issuer::ForeignCaller;
-use doorward_core::member::Email;
+use doorward_core::member::{Email, Member};
 use doorward_core::policy::Principal;
+use doorward_core::policy::request::AuthenticationStrength;
 use doorward_core::snapshot::AccountKind;
+use doorward_wire::jose::Claims;
+use serde_json::Value;
+
+/// Who is calling, and what their credential says beside.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Proven {
+    pub(crate) caller: Caller,
+    /// Everything that it says. Conditions read it.
+    pub(crate) claims: Claims,
+    /// How well its issuer recognised somebody, if it says so.
+    pub(crate) strength: Option<AuthenticationStrength>,
+}
+
+impl Proven {
+    /// `strength` is read from `amr` (RFC 8176).
+    pub(crate) fn new(caller: Caller, claims: Claims) -> Self {
+        let methods = claims.as_object().get("amr").and_then(Value::as_array);
+        let strength =
+            methods.and_then(|methods| AuthenticationStrength::of_methods(methods.iter().filter_map(Value::as_str)));
+        Proven { caller, claims, strength }
+    }
+}
 
 /// Who is calling: proven by a credential for this resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,12 +75,14 @@ impl Caller {
 
     /// As policies write them. Of a foreign caller the principal, which nobody else can be, also where their address counts.
     pub(crate) fn member(&self) -> String {
+        self.to_string()
+    }
+
+    /// Of a foreign caller, the members that they match beside the principal.
+    pub(crate) fn other_members(&self) -> &[Member] {
         match self {
-            Caller::Account(account) => match account.kind {
-                AccountKind::User => format!("user:{}", account.email),
-                AccountKind::ServiceAccount => format!("serviceAccount:{}", account.email),
-            },
-            Caller::Foreign(foreign) => foreign.principal(),
+            Caller::Account(_) => &[],
+            Caller::Foreign(foreign) => foreign.members.get(1..).unwrap_or_default(),
         }
     }
 
@@ -81,6 +107,19 @@ impl Caller {
                 (false, None) => Some(ELSEWHERE.into()),
                 (false, Some(email)) => Some(format!("{ELSEWHERE}; it vouches for {email}").into()),
             },
+        }
+    }
+}
+
+/// As policies write them: see [`Caller::member`].
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Caller::Account(account) => match account.kind {
+                AccountKind::User => write!(f, "user:{}", account.email),
+                AccountKind::ServiceAccount => write!(f, "serviceAccount:{}", account.email),
+            },
+            Caller::Foreign(foreign) => f.write_str(&foreign.principal()),
         }
     }
 }

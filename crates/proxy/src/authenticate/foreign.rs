@@ -43,10 +43,12 @@ pub(crate) enum ForeignTokenError {
     AuthorizedParty(String),
     #[error("{}", ForeignClaimsError::Subject)]
     Subject,
+    #[error("{}", ForeignClaimsError::Groups)]
+    Groups,
 }
 
-/// The caller whom a token names, and until when that may be remembered. `keys` are those of this entry, found without asking the
-/// token; the header's key id and algorithm choose among them, and the key says which algorithm is verified.
+/// The caller whom a token names, with its claims, and until when that may be remembered. `keys` are those of this entry, found
+/// without asking the token; the header's key id and algorithm choose among them, and the key says which algorithm is verified.
 ///
 /// `email` need not be there, whatever is demanded of our own tokens: a foreign caller is named by the entry and `sub`.
 ///
@@ -57,7 +59,7 @@ pub(super) fn check(
     keys: &VerifyingKeys,
     snapshot: &Snapshot,
     now: Timestamp,
-) -> Result<(ForeignCaller, Timestamp), TokenError> {
+) -> Result<(ForeignCaller, Claims, Timestamp), TokenError> {
     use ForeignTokenError as E;
     let refused = |error| TokenError::Foreign { issuer: issuer.id.clone(), error };
     let key = unverified
@@ -73,13 +75,14 @@ pub(super) fn check(
     let caller = issuer.caller(&claims, |email| snapshot.is_ours(email)).map_err(|error| {
         refused(match error {
             ForeignClaimsError::Subject => E::Subject,
+            ForeignClaimsError::Groups => E::Groups,
             ForeignClaimsError::AudienceMissing => E::AudienceMissing,
             ForeignClaimsError::Audience(audience) => E::Audience(escaped(audience.as_bytes(), 256)),
             ForeignClaimsError::AuthorizedParty(party) => E::AuthorizedParty(escaped(party.as_bytes(), 256)),
             ForeignClaimsError::Event => E::Event,
         })
     })?;
-    Ok((caller, (expires + CLOCK_SKEW).min(now + REMEMBERED_FOR)))
+    Ok((caller, claims, (expires + CLOCK_SKEW).min(now + REMEMBERED_FOR)))
 }
 
 /// Whether the header may be that of an ID token. An issuer signs more with the same keys, for the same audience: access tokens
@@ -123,20 +126,19 @@ mod tests {
     use doorward_core::issuer::{OwnNames, TrustedIssuers};
     use doorward_core::keys::KeyPurpose;
     use doorward_core::outbound::{FetchError, FixedIssuerKeys, IssuerKeysError};
-    use doorward_core::policy::{Binding, Grants, Permission, Policy, PolicyEtag, Role};
-    use doorward_core::resource::Resource;
+    use doorward_core::policy::request::RequestContext;
+    use doorward_core::policy::{Permission, Question};
     use doorward_wire::headers::ASSERTION_ISSUER;
     use doorward_wire::jose::{Algorithm, SigningKey, encode_base64url};
     use http::HeaderMap;
     use serde_json::json;
 
     use super::super::{
-        Authenticated, Authenticator, Basis, BroughtKeys, Caller, EmailClaim, MissingKeys, Undecided, Unproven,
-        find_caller,
+        Authenticated, Authenticator, Basis, BroughtKeys, Caller, MissingKeys, Proven, Undecided, Unproven, find_caller,
     };
     use super::*;
     use crate::refusal::Refusal;
-    use crate::testing::{CLIENT_ID, ISSUER, NOW, TestWorld, at_once, entry, judged};
+    use crate::testing::{CLIENT_ID, ISSUER, NOW, TestWorld, at_once, entry, granting, judged};
 
     const CORP: &str = "https://corp.test";
     const OTHER: &str = "https://other.test";
@@ -176,7 +178,7 @@ mod tests {
             let keys = Arc::new(FixedIssuerKeys::default());
             let scene = Scene {
                 world: TestWorld::new(&[]).trusting(list),
-                authenticator: Authenticator::new(ISSUER.to_owned(), EmailClaim::Required, keys.clone()),
+                authenticator: Authenticator::new(ISSUER.to_owned(), keys.clone()),
                 keys,
                 rsa: generate_private_key(Algorithm::Rs256).unwrap(),
                 corp: generate_private_key(Algorithm::Es256).unwrap(),
@@ -217,7 +219,7 @@ mod tests {
         }
 
         /// The verdict, after waiting for the keys that it needs.
-        fn at(&self, token: &str, now: i64) -> Result<Arc<Caller>, Unproven> {
+        fn at(&self, token: &str, now: i64) -> Result<Arc<Proven>, Unproven> {
             let (site, mut brought) = (self.world.site(), BroughtKeys::new());
             loop {
                 let basis = Basis { brought: &brought, ..self.world.basis(now) };
@@ -228,13 +230,13 @@ mod tests {
             }
         }
 
-        fn caller(&self, token: &str) -> Result<Arc<Caller>, TokenError> {
-            judged(self.at(token, NOW))
+        fn caller(&self, token: &str) -> Result<Caller, TokenError> {
+            judged(self.at(token, NOW)).map(|proven| proven.caller.clone())
         }
 
         /// The caller as `ID/SUB`, and every member but the two that all have.
         fn verdict(&self, token: &str) -> Result<String, TokenError> {
-            self.caller(token).map(|caller| match &*caller {
+            self.caller(token).map(|caller| match &caller {
                 Caller::Account(_) => caller.member(),
                 Caller::Foreign(foreign) => {
                     let id = foreign.issuer.id.as_str();
@@ -567,7 +569,7 @@ mod tests {
         let scene = Scene::new();
         let long = scene.sign("corp-es", &claims(CORP, json!({})));
         let short = scene.sign("corp-es", &claims(CORP, json!({"exp": NOW + 60})));
-        let name = |verified: Result<Arc<Caller>, Unproven>| verified.map(|caller| caller.shown().into_owned());
+        let name = |verified: Result<Arc<Proven>, Unproven>| verified.map(|it| it.caller.shown().into_owned());
         let known = || Ok("principal://doorward/trustedIssuers/corp/subject/1001".to_owned());
         let unsigned = || Err(Unproven::Token(refused("corp", ForeignTokenError::Signature)));
         assert_eq!(name(scene.at(&long, NOW)), known());
@@ -633,7 +635,7 @@ mod tests {
             };
             let who = match found {
                 Ok(Authenticated::Nobody { .. }) => "nobody".to_owned(),
-                Ok(Authenticated::Caller(caller)) => match &*caller {
+                Ok(Authenticated::Caller { proven, .. }) => match &proven.caller {
                     Caller::Account(_) => "account".to_owned(),
                     Caller::Foreign(foreign) => foreign.issuer.id.as_str().to_owned(),
                 },
@@ -707,10 +709,12 @@ mod tests {
         for (name, token) in callers {
             let caller = scene.caller(&token).unwrap();
             let marks = columns.map(|member| {
-                let binding = Binding { role: Role::HttpsResourceAccessor, members: vec![member.parse().unwrap()] };
-                let policy = Policy { bindings: vec![binding], etag: PolicyEtag(1) };
-                let grants = Grants::merge(&Resource::Web, Permission::AccessViaIap, |_| Some(&policy));
-                if grants.admits(caller.principal()).is_some() { '+' } else { '-' }
+                let snapshot = scene.world.snapshot.with(2, [granting(&[member])]);
+                let lineage = snapshot.lineage(&scene.world.site().resource.lineage.resource);
+                let context = &RequestContext::new(Timestamp::from_seconds(NOW));
+                let question =
+                    Question { principal: caller.principal(), permission: Permission::AccessViaIap, context };
+                if snapshot.decide(&lineage, &question).is_allowed() { '+' } else { '-' }
             });
             picture += &format!("{name:<18}{}\n", marks.iter().collect::<String>());
         }

@@ -4,11 +4,12 @@ use doorward_core::account::UniqueId;
 use doorward_core::clock::{CLOCK_SKEW, Timestamp};
 use doorward_core::keys::ID_TOKEN_TTL;
 use doorward_core::member::Email;
+use doorward_core::settings::EmailClaim;
 use doorward_core::snapshot::{ProtectedResource, Snapshot};
 use doorward_wire::jose::Claims;
 use serde_json::Value;
 
-use super::{AccountCaller, EmailClaim, TokenError, seconds, time_error};
+use super::{AccountCaller, TokenError, seconds, time_error};
 
 /// The caller whom the claims of an ID token name, and until when. One of our keys has verified the signature.
 ///
@@ -18,7 +19,6 @@ use super::{AccountCaller, EmailClaim, TokenError, seconds, time_error};
 pub(super) fn check(
     claims: &Claims,
     issuer: &str,
-    email_claim: EmailClaim,
     resource: &ProtectedResource,
     snapshot: &Snapshot,
     now: Timestamp,
@@ -34,7 +34,8 @@ pub(super) fn check(
         return Err(TokenError::Claims);
     }
     let audience = claims.string("aud").ok_or(TokenError::Claims)?;
-    let mut accepted = std::iter::once(&resource.application.client_id).chain(&resource.programmatic_clients);
+    let settings = &*resource.settings;
+    let mut accepted = std::iter::once(&resource.application.client_id).chain(&settings.programmatic_clients.value);
     if !accepted.any(|client| client.0 == audience) {
         return Err(TokenError::Audience(audience.to_owned()));
     }
@@ -44,7 +45,7 @@ pub(super) fn check(
         Some(Value::String(email)) if email.parse::<Email>().is_ok_and(|email| email == account.email) => None,
         Some(Value::String(_)) => return Err(TokenError::Claims),
         Some(_) => return Err(TokenError::EmailMissing),
-        None => match email_claim {
+        None => match settings.email_claim.value {
             EmailClaim::Required => return Err(TokenError::EmailMissing),
             EmailClaim::Optional => Some("Google's IAP would refuse this token: it has no email claim"),
         },

@@ -20,7 +20,7 @@ use doorward_core::self_signed::SelfSignedError;
 use doorward_core::snapshot::{ProtectedResource, Snapshot};
 use doorward_wire::headers::{ASSERTION_ISSUER, Bearer, bearer};
 use doorward_wire::jose::{Algorithm, ClaimError, JwsError, TOKEN_LIMIT, Unverified};
-use http::header::{AUTHORIZATION, HeaderMap, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, PROXY_AUTHORIZATION};
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 use serde_json::Value;
@@ -30,28 +30,23 @@ use crate::refusal::Refusal;
 use crate::resolve::Site;
 use crate::sanitize::Sanitized;
 
-pub(crate) use caller::{AccountCaller, Caller};
+pub(crate) use caller::{AccountCaller, Caller, Proven};
 pub(crate) use foreign::ForeignTokenError;
 pub(crate) use keys::{BroughtKeys, MissingKeys};
 use self_signed::UrlAudience;
 
-/// How much of verified tokens is kept, in bytes.
-const CACHE_BYTES: u64 = 32 * 1024 * 1024;
-
-/// What becomes of an ID token of our issuer without an `email` claim. Those of trusted issuers need none: their callers are named
-/// by `sub`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EmailClaim {
-    /// The account is found by `sub`, and the record says that Google's IAP would refuse the token.
-    Optional,
-    /// Refused with Google's sentence.
-    Required,
-}
+/// How much of verified tokens and their claims is kept, in bytes: of common ones more than ten thousand.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What came of looking for a credential.
 pub(crate) enum Authenticated {
     /// Somebody, proven.
-    Caller(Arc<Caller>),
+    Caller {
+        /// Who.
+        proven: Arc<Proven>,
+        /// The field that held the credential.
+        by: HeaderName,
+    },
     /// No credential was sent. That is no refusal yet: the policy may admit everyone.
     Nobody {
         /// A bearer token in `Proxy-Authorization` was there and not valid. Never an error by itself.
@@ -147,7 +142,6 @@ pub(crate) struct Basis<'a> {
 /// Verifies tokens, and remembers those that it verified.
 pub(crate) struct Authenticator {
     issuer: String,
-    email_claim: EmailClaim,
     issuer_keys: Arc<dyn IssuerKeys>,
     verified: Cache<TokenKey, Verified, BySize>,
 }
@@ -157,7 +151,7 @@ pub(crate) struct Authenticator {
 #[derive(PartialEq, Eq, Hash)]
 struct TokenKey {
     snapshot: u64,
-    resource: String,
+    resource: Arc<str>,
     token: String,
 }
 
@@ -170,13 +164,13 @@ struct TokenKeyRef<'a> {
 
 impl Equivalent<TokenKey> for TokenKeyRef<'_> {
     fn equivalent(&self, key: &TokenKey) -> bool {
-        self.snapshot == key.snapshot && self.resource == key.resource && self.token == key.token
+        self.snapshot == key.snapshot && *self.resource == *key.resource && self.token == key.token
     }
 }
 
 #[derive(Clone)]
 struct Verified {
-    caller: Arc<Caller>,
+    proven: Arc<Proven>,
     /// An entry never outlives its token; and one of a foreign token ends soon, so that its keys are looked at again.
     valid_until: Timestamp,
     /// Of a self-signed JWT: where it is good. An ID token is good for the whole application.
@@ -189,19 +183,20 @@ struct BySize;
 impl Weighter<TokenKey, Verified> for BySize {
     fn weight(&self, key: &TokenKey, verified: &Verified) -> u64 {
         let urls = verified.good_for.as_ref().map_or(0, |urls| urls.as_str().len());
-        let foreign = match &*verified.caller {
+        let foreign = match &verified.proven.caller {
             Caller::Account(_) => 0,
             // The subject, and the members with their names.
             Caller::Foreign(foreign) => 2 * foreign.subject.len() + foreign.members.len() * 128,
         };
-        (key.token.len() + key.resource.len() + urls + foreign + 256) as u64
+        // The claims are about as long as the token, and a tree of small parts. The resource's name is the snapshot's.
+        (4 * key.token.len() + urls + foreign + 512) as u64
     }
 }
 
 impl Authenticator {
-    pub(crate) fn new(issuer: String, email_claim: EmailClaim, issuer_keys: Arc<dyn IssuerKeys>) -> Self {
+    pub(crate) fn new(issuer: String, issuer_keys: Arc<dyn IssuerKeys>) -> Self {
         let verified = Cache::with_weighter(16 * 1024, CACHE_BYTES, BySize);
-        Authenticator { issuer, email_claim, issuer_keys, verified }
+        Authenticator { issuer, issuer_keys, verified }
     }
 
     /// Waits for keys. What was looked up before is old then: a binding may be gone, and a token at its end.
@@ -212,7 +207,7 @@ impl Authenticator {
 
     /// The caller whom this token proves at this application, for this path. Never waits: keys of a trusted issuer that are not at
     /// hand are waited for by whoever can then look at everything anew.
-    fn verify(&self, token: &str, site: &Site<'_>, path: &str, basis: Basis<'_>) -> Result<Arc<Caller>, Unproven> {
+    fn verify(&self, token: &str, site: &Site<'_>, path: &str, basis: Basis<'_>) -> Result<Arc<Proven>, Unproven> {
         let Basis { snapshot, now, .. } = basis;
         if token.len() > TOKEN_LIMIT {
             return Err(TokenError::TooLarge.into());
@@ -232,7 +227,7 @@ impl Authenticator {
         match verified.good_for {
             // Not part of the key, so compared on every hit: one token may reach many paths, and must reach no others.
             Some(urls) if !urls.covers(site.origin, path) => Err(self_signed::wrong_url(urls.as_str()).into()),
-            Some(_) | None => Ok(verified.caller),
+            Some(_) | None => Ok(verified.proven),
         }
     }
 
@@ -272,8 +267,9 @@ impl Authenticator {
             Some(keys) => keys,
             None => basis.brought.find(source, kid)?,
         };
-        let (caller, valid_until) = foreign::check(unverified, issuer, &keys, basis.snapshot, basis.now)?;
-        Ok(Verified { caller: Arc::new(Caller::Foreign(caller)), valid_until, good_for: None })
+        let (caller, claims, valid_until) = foreign::check(unverified, issuer, &keys, basis.snapshot, basis.now)?;
+        let proven = Proven::new(Caller::Foreign(caller), claims);
+        Ok(Verified { proven: Arc::new(proven), valid_until, good_for: None })
     }
 
     fn check_own(
@@ -294,12 +290,13 @@ impl Authenticator {
         let own_key = unverified.kid().and_then(|kid| snapshot.keys.verifying(KeyPurpose::IdToken, kid, now));
         if let Some(key) = own_key {
             let claims = unverified.verify(key).map_err(|_| unsigned)?;
-            let (caller, valid_until) =
-                id_token::check(&claims, &self.issuer, self.email_claim, resource, snapshot, now)?;
-            return Ok(Verified { caller: Arc::new(Caller::Account(caller)), valid_until, good_for: None });
+            let (caller, valid_until) = id_token::check(&claims, &self.issuer, resource, snapshot, now)?;
+            let proven = Proven::new(Caller::Account(caller), claims);
+            return Ok(Verified { proven: Arc::new(proven), valid_until, good_for: None });
         }
-        let (caller, valid_until, urls) = self_signed::check(unverified, unsigned, snapshot, now)?;
-        Ok(Verified { caller: Arc::new(Caller::Account(caller)), valid_until, good_for: Some(Arc::new(urls)) })
+        let (caller, claims, valid_until, urls) = self_signed::check(unverified, unsigned, snapshot, now)?;
+        let proven = Proven::new(Caller::Account(caller), claims);
+        Ok(Verified { proven: Arc::new(proven), valid_until, good_for: Some(Arc::new(urls)) })
     }
 }
 
@@ -318,9 +315,9 @@ pub(crate) fn authenticate(
     trace: &mut Trace,
 ) -> Result<Authenticated, Undecided> {
     let found = find_caller(authenticator, &request.headers, request.target.path(), site, basis)?;
-    if let Authenticated::Caller(caller) = &found {
-        trace.caller = Some(caller.member());
-        trace.note = caller.note();
+    if let Authenticated::Caller { proven, .. } = &found {
+        trace.note = proven.caller.note();
+        trace.caller = Some(proven.clone());
     }
     Ok(found)
 }
@@ -344,7 +341,7 @@ fn find_caller(
         }
         Presented::Token(token) => {
             let verified = match verify(token) {
-                Ok(caller) => Some(caller),
+                Ok(proven) => Some((proven, PROXY_AUTHORIZATION)),
                 Err(Unproven::Token(_)) => None,
                 Err(unknown @ (Unproven::Missing(_) | Unproven::Keys { .. })) => return Err(undecided(unknown, site)),
             };
@@ -353,13 +350,15 @@ fn find_caller(
         }
     };
     let proven = match (proven, token) {
-        (Some(caller), _) => Some(caller),
+        (Some(proven), _) => Some(proven),
         (None, Presented::Absent) => None,
         (None, Presented::NotAToken) => return Err(undecided(TokenError::NotAJwt.into(), site)),
-        (None, Presented::Token(token)) => Some(verify(token).map_err(|error| undecided(error, site))?),
+        (None, Presented::Token(token)) => {
+            Some((verify(token).map_err(|error| undecided(error, site))?, AUTHORIZATION))
+        }
     };
     Ok(match proven {
-        Some(caller) => Authenticated::Caller(caller),
+        Some((proven, by)) => Authenticated::Caller { proven, by },
         None => Authenticated::Nobody { invalid_proxy_authorization },
     })
 }
@@ -368,7 +367,7 @@ fn undecided(unproven: Unproven, site: &Site<'_>) -> Undecided {
     match unproven {
         Unproven::Token(error) => {
             let expected = site.resource.application.client_id.clone();
-            Refusal::BadCredential { error, expected, origin: site.origin.clone() }.into()
+            Refusal::BadCredential { error, expected, place: site.route() }.into()
         }
         Unproven::Keys { entry, cause } => Refusal::KeysUnavailable { entry, cause }.into(),
         Unproven::Missing(missing) => Undecided::Missing(missing),
@@ -384,7 +383,7 @@ enum Presented<'a> {
 
 /// Reads a credential field. Two fields of one name are refused: "first wins" here and "last wins" in an application would
 /// be two callers in one request.
-fn single_bearer(headers: &HeaderMap, name: http::HeaderName) -> Result<Presented<'_>, Refusal> {
+fn single_bearer(headers: &HeaderMap, name: HeaderName) -> Result<Presented<'_>, Refusal> {
     let mut fields = headers.get_all(name).iter();
     match (fields.next(), fields.next()) {
         (None, _) => Ok(Presented::Absent),
@@ -423,13 +422,14 @@ fn seconds(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{CLIENT_ID, ISSUER, NOW, PROGRAMMATIC_CLIENT, TestWorld, judged};
+    use crate::testing::{CLIENT_ID, ISSUER, NOW, PROGRAMMATIC_CLIENT, TestWorld, judged, settings};
     use doorward_core::outbound::FixedIssuerKeys;
+    use doorward_core::settings::{EmailClaim, Settings};
     use doorward_wire::jose::{decode_base64url, encode_base64url};
     use serde_json::json;
 
-    fn authenticator(email_claim: EmailClaim) -> Authenticator {
-        Authenticator::new(ISSUER.to_owned(), email_claim, Arc::new(FixedIssuerKeys::default()))
+    fn authenticator() -> Authenticator {
+        Authenticator::new(ISSUER.to_owned(), Arc::new(FixedIssuerKeys::default()))
     }
 
     fn good_claims() -> Value {
@@ -451,10 +451,10 @@ mod tests {
         claims
     }
 
-    fn verdict(world: &TestWorld, email_claim: EmailClaim, token: &str) -> Result<String, TokenError> {
-        let (authenticator, site) = (authenticator(email_claim), world.site());
+    fn verdict(world: &TestWorld, token: &str) -> Result<String, TokenError> {
+        let (authenticator, site) = (authenticator(), world.site());
         let verified = authenticator.verify(token, &site, "/", world.basis(NOW));
-        judged(verified).map(|caller| caller.member())
+        judged(verified).map(|proven| proven.caller.member())
     }
 
     #[test]
@@ -498,7 +498,7 @@ mod tests {
         ];
         for (changes, expected) in cases {
             let token = world.sign(KeyPurpose::IdToken, &claims(changes.clone()));
-            assert_eq!(verdict(&world, EmailClaim::Optional, &token), expected, "{changes}");
+            assert_eq!(verdict(&world, &token), expected, "{changes}");
         }
     }
 
@@ -506,10 +506,13 @@ mod tests {
     fn a_token_without_email_is_googles_refusal_where_the_claim_is_required_and_a_note_where_not() {
         let world = TestWorld::new(&[]);
         let token = world.sign(KeyPurpose::IdToken, &claims(json!({"email": null})));
-        assert_eq!(verdict(&world, EmailClaim::Required, &token), Err(TokenError::EmailMissing));
-        let (authenticator, site) = (authenticator(EmailClaim::Optional), world.site());
+        let (authenticator, site) = (authenticator(), world.site());
         let verified = authenticator.verify(&token, &site, "/", world.basis(NOW));
-        assert!(judged(verified).unwrap().note().is_some_and(|note| note.contains("Google's IAP would refuse")));
+        assert!(judged(verified).unwrap().caller.note().is_some_and(|note| note.contains("Google's IAP would refuse")));
+        // Each application has its own setting.
+        let required = Settings { email_claim: Some(EmailClaim::Required), ..Settings::default() };
+        let world = world.changed([settings(required)]);
+        assert_eq!(verdict(&world, &token), Err(TokenError::EmailMissing));
     }
 
     #[test]
@@ -590,21 +593,18 @@ mod tests {
             ("a byte less",          "a".repeat(16 * 1024 - 1),                                    E::NotAJwt),
         ];
         for (name, token, expected) in cases {
-            assert_eq!(verdict(&world, EmailClaim::Optional, &token), Err(expected), "{name}");
+            assert_eq!(verdict(&world, &token), Err(expected), "{name}");
         }
-        assert!(verdict(&world, EmailClaim::Optional, &good).is_ok());
+        assert!(verdict(&world, &good).is_ok());
         let raw = with_header(json!({"alg": "RS256", "kid": kid.kid}));
-        assert!(
-            verdict(&world, EmailClaim::Optional, &raw).is_ok(),
-            "what is signed by hand is refused for its header only"
-        );
+        assert!(verdict(&world, &raw).is_ok(), "what is signed by hand is refused for its header only");
     }
 
     #[test]
     fn a_remembered_token_ends_with_its_time_its_account_and_its_snapshot() {
         let world = TestWorld::new(&[]);
         let token = world.sign(KeyPurpose::IdToken, &good_claims());
-        let authenticator = authenticator(EmailClaim::Optional);
+        let authenticator = authenticator();
         let at = |world: &TestWorld, now: i64| {
             let site = world.site();
             judged(authenticator.verify(&token, &site, "/", world.basis(now))).map(drop)

@@ -5,7 +5,7 @@ use doorward_core::clock::Timestamp;
 use doorward_core::resource::Origin;
 use doorward_core::self_signed::{SelfSignedError, prove};
 use doorward_core::snapshot::Snapshot;
-use doorward_wire::jose::Unverified;
+use doorward_wire::jose::{Claims, Unverified};
 use serde_json::{Map, Value};
 
 use super::{AccountCaller, TokenError};
@@ -93,7 +93,7 @@ fn without_parameters(segment: &str) -> &str {
     &segment[..end.unwrap_or(segment.len())]
 }
 
-/// The caller whom a JWT names, until when, and for which URLs. `unsigned` is told if no key of an account made its signature.
+/// The caller whom a JWT names, with its claims, until when, and for which URLs. `unsigned` is told if no key of an account made its signature.
 ///
 /// A token that was made to be exchanged for another one is no credential here, whatever its `aud`.
 pub(super) fn check(
@@ -101,7 +101,7 @@ pub(super) fn check(
     unsigned: TokenError,
     snapshot: &Snapshot,
     now: Timestamp,
-) -> Result<(AccountCaller, Timestamp, UrlAudience), TokenError> {
+) -> Result<(AccountCaller, Claims, Timestamp, UrlAudience), TokenError> {
     let for_exchange = is_for_exchange(unverified.unproven_claims());
     let proven = match prove(unverified, snapshot, now) {
         Err(SelfSignedError::Signature) => return Err(unsigned),
@@ -123,7 +123,8 @@ pub(super) fn check(
     }
     let good_for = UrlAudience::parse(audience).ok_or_else(|| wrong_url(audience))?;
     let (unique_id, email) = (proven.unique_id().clone(), account.email.clone());
-    Ok((AccountCaller { kind: account.kind, unique_id, email, note: None }, proven.valid_until(), good_for))
+    let caller = AccountCaller { kind: account.kind, unique_id, email, note: None };
+    Ok((caller, claims.clone(), proven.valid_until(), good_for))
 }
 
 /// What a service account signs for a token endpoint or an API.
@@ -140,7 +141,7 @@ pub(super) fn wrong_url(audience: &str) -> TokenError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Authenticator, EmailClaim};
+    use super::super::Authenticator;
     use super::*;
     use crate::sanitize::check_path;
     use crate::testing::{CLIENT_ID, ISSUER, NOW, TestWorld, judged};
@@ -339,12 +340,12 @@ mod tests {
     }
 
     fn authenticator() -> Authenticator {
-        Authenticator::new(ISSUER.to_owned(), EmailClaim::Required, std::sync::Arc::new(FixedIssuerKeys::default()))
+        Authenticator::new(ISSUER.to_owned(), std::sync::Arc::new(FixedIssuerKeys::default()))
     }
 
     fn verdict(world: &TestWorld, token: &str) -> Result<String, TokenError> {
         let (authenticator, site) = (authenticator(), world.site());
-        judged(authenticator.verify(token, &site, "/a", world.basis(NOW))).map(|caller| caller.member())
+        judged(authenticator.verify(token, &site, "/a", world.basis(NOW))).map(|proven| proven.caller.member())
     }
 
     #[test]

@@ -14,11 +14,12 @@ use rustls::RootCertStore;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::{Location, OpenError};
+use super::{Location, OpenError, POLL};
 use crate::db::{Db, query};
 use crate::migrations::{APPLICATION_ID, MigrateError, migrate};
 use crate::seal::Sealer;
 use crate::sql::SqlStore;
+use crate::watch::Watch;
 
 /// A call that waits for a connection, or opens one, gives up after this long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -85,6 +86,7 @@ pub struct PostgresOptions {
     connections: u32,
     connect_timeout: Duration,
     statement_timeout: Duration,
+    poll: Duration,
 }
 
 impl fmt::Debug for PostgresOptions {
@@ -133,6 +135,7 @@ impl PostgresOptions {
             connections: CONNECTIONS,
             connect_timeout: CONNECT_TIMEOUT,
             statement_timeout: STATEMENT_TIMEOUT,
+            poll: POLL,
         })
     }
 
@@ -151,7 +154,7 @@ impl PostgresOptions {
         Ok(self.password(text.lines().next().unwrap_or("")))
     }
 
-    /// Opens at most this many connections (10 without this), and two more for the record of decisions.
+    /// Opens at most this many connections (10 without this), two more for the record of decisions, and one that listens.
     #[must_use]
     pub fn connections(self, connections: u32) -> PostgresOptions {
         PostgresOptions { connections: connections.max(1), ..self }
@@ -167,6 +170,12 @@ impl PostgresOptions {
     #[must_use]
     pub fn statement_timeout(self, statement_timeout: Duration) -> PostgresOptions {
         PostgresOptions { statement_timeout, ..self }
+    }
+
+    /// Whoever waits for a change asks the server after this long at the latest (500 ms without this), in case that it did not tell.
+    #[must_use]
+    pub fn poll(self, poll: Duration) -> PostgresOptions {
+        PostgresOptions { poll, ..self }
     }
 
     /// Host, port and database: what may be shown.
@@ -229,7 +238,7 @@ impl SqlStore {
         let pool = |connections| pool(options, &driver, connections);
         let db = Db::Postgres { pool: pool(options.connections), auditor: pool(AUDIT_CONNECTIONS), limit };
         match bring_up_to_date(options, &driver, &sealer).await {
-            Ok(()) => Ok(SqlStore::new(db, sealer)),
+            Ok(()) => Ok(SqlStore::new(db, sealer, Watch::listening(options.poll, pool(1), SILENCE))),
             Err(error) => Err(location.not_migrated(error, &sealer, classified)),
         }
     }

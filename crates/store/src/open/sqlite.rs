@@ -13,11 +13,12 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::{Damage, Location, OpenError};
+use super::{Damage, Location, OpenError, POLL};
 use crate::db::{Change, Db};
 use crate::migrations::{APPLICATION_ID, MigrateError, SCHEMA_VERSION, SEALED_SINCE, is_key_of, migrate};
 use crate::seal::{KeyFileError, Sealer};
 use crate::sql::SqlStore;
+use crate::watch::Watch;
 
 /// Spec: <https://www.sqlite.org/fileformat2.html#page_size>
 const SMALLEST_PAGE: u64 = 512;
@@ -70,7 +71,7 @@ impl SqlStore {
             Some(_) => {}
         }
         let db = connect(path, &sealer).await.map_err(|error| not_migrated(path, error, &sealer))?;
-        Ok(SqlStore::new(db, sealer))
+        Ok(SqlStore::new(db, sealer, Watch::new(POLL)))
     }
 
     /// A database in memory, on one connection: it ends with the store.
@@ -84,7 +85,11 @@ impl SqlStore {
         let only = one_connection().connect_with(SqliteConnectOptions::new().filename(path)).await;
         let only = only.map_err(|error| classified(location(path), error))?;
         bring_up_to_date(&only, &sealer).await.map_err(|error| not_migrated(path, error, &sealer))?;
-        Ok(SqlStore::new(Db::Sqlite { writer: only.clone(), auditor: only.clone(), readers: only }, sealer))
+        Ok(SqlStore::new(
+            Db::Sqlite { writer: only.clone(), auditor: only.clone(), readers: only },
+            sealer,
+            Watch::new(POLL),
+        ))
     }
 }
 

@@ -37,22 +37,18 @@ impl GrantStore for SqlStore {
                 ("", Some(federation::key(&identity.pool, &identity.provider)), Some(json(&**identity)?))
             }
         };
-<<<<<<< HEAD:crates/store/src/sqlite/grants.rs
         let generation = match &grant.subject {
             Subject::Account(_) => None,
             Subject::Federated(identity) => Some(&identity.generation.0),
         };
-        // Of a provider that was removed meanwhile there is no row, and one that was changed, or made again, has another
-        // generation: then nothing is kept. Readers compare the generation too, with the provider that is in force.
-        let kept = sqlx::query(
-=======
         if let Some(provider) = &provider {
-            let lock = "SELECT name FROM workload_identity_provider WHERE name = $1 FOR KEY SHARE";
+            // A lock that a change of the generation waits for, too.
+            let lock = "SELECT name FROM workload_identity_provider WHERE name = $1 FOR SHARE";
             change.lock(query(lock).bind(provider)).await?;
         }
-        // Of a provider that was removed meanwhile there is no row, and nothing is kept.
+        // Of a provider that was removed meanwhile there is no row, and one that was changed, or made again, has another
+        // generation: then nothing is kept. Readers compare the generation too, with the provider that is in force.
         let kept = query(
->>>>>>> issue5-store:crates/store/src/sql/grants.rs
             "INSERT INTO access_token (hash, subject, scopes, expires, grant_id, client, provider, federated)
              SELECT $1, $2, $3, $4, $5, $6, $7, $8
              WHERE $7 IS NULL
@@ -66,17 +62,10 @@ impl GrantStore for SqlStore {
         .bind(grant.person_grant.as_ref().map(|(_, client)| &client.0))
         .bind(provider)
         .bind(federated)
-<<<<<<< HEAD:crates/store/src/sqlite/grants.rs
         .bind(generation)
-        .execute(&mut *change)
-        .await
-        .map_err(failed)?;
-        if kept.rows_affected() == 0 {
-=======
         .changes_one(&mut change)
         .await?;
         if !kept {
->>>>>>> issue5-store:crates/store/src/sql/grants.rs
             return Ok(false);
         }
         forget(&mut change, FORGET_ACCESS_TOKENS, now).await?;

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use doorward_core::clock::Timestamp;
 use doorward_core::keys::{KeyPurpose, StoredKey};
-use doorward_core::store::{KeyStore, StoreError};
+use doorward_core::store::{Changed, KeyStore, StoreError};
 
 use super::SqlStore;
 use crate::db::query;
@@ -11,6 +11,7 @@ use crate::seal::{Place, Sealer};
 impl KeyStore for SqlStore {
     async fn add_keys(&self, keys: &[StoredKey]) -> Result<(), StoreError> {
         let mut change = self.db.begin().await?;
+        let touched: &[Changed] = if keys.is_empty() { &[] } else { &[Changed::Keys] };
         for key in keys {
             query("INSERT INTO signing_key (id, purpose, secret, created, signs_from) VALUES ($1, $2, $3, $4, $5)")
                 .bind(&key.id)
@@ -21,7 +22,7 @@ impl KeyStore for SqlStore {
                 .execute(&mut change)
                 .await?;
         }
-        change.commit().await
+        self.commit(change, touched).await
     }
 
     async fn keys(&self) -> Result<Vec<StoredKey>, StoreError> {
@@ -33,10 +34,12 @@ impl KeyStore for SqlStore {
 
     async fn remove_keys(&self, ids: &[String]) -> Result<(), StoreError> {
         let mut change = self.db.begin().await?;
+        let mut removed = 0;
         for id in ids {
-            query("DELETE FROM signing_key WHERE id = $1").bind(id).execute(&mut change).await?;
+            removed += query("DELETE FROM signing_key WHERE id = $1").bind(id).execute(&mut change).await?;
         }
-        change.commit().await
+        let touched: &[Changed] = if removed == 0 { &[] } else { &[Changed::Keys] };
+        self.commit(change, touched).await
     }
 }
 

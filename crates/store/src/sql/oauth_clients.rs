@@ -3,7 +3,7 @@ use doorward_core::client::OAuthClient;
 use doorward_core::clock::Timestamp;
 use doorward_core::grant::TokenHash;
 use doorward_core::resource::ClientId;
-use doorward_core::store::{OAuthClientStore, StoreError};
+use doorward_core::store::{Changed, OAuthClientStore, StoreError};
 
 use super::{SqlStore, json};
 use crate::db::query;
@@ -11,7 +11,7 @@ use crate::db::query;
 #[async_trait]
 impl OAuthClientStore for SqlStore {
     async fn add_oauth_client(&self, client: &OAuthClient) -> Result<bool, StoreError> {
-        query(
+        let insert = query(
             "INSERT INTO oauth_client (id, project, display_name, kind, secret, created)
              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
         )
@@ -20,9 +20,8 @@ impl OAuthClientStore for SqlStore {
         .bind(&client.display_name)
         .bind(json(&client.kind)?)
         .bind(client.secret.as_ref().map(|secret| &secret.0))
-        .bind(client.created.micros())
-        .changes_one(self.db.writer())
-        .await
+        .bind(client.created.micros());
+        self.change_one(insert, Changed::OAuthClient(client.id.clone())).await
     }
 
     async fn oauth_client(&self, id: &ClientId) -> Result<Option<OAuthClient>, StoreError> {
@@ -41,17 +40,15 @@ impl OAuthClientStore for SqlStore {
     }
 
     async fn replace_client_secret(&self, id: &ClientId, secret: &TokenHash) -> Result<bool, StoreError> {
-        query("UPDATE oauth_client SET secret = $2 WHERE id = $1")
-            .bind(&id.0)
-            .bind(&secret.0)
-            .changes_one(self.db.writer())
-            .await
+        let update = query("UPDATE oauth_client SET secret = $2 WHERE id = $1").bind(&id.0).bind(&secret.0);
+        self.change_one(update, Changed::OAuthClient(id.clone())).await
     }
 
     async fn remove_oauth_client(&self, id: &ClientId) -> Result<bool, StoreError> {
         let _forgetting = self.recent_tokens.forgetting();
         // Grants and devices' questions go with it, and all that was issued from the grants, by the references.
-        query("DELETE FROM oauth_client WHERE id = $1").bind(&id.0).changes_one(self.db.writer()).await
+        let delete = query("DELETE FROM oauth_client WHERE id = $1").bind(&id.0);
+        self.change_one(delete, Changed::OAuthClient(id.clone())).await
     }
 }
 

@@ -1,16 +1,11 @@
 use async_trait::async_trait;
 use doorward_core::member::Member;
-use doorward_core::policy::{Binding, Policy, PolicyEtag, Role};
-use doorward_core::store::{Named, PolicyStore, PolicyWrite, StoreError};
+use doorward_core::policy::{Binding, ConditionText, Etag, Policy};
+use doorward_core::store::{Changed, Named, PolicyStore, PolicyWrite, StoreError};
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 
-<<<<<<< HEAD:crates/store/src/sqlite/policies.rs
-use super::{SqliteStore, failed, json, lock_names};
-=======
-use super::{SqlStore, json};
-use crate::db::query;
->>>>>>> issue5-store:crates/store/src/sql/policies.rs
+use super::{SqlStore, json, names, read_member};
+use crate::db::{Change, query};
 
 #[async_trait]
 impl PolicyStore for SqlStore {
@@ -32,7 +27,7 @@ impl PolicyStore for SqlStore {
         &self,
         resource_name: &str,
         bindings: &[Binding],
-        expected: Option<PolicyEtag>,
+        expected: Option<Etag>,
         named: &[Named],
     ) -> Result<PolicyWrite, StoreError> {
         // Each is one statement that compares and sets.
@@ -42,7 +37,7 @@ impl PolicyStore for SqlStore {
                  ON CONFLICT (resource) DO UPDATE SET bindings = excluded.bindings, etag = policy.etag + 1
                  RETURNING etag"
             }
-            Some(PolicyEtag::UNWRITTEN) => {
+            Some(Etag::UNWRITTEN) => {
                 "INSERT INTO policy (resource, bindings, etag) VALUES ($1, $2, 1) ON CONFLICT DO NOTHING
                  RETURNING etag"
             }
@@ -52,73 +47,54 @@ impl PolicyStore for SqlStore {
             }
         };
         let mut replace = query(statement).bind(resource_name).bind(write_bindings(bindings)?);
-        if let Some(etag) = expected.filter(|etag| *etag != PolicyEtag::UNWRITTEN) {
+        if let Some(etag) = expected.filter(|etag| *etag != Etag::UNWRITTEN) {
             replace = replace.bind(etag.0);
         }
-<<<<<<< HEAD:crates/store/src/sqlite/policies.rs
-        let mut change = self.begin().await?;
-        lock_names(&mut change).await?;
+        let mut change = self.db.begin().await?;
+        names::lock(&mut change).await?;
         for name in named {
-            if !is_there(&mut change, name).await? {
+            if !names::is_there(&mut change, name).await? {
                 return Ok(PolicyWrite::Missing(name.clone()));
             }
         }
-        let etag: Option<i64> = query.fetch_optional(&mut *change).await.map_err(failed)?;
-        // Only now it counts: a statement that returns a row has not yet committed when the row is there.
-        change.commit().await.map_err(failed)?;
-        Ok(etag.map_or(PolicyWrite::Conflict, |etag| PolicyWrite::Written(PolicyEtag(etag))))
-=======
-        // In a transaction, because a statement that returns a row has not yet committed when the row is there.
-        let mut change = self.db.begin().await?;
         let etag: Option<(i64,)> = replace.fetch_optional(&mut change).await?;
-        change.commit().await?;
-        Ok(etag.map(|(etag,)| PolicyEtag(etag)))
->>>>>>> issue5-store:crates/store/src/sql/policies.rs
+        let Some((etag,)) = etag else { return Ok(PolicyWrite::Conflict) };
+        self.commit(change, &[Changed::Policy(resource_name.to_owned())]).await?;
+        Ok(PolicyWrite::Written(Etag(etag)))
     }
 }
 
-async fn is_there(change: &mut SqliteConnection, name: &Named) -> Result<bool, StoreError> {
-    let (statement, key) = match name {
-        Named::ServiceAccount(email) => ("SELECT COUNT(*) FROM service_account WHERE email = $1", email.as_str()),
-        Named::ServiceAccountId(id) => ("SELECT COUNT(*) FROM service_account WHERE unique_id = $1", id.0.as_str()),
-        Named::Pool(id) => ("SELECT COUNT(*) FROM workload_identity_pool WHERE id = $1", id.as_str()),
-    };
-    let found: i64 = sqlx::query_scalar(statement).bind(key).fetch_one(change).await.map_err(failed)?;
-    Ok(found == 1)
-}
-
-/// Takes the members that go out of every policy, which [`lock_names`] keeps still. `text` is in the text of each of them: policies
-/// without it are not read.
+/// Takes the members that go out of every policy, and says which it touched; [`names::lock`] keeps the policies still. `text` is in the
+/// text of each of them: policies without it are not read.
 pub(super) async fn unbind(
-    change: &mut SqliteConnection,
+    change: &mut Change,
     text: &str,
-    goes: impl Fn(&Member) -> bool,
-) -> Result<(), StoreError> {
+    goes: &(impl Fn(&Member) -> bool + Sync),
+) -> Result<Vec<Changed>, StoreError> {
     // What is a wildcard in the text finds more policies than it should, and never fewer.
-    let rows: Vec<(String, String, i64)> = sqlx::query_as(
-        "SELECT resource, bindings, etag FROM policy WHERE bindings LIKE '%' || $1 || '%' ORDER BY resource",
-    )
-    .bind(text)
-    .fetch_all(&mut *change)
-    .await
-    .map_err(failed)?;
+    let rows: Vec<(String, String, i64)> =
+        query("SELECT resource, bindings, etag FROM policy WHERE bindings LIKE '%' || $1 || '%' ORDER BY resource")
+            .bind(text)
+            .fetch_all(&mut *change)
+            .await?;
+    let mut touched = Vec::new();
     for (resource, bindings, etag) in rows {
         let Policy { mut bindings, .. } = read_policy(&bindings, etag)?;
-        if !bindings.iter().flat_map(|binding| &binding.members).any(&goes) {
+        if !bindings.iter().flat_map(|binding| &binding.members).any(goes) {
             continue;
         }
         for binding in &mut bindings {
             binding.members.retain(|member| !goes(member));
         }
         bindings.retain(|binding| !binding.members.is_empty());
-        sqlx::query("UPDATE policy SET bindings = $2, etag = etag + 1 WHERE resource = $1")
-            .bind(resource)
+        query("UPDATE policy SET bindings = $2, etag = etag + 1 WHERE resource = $1")
+            .bind(&resource)
             .bind(write_bindings(&bindings)?)
             .execute(&mut *change)
-            .await
-            .map_err(failed)?;
+            .await?;
+        touched.push(Changed::Policy(resource));
     }
-    Ok(())
+    Ok(touched)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -126,12 +102,40 @@ pub(super) async fn unbind(
 struct BindingRecord {
     role: String,
     members: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    condition: Option<ConditionRecord>,
+}
+
+/// A condition as it is stored. Only the expression must be there: without it, nobody could say when something holds.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConditionRecord {
+    expression: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    title: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    description: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    location: String,
+}
+
+impl ConditionRecord {
+    pub(super) fn of(text: &ConditionText) -> Self {
+        let ConditionText { expression, title, description, location } = text.clone();
+        ConditionRecord { expression, title, description, location }
+    }
+
+    pub(super) fn text(self) -> ConditionText {
+        let ConditionRecord { expression, title, description, location } = self;
+        ConditionText { expression, title, description, location }
+    }
 }
 
 fn write_bindings(bindings: &[Binding]) -> Result<String, StoreError> {
     let record = |binding: &Binding| BindingRecord {
-        role: binding.role.name().to_owned(),
+        role: binding.role.to_string(),
         members: binding.members.iter().map(ToString::to_string).collect(),
+        condition: binding.condition.as_ref().map(ConditionRecord::of),
     };
     json(&bindings.iter().map(record).collect::<Vec<_>>())
 }
@@ -141,10 +145,12 @@ fn read_policy(bindings: &str, etag: i64) -> Result<Policy, StoreError> {
     let records: Vec<BindingRecord> =
         serde_json::from_str(bindings).map_err(|_| StoreError::Damaged { what: "policy" })?;
     let binding = |record: BindingRecord| {
-        let role = Role::from_name(&record.role).ok_or(StoreError::Damaged { what: "role of a policy" })?;
-        let members = record.members.iter().map(|member| member.parse()).collect::<Result<_, _>>();
-        Ok(Binding { role, members: members.map_err(|_| StoreError::Damaged { what: "member of a policy" })? })
+        Ok(Binding {
+            role: record.role.parse().map_err(|_| StoreError::Damaged { what: "role of a policy" })?,
+            members: record.members.iter().map(|member| read_member(member)).collect::<Result<_, _>>()?,
+            condition: record.condition.map(ConditionRecord::text),
+        })
     };
     let bindings = records.into_iter().map(binding).collect::<Result<_, StoreError>>()?;
-    Ok(Policy { bindings, etag: PolicyEtag(etag) })
+    Ok(Policy { bindings, etag: Etag(etag) })
 }

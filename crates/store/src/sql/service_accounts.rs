@@ -1,18 +1,12 @@
 use async_trait::async_trait;
 use doorward_core::account::{ManagedKey, ServiceAccount, ServiceAccountKey, UniqueId};
 use doorward_core::clock::Timestamp;
-use doorward_core::member::{Email, Member};
-use doorward_core::store::{ServiceAccountStore, StoreError};
+use doorward_core::member::Email;
+use doorward_core::store::{Changed, ServiceAccountStore, StoreError};
 
-<<<<<<< HEAD:crates/store/src/sqlite/service_accounts.rs
-use sqlx::SqliteConnection;
-
-use super::{SqliteStore, failed, json, lock_names, policies, read_email};
-=======
-use super::{SqlStore, json, read_email};
+use super::{SqlStore, json, names, read_email};
 use crate::db::{Change, query};
 use crate::seal::Place;
->>>>>>> issue5-store:crates/store/src/sql/service_accounts.rs
 
 /// Spec: <https://cloud.google.com/iam/quotas>
 const MAX_KEYS: i64 = 10;
@@ -23,13 +17,9 @@ const MAX_MANAGED_KEYS: i64 = 2;
 #[async_trait]
 impl ServiceAccountStore for SqlStore {
     async fn add_service_account(&self, account: &ServiceAccount) -> Result<bool, StoreError> {
-<<<<<<< HEAD:crates/store/src/sqlite/service_accounts.rs
-        let mut change = self.begin().await?;
-        lock_names(&mut change).await?;
-        let added = sqlx::query(
-=======
-        query(
->>>>>>> issue5-store:crates/store/src/sql/service_accounts.rs
+        let mut change = self.db.begin().await?;
+        names::lock(&mut change).await?;
+        let added = query(
             "INSERT INTO service_account (unique_id, email, display_name, description, disabled)
              VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
         )
@@ -38,66 +28,49 @@ impl ServiceAccountStore for SqlStore {
         .bind(&account.display_name)
         .bind(&account.description)
         .bind(account.disabled)
-<<<<<<< HEAD:crates/store/src/sqlite/service_accounts.rs
-        .execute(&mut *change)
-        .await
-        .map_err(failed)?;
-        if added.rows_affected() == 0 {
+        .changes_one(&mut change)
+        .await?;
+        if !added {
             return Ok(false);
         }
-        unbind(&mut change, &account.email).await?;
-        change.commit().await.map_err(failed)?;
+        let mut touched = names::forget_account(&mut change, &account.email).await?;
+        touched.push(Changed::ServiceAccount(account.unique_id.clone()));
+        self.commit(change, &touched).await?;
         Ok(true)
-=======
-        .changes_one(self.db.writer())
-        .await
->>>>>>> issue5-store:crates/store/src/sql/service_accounts.rs
     }
 
     async fn remove_service_account(&self, id: &UniqueId) -> Result<bool, StoreError> {
         let _forgetting = self.recent_tokens.forgetting();
-<<<<<<< HEAD:crates/store/src/sqlite/service_accounts.rs
-        let mut change = self.begin().await?;
-        lock_names(&mut change).await?;
-        // Its keys go with it, by the reference.
-        let removed: Option<String> =
-            sqlx::query_scalar("DELETE FROM service_account WHERE unique_id = $1 RETURNING email")
-                .bind(&id.0)
-                .fetch_optional(&mut *change)
-                .await
-                .map_err(failed)?;
-        let Some(email) = removed else { return Ok(false) };
-        unbind(&mut change, &read_email(&email)?).await?;
-        sqlx::query("DELETE FROM access_token WHERE subject = $1")
-            .bind(&id.0)
-            .execute(&mut *change)
-            .await
-            .map_err(failed)?;
-=======
         let mut change = self.db.begin().await?;
-        // Its keys go with it, by the reference.
-        let removed =
-            query("DELETE FROM service_account WHERE unique_id = $1").bind(&id.0).execute(&mut change).await?;
-        if removed == 0 {
-            return Ok(false);
-        }
-        query("DELETE FROM access_token WHERE subject = $1").bind(&id.0).execute(&mut change).await?;
->>>>>>> issue5-store:crates/store/src/sql/service_accounts.rs
-        // The name begins with the project's number, which the store does not know.
-        query("DELETE FROM policy WHERE resource LIKE '%/serviceAccounts/' || $1")
+        names::lock(&mut change).await?;
+        let keys: Vec<(String,)> = query("SELECT id FROM service_account_key WHERE account = $1 ORDER BY id")
             .bind(&id.0)
-            .execute(&mut change)
+            .fetch_all(&mut change)
             .await?;
-        change.commit().await?;
+        // Its keys go with it, by the reference.
+        let removed: Option<(String,)> = query("DELETE FROM service_account WHERE unique_id = $1 RETURNING email")
+            .bind(&id.0)
+            .fetch_optional(&mut change)
+            .await?;
+        let Some((email,)) = removed else { return Ok(false) };
+        let mut touched = names::forget_account(&mut change, &read_email(&email)?).await?;
+        query("DELETE FROM access_token WHERE subject = $1").bind(&id.0).execute(&mut change).await?;
+        // The name begins with the project's number, which the store does not know.
+        let policies: Vec<(String,)> =
+            query("DELETE FROM policy WHERE resource LIKE '%/serviceAccounts/' || $1 RETURNING resource")
+                .bind(&id.0)
+                .fetch_all(&mut change)
+                .await?;
+        touched.extend(policies.into_iter().map(|(resource,)| Changed::Policy(resource)));
+        touched.extend(keys.into_iter().map(|(key,)| Changed::ServiceAccountKey(key)));
+        touched.push(Changed::ServiceAccount(id.clone()));
+        self.commit(change, &touched).await?;
         Ok(true)
     }
 
     async fn disable_service_account(&self, id: &UniqueId, disabled: bool) -> Result<bool, StoreError> {
-        query("UPDATE service_account SET disabled = $2 WHERE unique_id = $1")
-            .bind(&id.0)
-            .bind(disabled)
-            .changes_one(self.db.writer())
-            .await
+        let update = query("UPDATE service_account SET disabled = $2 WHERE unique_id = $1").bind(&id.0).bind(disabled);
+        self.change_one(update, Changed::ServiceAccount(id.clone())).await
     }
 
     async fn service_account_by_email(&self, email: &Email) -> Result<Option<ServiceAccount>, StoreError> {
@@ -145,16 +118,14 @@ impl ServiceAccountStore for SqlStore {
             return Ok(false);
         }
         insert_key(&mut change, key, None).await?;
-        change.commit().await?;
+        self.commit(change, &[Changed::ServiceAccountKey(key.id.clone())]).await?;
         Ok(true)
     }
 
     async fn remove_service_account_key(&self, account: &UniqueId, key_id: &str) -> Result<bool, StoreError> {
-        query("DELETE FROM service_account_key WHERE id = $1 AND account = $2")
-            .bind(key_id)
-            .bind(&account.0)
-            .changes_one(self.db.writer())
-            .await
+        let delete =
+            query("DELETE FROM service_account_key WHERE id = $1 AND account = $2").bind(key_id).bind(&account.0);
+        self.change_one(delete, Changed::ServiceAccountKey(key_id.to_owned())).await
     }
 
     async fn disable_service_account_key(
@@ -163,12 +134,12 @@ impl ServiceAccountStore for SqlStore {
         key_id: &str,
         disabled: bool,
     ) -> Result<bool, StoreError> {
-        query("UPDATE service_account_key SET disabled = $3 WHERE id = $1 AND account = $2 AND secret IS NULL")
-            .bind(key_id)
-            .bind(&account.0)
-            .bind(disabled)
-            .changes_one(self.db.writer())
-            .await
+        let update =
+            query("UPDATE service_account_key SET disabled = $3 WHERE id = $1 AND account = $2 AND secret IS NULL")
+                .bind(key_id)
+                .bind(&account.0)
+                .bind(disabled);
+        self.change_one(update, Changed::ServiceAccountKey(key_id.to_owned())).await
     }
 
     async fn service_account_key(&self, key_id: &str) -> Result<Option<ServiceAccountKey>, StoreError> {
@@ -226,16 +197,18 @@ impl ServiceAccountStore for SqlStore {
         }
         let sealed = self.sealer.seal(secret_of(&key.key.id), &key.secret)?;
         insert_key(&mut change, &key.key, Some(sealed)).await?;
-        query(
+        let old: Vec<(String,)> = query(
             "DELETE FROM service_account_key WHERE account = $1 AND secret IS NOT NULL AND id NOT IN
              (SELECT id FROM service_account_key WHERE account = $1 AND secret IS NOT NULL
-              ORDER BY created DESC, id DESC LIMIT $2)",
+              ORDER BY created DESC, id DESC LIMIT $2) RETURNING id",
         )
         .bind(&key.key.account.0)
         .bind(MAX_MANAGED_KEYS)
-        .execute(&mut change)
+        .fetch_all(&mut change)
         .await?;
-        change.commit().await?;
+        let old = old.into_iter().map(|(id,)| id);
+        let touched: Vec<_> = old.chain([key.key.id.clone()]).map(Changed::ServiceAccountKey).collect();
+        self.commit(change, &touched).await?;
         Ok(true)
     }
 
@@ -253,12 +226,6 @@ impl ServiceAccountStore for SqlStore {
         })
         .transpose()
     }
-}
-
-/// Takes an account out of every policy.
-async fn unbind(change: &mut SqliteConnection, email: &Email) -> Result<(), StoreError> {
-    let member = Member::ServiceAccount(email.clone());
-    policies::unbind(change, email.as_str(), |it| *it == member).await
 }
 
 /// Changes nothing but locks the row of the account, where rows are locked: additions to one account wait for each other,

@@ -1,8 +1,6 @@
 use async_trait::async_trait;
-use doorward_core::resource::ClientId;
 use doorward_core::settings::Settings;
-use doorward_core::store::{SettingsStore, StoreError};
-use serde::{Deserialize, Serialize};
+use doorward_core::store::{Changed, SettingsStore, StoreError};
 
 use super::{SqlStore, json};
 use crate::db::query;
@@ -24,35 +22,21 @@ impl SettingsStore for SqlStore {
     }
 
     async fn replace_settings(&self, resource_name: &str, settings: &Settings) -> Result<(), StoreError> {
-        query(
-            "INSERT INTO iap_settings (resource, settings) VALUES ($1, $2)
-             ON CONFLICT (resource) DO UPDATE SET settings = excluded.settings",
-        )
-        .bind(resource_name)
-        .bind(write_settings(settings)?)
-        .execute(self.db.writer())
-        .await?;
-        Ok(())
+        let write = match *settings == Settings::default() {
+            true => query("DELETE FROM iap_settings WHERE resource = $1").bind(resource_name),
+            false => query(
+                "INSERT INTO iap_settings (resource, settings) VALUES ($1, $2)
+                 ON CONFLICT (resource) DO UPDATE SET settings = excluded.settings",
+            )
+            .bind(resource_name)
+            .bind(json(settings)?),
+        };
+        // Where nothing was and nothing is now, nothing was touched.
+        self.change_one(write, Changed::Settings(resource_name.to_owned())).await.map(drop)
     }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SettingsRecord {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    programmatic_clients: Option<Vec<String>>,
-}
-
-fn write_settings(settings: &Settings) -> Result<String, StoreError> {
-    let Settings { programmatic_clients } = settings;
-    let ids = |clients: &Vec<ClientId>| clients.iter().map(|client| client.0.clone()).collect();
-    json(&SettingsRecord { programmatic_clients: programmatic_clients.as_ref().map(ids) })
 }
 
 /// A setting that is not known spoils all: it may be one that restricts.
 fn read_settings(settings: &str) -> Result<Settings, StoreError> {
-    let record: SettingsRecord =
-        serde_json::from_str(settings).map_err(|_| StoreError::Damaged { what: "IAP settings" })?;
-    let clients = |ids: Vec<String>| ids.into_iter().map(ClientId).collect();
-    Ok(Settings { programmatic_clients: record.programmatic_clients.map(clients) })
+    serde_json::from_str(settings).map_err(|_| StoreError::Damaged { what: "IAP settings" })
 }

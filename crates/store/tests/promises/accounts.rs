@@ -1,6 +1,6 @@
 //! Accounts of programs and of people.
 
-use doorward_core::policy::PolicyEtag;
+use doorward_core::policy::Etag;
 use doorward_core::store::{Named, PolicyWrite};
 
 use super::{AnyStore, at_once};
@@ -107,13 +107,13 @@ pub(crate) async fn a_policy_names_no_account_that_is_not_there(store: AnyStore)
     assert_eq!(store.policies().await.unwrap(), [], "nothing was written");
 
     assert!(store.add_service_account(&robot).await.unwrap());
-    assert_eq!(written(write(on_it, by_number.clone()).await), PolicyEtag(1));
-    assert_eq!(written(write("projects/1", by_email.clone()).await), PolicyEtag(1));
+    assert_eq!(written(write(on_it, by_number.clone()).await), Etag(1));
+    assert_eq!(written(write("projects/1", by_email.clone()).await), Etag(1));
     assert!(store.remove_service_account(&robot.unique_id).await.unwrap());
     let left = bindings(&[&other, "user:alice@example.com"]);
     let policies = store.policies().await.unwrap();
     assert_eq!(policies.len(), 1, "the policy on it went with it");
-    assert_eq!((&policies[0].1.bindings, policies[0].1.etag), (&left, PolicyEtag(2)), "others lose it, and it alone");
+    assert_eq!((&policies[0].1.bindings, policies[0].1.etag), (&left, Etag(2)), "others lose it, and it alone");
 
     // What an older version left behind is not for the next account of the address.
     written(store.replace_policy("projects/1", &bindings(&[&member]), None, &[]).await.unwrap());

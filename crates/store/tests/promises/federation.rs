@@ -4,7 +4,7 @@ use doorward_core::federation::{
     FederatedIdentity, FederationId, Generation, MappingText, POOLS_LIMIT, PROVIDERS_LIMIT, Pool, Provider,
 };
 use doorward_core::grant::{AccessGrant, Subject};
-use doorward_core::policy::PolicyEtag;
+use doorward_core::policy::Etag;
 use doorward_core::store::{Added, Named, PolicyWrite};
 
 use super::{AnyStore, at_once};
@@ -203,10 +203,10 @@ pub(crate) async fn a_policy_names_no_pool_that_is_not_there(store: AnyStore) {
     assert_eq!(store.policies().await.unwrap(), [], "nothing was written");
 
     fill(&store).await;
-    assert_eq!(written(write(std::slice::from_ref(&named)).await), PolicyEtag(1));
+    assert_eq!(written(write(std::slice::from_ref(&named)).await), Etag(1));
     assert!(store.remove_pool(&self::named("pool-a")).await.unwrap());
     let left = store.policy("projects/1").await.unwrap();
-    assert_eq!((left.bindings, left.etag), (bindings(&others), PolicyEtag(2)), "its identities go, and no others");
+    assert_eq!((left.bindings, left.etag), (bindings(&others), Etag(2)), "its identities go, and no others");
 
     // What an older version left behind is not for the next pool of the id.
     written(write(&[]).await);

@@ -1,13 +1,17 @@
 //! What every store promises, by what it keeps.
 
 pub(crate) mod accounts;
+pub(crate) mod applications;
 pub(crate) mod clients;
 pub(crate) mod devices;
 pub(crate) mod federation;
+pub(crate) mod groups;
 pub(crate) mod keys;
 pub(crate) mod people;
 pub(crate) mod record;
 pub(crate) mod resources;
+pub(crate) mod revisions;
+pub(crate) mod rules;
 pub(crate) mod tokens;
 
 use std::future::Future;

@@ -1,34 +1,24 @@
-//! Applications, their policies and their settings.
+//! Policies of resources, and their settings.
 
-use doorward_core::policy::{Policy, PolicyEtag};
+use doorward_core::policy::{Etag, Policy};
 use doorward_core::settings::Settings;
 use doorward_core::store::PolicyWrite;
 
 use super::{AnyStore, at_once};
 use crate::samples::*;
 
-pub(crate) async fn an_application_has_a_name_a_number_and_a_client_id_of_its_own(store: AnyStore) {
-    let (app, other) = (application("app", "777", "c1"), application("an-app", "778", "c2"));
-    assert!(store.add_application(&app).await.unwrap());
-    assert!(store.add_application(&other).await.unwrap());
-    for taken in [application("app", "1", "c"), application("x", "777", "c"), application("x", "1", "c1")] {
-        assert!(!store.add_application(&taken).await.unwrap(), "{taken:?}");
-    }
-    assert_eq!(store.applications().await.unwrap(), [other, app]);
-}
-
 pub(crate) async fn a_policy_is_replaced_only_in_the_state_that_the_writer_saw(store: AnyStore) {
     let (alice, all) = (bindings(&["user:alice@example.com", "domain:example.com"]), bindings(&["allUsers"]));
     assert_eq!(store.policy("projects/1").await.unwrap(), Policy::default());
-    let stale = store.replace_policy("projects/1", &alice, Some(PolicyEtag(1)), &[]).await.unwrap();
+    let stale = store.replace_policy("projects/1", &alice, Some(Etag(1)), &[]).await.unwrap();
     assert_eq!(stale, PolicyWrite::Conflict);
     assert_eq!(store.policies().await.unwrap(), [], "nothing was written");
 
-    let first = store.replace_policy("projects/1", &alice, Some(PolicyEtag::UNWRITTEN), &[]).await.unwrap();
+    let first = store.replace_policy("projects/1", &alice, Some(Etag::UNWRITTEN), &[]).await.unwrap();
     let first = written(first);
-    assert_ne!(first, PolicyEtag::UNWRITTEN);
+    assert_ne!(first, Etag::UNWRITTEN);
     let stored = Policy { bindings: alice.clone(), etag: first };
-    for stale in [PolicyEtag::UNWRITTEN, PolicyEtag(first.0 + 1)] {
+    for stale in [Etag::UNWRITTEN, Etag(first.0 + 1)] {
         let stale = store.replace_policy("projects/1", &all, Some(stale), &[]).await.unwrap();
         assert_eq!(stale, PolicyWrite::Conflict);
         assert_eq!(store.policy("projects/1").await.unwrap(), stored);
@@ -49,7 +39,7 @@ pub(crate) async fn a_policy_is_replaced_only_in_the_state_that_the_writer_saw(s
 }
 
 pub(crate) async fn of_writers_who_saw_one_state_of_a_policy_one_wins(store: AnyStore) {
-    let mut state = PolicyEtag::UNWRITTEN;
+    let mut state = Etag::UNWRITTEN;
     for round in 0..3 {
         let answers = at_once(20, |n| {
             let store = store.clone();
@@ -93,4 +83,7 @@ pub(crate) async fn settings_are_replaced_as_a_whole(store: AnyStore) {
     all.sort_by(|(a, _), (b, _)| a.cmp(b));
     let expected = [("projects/1", settings(&["c"])), ("projects/1/iap_web", settings(&["d"]))];
     assert_eq!(all, expected.map(|(resource, settings)| (resource.to_owned(), settings)));
+    store.replace_settings("projects/1", &Settings::default()).await.unwrap();
+    let all = store.every_settings().await.unwrap();
+    assert_eq!(all, [("projects/1/iap_web".to_owned(), settings(&["d"]))], "nothing is set: as never written");
 }

@@ -1,14 +1,16 @@
 //! One of everything that a store keeps.
 
 use doorward_core::account::{ManagedKey, PasswordHash, ServiceAccount, ServiceAccountKey, UniqueId, User};
-use doorward_core::audit::{AuditEvent, Decision, Outcome, Reason, TokenEvent, TokenMethod, TokenReason};
+use doorward_core::audit::{
+    AdminEvent, AdminKind, AuditEvent, Decision, Outcome, Reason, TokenEvent, TokenMethod, TokenReason,
+};
 use doorward_core::client::{ClientKind, OAuthClient};
 use doorward_core::clock::Timestamp;
 use doorward_core::grant::{AccessGrant, Challenge, CodeGrant, DeviceGrant, GrantId, PersonGrant, Subject, TokenHash};
 use doorward_core::keys::{KeyPurpose, StoredKey};
 use doorward_core::member::Member;
-use doorward_core::policy::{Binding, PolicyEtag, Role};
-use doorward_core::resource::{Application, ClientId};
+use doorward_core::policy::{Binding, DenyPolicy, DenyPolicyName, DenyRule, Etag, RoleName};
+use doorward_core::resource::{Application, ClientId, Host, Origin, Resource, Route, Scheme, ServiceKind};
 use doorward_core::session::{SignInSession, SignedIn};
 use doorward_core::settings::Settings;
 use doorward_core::store::PolicyWrite;
@@ -85,20 +87,43 @@ pub(crate) fn session(subjects: &[&str], expires: i64) -> SignInSession {
 }
 
 pub(crate) fn settings(clients: &[&str]) -> Settings {
-    Settings { programmatic_clients: Some(clients.iter().map(|client| client_id(client)).collect()) }
+    Settings {
+        programmatic_clients: Some(clients.iter().map(|client| client_id(client)).collect()),
+        ..Settings::default()
+    }
 }
 
-pub(crate) fn application(name: &str, service_id: &str, client_id: &str) -> Application {
-    Application { name: name.to_owned(), service_id: service_id.to_owned(), client_id: ClientId(client_id.to_owned()) }
+/// A global backend service that is reached nowhere.
+pub(crate) fn application(name: &str, service_id: &str, client: &str) -> Application {
+    Application {
+        name: name.parse().unwrap(),
+        service_id: service_id.to_owned(),
+        kind: ServiceKind::BackendService { region: None },
+        client_id: client_id(client),
+        iap_enabled: true,
+        routes: vec![],
+        upstreams: vec![],
+        description: String::new(),
+        labels: [].into(),
+        etag: Etag(1),
+    }
+}
+
+/// A place such as `https://app.example.com/prefix`.
+pub(crate) fn route(url: &str) -> Route {
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let scheme = if scheme == "http" { Scheme::Http } else { Scheme::Https };
+    let (host, path) = rest.split_once('/').unwrap();
+    Route { origin: Origin::new(scheme, &Host::parse(host).unwrap()), prefix: format!("/{path}").parse().unwrap() }
 }
 
 pub(crate) fn bindings(members: &[&str]) -> Vec<Binding> {
     let members = members.iter().map(|member| member.parse::<Member>().unwrap()).collect();
-    vec![Binding { role: Role::HttpsResourceAccessor, members }]
+    vec![Binding { role: RoleName::https_resource_accessor(), members, condition: None }]
 }
 
 /// The state of a policy that was replaced.
-pub(crate) fn written(write: PolicyWrite) -> PolicyEtag {
+pub(crate) fn written(write: PolicyWrite) -> Etag {
     match write {
         PolicyWrite::Written(etag) => etag,
         PolicyWrite::Conflict | PolicyWrite::Missing(_) => panic!("{write:?}"),
@@ -172,14 +197,18 @@ pub(crate) fn allowed(event_id: &str) -> AuditEvent {
         event_id,
         Outcome::Allowed {
             binding_resource: "projects/123".into(),
-            role: Role::HttpsResourceAccessor.name().into(),
+            role: "roles/iap.httpsResourceAccessor".into(),
             member: "user:alice@example.com".into(),
+            condition: None,
         },
     )
 }
 
 pub(crate) fn refused(event_id: &str) -> AuditEvent {
-    decision(event_id, Outcome::Refused { reason: Reason::ExpiredToken, detail: "exp was 1700000000".into() })
+    decision(
+        event_id,
+        Outcome::Refused { reason: Reason::ExpiredToken, detail: "exp was 1700000000".into(), denied_by: None },
+    )
 }
 
 fn decision(event_id: &str, outcome: Outcome) -> AuditEvent {
@@ -196,6 +225,7 @@ fn decision(event_id: &str, outcome: Outcome) -> AuditEvent {
         status: 200,
         latency_micros: 417,
         client: "127.0.0.1:51234".into(),
+        ..Decision::default()
     })
 }
 
@@ -208,4 +238,52 @@ pub(crate) fn token_event(event_id: &str) -> AuditEvent {
         reason: Some(TokenReason::ReplayedAssertion),
         ..TokenEvent::new(event_id.to_owned(), at(1_700_000_000), TokenMethod::JwtBearer, None)
     })
+}
+
+/// A rule that denies reading the project.
+pub(crate) fn rule(denied: &[&str], exceptions: &[&str]) -> DenyRule {
+    let members = |texts: &[&str]| texts.iter().map(|text| text.parse::<Member>().unwrap()).collect();
+    DenyRule {
+        description: "n'o".into(),
+        denied_principals: members(denied),
+        exception_principals: members(exceptions),
+        denied_permissions: vec!["cloudresourcemanager.googleapis.com/projects.get".parse().unwrap()],
+        exception_permissions: vec!["iap.googleapis.com/*.*".parse().unwrap()],
+        condition: None,
+    }
+}
+
+/// A deny policy of the project.
+pub(crate) fn deny_policy(policy: &str, rules: &[DenyRule]) -> DenyPolicy {
+    DenyPolicy {
+        name: DenyPolicyName { attachment: Resource::Project, id: policy.to_owned() },
+        uid: "u-1".into(),
+        display_name: "No'body".into(),
+        rules: rules.to_vec(),
+        created: Timestamp::from_micros(1_000_001),
+        updated: Timestamp::from_micros(2_000_002),
+        etag: Etag::UNWRITTEN,
+    }
+}
+
+/// A call of an administrative method at this time, with numbers that are hard to write.
+pub(crate) fn admin(event_id: &str, seconds: i64) -> AuditEvent {
+    AuditEvent::Admin(Box::new(AdminEvent {
+        id: event_id.to_owned(),
+        time: at(seconds),
+        service: "iap.googleapis.com".into(),
+        method: "google.cloud.iap.v1.IdentityAwareProxyAdminService.SetIamPolicy".into(),
+        kind: AdminKind::Write,
+        resource: "projects/123".into(),
+        caller: None,
+        peer: None,
+        user_agent: None,
+        permissions: vec![],
+        before: Some(
+            serde_json::json!({ "b": 0.1, "a": 1.234_567_890_123_456_7e-7, "c": u64::MAX, "d": "\u{0}\u{eb}" }),
+        ),
+        after: None,
+        code: 0,
+        message: String::new(),
+    }))
 }

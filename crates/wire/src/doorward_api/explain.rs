@@ -366,6 +366,9 @@ pub struct SimulateResponse {
     pub replayed: u64,
     /// Decisions that cannot be: refused before any policy was asked, or on an application that is gone.
     pub skipped: u64,
+    /// Decisions that hang on claims of a credential or on header fields, which are not recorded: it is not known what would become of
+    /// them.
+    pub unknown: u64,
     /// Who would newly be let in, the most frequent first.
     pub newly_allowed: Vec<ChangedDecision>,
     /// Who would newly be refused, the most frequent first.

@@ -44,6 +44,22 @@ impl Status {
             Status::Unimplemented => 501,
         }
     }
+
+    /// The number in records (google.rpc.Code).
+    pub fn number(self) -> i32 {
+        match self {
+            Status::InvalidArgument => 3,
+            Status::NotFound => 5,
+            Status::AlreadyExists => 6,
+            Status::PermissionDenied => 7,
+            Status::ResourceExhausted => 8,
+            Status::FailedPrecondition => 9,
+            Status::Aborted => 10,
+            Status::Unimplemented => 12,
+            Status::Internal => 13,
+            Status::Unauthenticated => 16,
+        }
+    }
 }
 
 /// The body of a refused call.

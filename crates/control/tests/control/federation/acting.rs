@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use doorward_core::policy::Role;
 use doorward_wire::google_api::WorkloadIdentityPool;
 use doorward_wire::iam_credentials::GenerateIdTokenRequest;
 use serde_json::json;
 
 use super::{Federation, POOL};
+use crate::iam_credentials::WORKLOAD_USER;
 use crate::{APP_CLIENT, PEER, cause};
 
 const TARGET: &str = "projects/-/serviceAccounts/target1@dev-project.iam.gserviceaccount.com";
@@ -52,12 +52,12 @@ async fn an_identity_acts_as_the_accounts_whose_policies_name_it_or_a_set_of_whi
     ];
     for (member, expected) in cases {
         for on in [Some(&target.unique_id), None] {
-            federation.stack.let_act(on, Role::WorkloadIdentityUser, &[&member]).await;
+            federation.stack.let_act(on, WORKLOAD_USER, &[&member]).await;
             assert_eq!(federation.act(&token).await, expected, "{member}");
-            federation.stack.let_act(on, Role::WorkloadIdentityUser, &[]).await;
+            federation.stack.let_act(on, WORKLOAD_USER, &[]).await;
         }
     }
-    federation.stack.let_act(None, Role::WorkloadIdentityUser, &[&of("principal", "subject/runner")]).await;
+    federation.stack.let_act(None, WORKLOAD_USER, &[&of("principal", "subject/runner")]).await;
     assert_eq!(federation.act(&token).await, "ok");
     let event = federation.stack.last_event();
     assert_eq!(event.chain, [of("principal", "subject/runner")]);
@@ -68,7 +68,7 @@ async fn a_federated_token_is_good_for_its_scopes_its_time_and_nothing_but_iam()
     let federation = Federation::new().await;
     federation.stack.create_account("target1").await;
     let everybody = format!("principalSet:{POOL}/*");
-    federation.stack.let_act(None, Role::WorkloadIdentityUser, &[&everybody]).await;
+    federation.stack.let_act(None, WORKLOAD_USER, &[&everybody]).await;
     let mut narrow = super::request(federation.key.token(&super::claims()));
     narrow.scope = Some("openid email".to_owned());
     let narrow = federation.redeem(narrow).await.unwrap().token;
@@ -79,8 +79,11 @@ async fn a_federated_token_is_good_for_its_scopes_its_time_and_nothing_but_iam()
     assert_eq!(federation.act(&token).await, "ok");
     let told = federation.stack.tokens.user_info(Some(&token), PEER).await;
     assert_eq!(cause(&told.err().unwrap()), "Invalid");
-    let administrator = federation.stack.callers().administrator(Some(&token), "iam.googleapis.com").await;
-    assert_eq!(cause(&administrator.unwrap_err()), "Forbidden");
+    let stack = &federation.stack;
+    let admin = stack.callers().admin(Some(&token), "iam.googleapis.com", PEER, None).await.unwrap();
+    assert_eq!(admin.member(), format!("principal:{POOL}/subject/repo:octo/app:ref:refs/heads/main"));
+    let outcome = stack.policies.get(&admin, "projects/123", 3).await;
+    assert_eq!(cause(&outcome.unwrap_err()), "Forbidden", "it holds nothing else");
     federation.stack.clock.advance(Duration::from_secs(3599));
     assert_eq!(federation.act(&token).await, "ok");
     federation.stack.clock.advance(Duration::from_secs(1));
@@ -104,7 +107,7 @@ async fn whatever_ends_a_provider_ends_what_was_issued_by_it() {
         let (pools, admin) = (&federation.pools, &federation.stack.admin);
         federation.stack.create_account("target1").await;
         let everybody = format!("principalSet:{POOL}/*");
-        federation.stack.let_act(None, Role::WorkloadIdentityUser, &[&everybody]).await;
+        federation.stack.let_act(None, WORKLOAD_USER, &[&everybody]).await;
         let token = federation.federated(&json!({})).await;
         assert_eq!(federation.act(&token).await, "ok", "{ending}");
         let named = ("ci-pool", "ci-runner");
@@ -142,7 +145,7 @@ async fn a_pool_that_is_enabled_again_has_its_tokens_again_and_a_provider_has_no
     let federation = Federation::new().await;
     let (pools, admin) = (&federation.pools, &federation.stack.admin);
     federation.stack.create_account("target1").await;
-    federation.stack.let_act(None, Role::WorkloadIdentityUser, &[&format!("principalSet:{POOL}/*")]).await;
+    federation.stack.let_act(None, WORKLOAD_USER, &[&format!("principalSet:{POOL}/*")]).await;
     let token = federation.federated(&json!({})).await;
     for (disabled, expected) in [(true, "Invalid"), (false, "ok")] {
         let change = WorkloadIdentityPool { disabled, ..Default::default() };

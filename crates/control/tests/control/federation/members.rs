@@ -1,13 +1,17 @@
 use std::sync::Arc;
 
 use doorward_control::policies::Policies;
-use doorward_control::snapshots::SnapshotPublisher;
+use doorward_control::snapshots::{Setting, SnapshotPublisher};
 use doorward_core::issuer::{OwnNames, TrustedIssuer, TrustedIssuers};
-use doorward_wire::google_api::Policy;
+use doorward_wire::google_api::{Policy, SetIamPolicyRequest};
 use serde_json::json;
 
 use super::{Federation, POOL};
-use crate::{ISSUER, cause};
+use crate::{ISSUER, cause, setting};
+
+fn request(policy: Policy) -> SetIamPolicyRequest {
+    SetIamPolicyRequest { policy, update_mask: None }
+}
 
 fn binding(role: &str, member: &str) -> Policy {
     serde_json::from_value(json!({"bindings": [{"role": role, "members": [member]}]})).unwrap()
@@ -25,12 +29,13 @@ async fn identities_of_pools_and_issuers_that_are_there_may_be_members_of_every_
         google: false,
         insecure_loopback: false,
         jwks: None,
+        groups_claim: None,
     };
     let own = OwnNames { issuers: &[ISSUER], project_id: "dev-project" };
     let trusted = Arc::new(TrustedIssuers::new([corp], own).unwrap());
-    let project = stack.publisher.project().clone();
-    let publisher = SnapshotPublisher::open(stack.store.clone(), project, Default::default(), trusted).await.unwrap();
-    let policies = Policies::new(stack.store.clone(), Arc::new(publisher));
+    let setting = Setting { trusted_issuers: trusted, ..setting() };
+    let publisher = SnapshotPublisher::open(stack.store.clone(), stack.clock.clone(), setting).await.unwrap();
+    let policies = Policies::new(stack.store.clone(), Arc::new(publisher), stack.changes.clone());
     let of = |kind: &str, rest: &str| format!("{kind}:{POOL}/{rest}");
     let issuer = |rest: &str| format!("//doorward/trustedIssuers/{rest}");
     #[rustfmt::skip]
@@ -60,7 +65,7 @@ async fn identities_of_pools_and_issuers_that_are_there_may_be_members_of_every_
     ];
     for (member, expected) in cases {
         for role in roles {
-            let outcome = policies.replace(&stack.admin, "projects/123", binding(role, &member)).await;
+            let outcome = policies.replace(&stack.admin, "projects/123", request(binding(role, &member))).await;
             let outcome = outcome.map_or_else(|error| cause(&error), |_| "ok".to_owned());
             assert_eq!(outcome, expected, "{role} {member}");
         }
@@ -87,7 +92,7 @@ async fn a_pool_that_is_deleted_leaves_no_binding_to_the_next_of_its_name() {
         serde_json::from_value(json!({"bindings": bindings})).unwrap()
     };
     for name in ["projects/123", of_account.as_str()] {
-        stack.policies.replace(&stack.admin, name, bindings(&members)).await.unwrap();
+        stack.set_policy(name, bindings(&members)).await.unwrap();
     }
     let only = json!({"bindings": [{"role": "roles/iam.workloadIdentityUser", "members": [members[0]]}]});
     let only: Policy = serde_json::from_value(only).unwrap();
@@ -95,16 +100,16 @@ async fn a_pool_that_is_deleted_leaves_no_binding_to_the_next_of_its_name() {
 
     // A provider names nobody, so nothing is taken from those who are named.
     federation.pools.delete_provider(&stack.admin, "123", ("ci-pool", "ci-runner")).await.unwrap();
-    let shown = stack.policies.get(&stack.admin, "projects/123").await.unwrap();
+    let shown = stack.get_policy("projects/123").await.unwrap();
     assert_eq!(shown.bindings[0].members, members);
 
     federation.pools.delete_pool(&stack.admin, "dev-project", "ci-pool").await.unwrap();
     for name in ["projects/123", service] {
-        let shown = stack.policies.get(&stack.admin, name).await.unwrap();
+        let shown = stack.get_policy(name).await.unwrap();
         let left: Vec<_> = shown.bindings.into_iter().map(|binding| binding.members).collect();
         assert_eq!(left, [&members[2..], &members[2..]], "{name}");
     }
-    let refused = stack.policies.replace(&stack.admin, "projects/123", only).await.unwrap_err();
+    let refused = stack.set_policy("projects/123", only).await.unwrap_err();
     assert_eq!(cause(&refused), "UnknownMember");
 }
 
@@ -127,7 +132,7 @@ async fn no_binding_outlives_what_it_names_whoever_writes_while_that_is_deleted(
                     n => {
                         let name = ["projects/123", "projects/123/iap_web"][n / 2 % 2];
                         let binding = binding("roles/iap.httpsResourceAccessor", &member);
-                        if let Err(error) = stack.policies.replace(&stack.admin, name, binding).await {
+                        if let Err(error) = stack.set_policy(name, binding).await {
                             assert_eq!(cause(&error), "UnknownMember");
                         }
                     }
@@ -151,8 +156,8 @@ async fn a_policy_of_an_account_that_was_deleted_meanwhile_is_not_written() {
     let account = stack.create_account("robot1").await;
     let name = format!("projects/123/serviceAccounts/{}", account.unique_id.0);
     let user = binding("roles/iam.serviceAccountTokenCreator", "user:ann@example.com");
-    stack.policies.replace(&stack.admin, &name, user.clone()).await.unwrap();
+    stack.set_policy(&name, user.clone()).await.unwrap();
     assert!(stack.store.remove_service_account(&account.unique_id).await.unwrap());
-    assert_eq!(cause(&stack.policies.replace(&stack.admin, &name, user).await.unwrap_err()), "Resource");
+    assert_eq!(cause(&stack.set_policy(&name, user).await.unwrap_err()), "NotFound");
     assert_eq!(stack.store.policies().await.unwrap(), []);
 }

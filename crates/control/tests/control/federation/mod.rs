@@ -221,9 +221,10 @@ impl Federation {
     }
 }
 
-fn pools(stack: &Stack, widest: Reach) -> WorkloadIdentity {
+pub(crate) fn pools(stack: &Stack, widest: Reach) -> WorkloadIdentity {
     let own = vec![OWN_ISSUER.to_owned(), "http://127.0.0.1:8081".to_owned()];
-    WorkloadIdentity::new(stack.store.clone(), stack.publisher.clone(), stack.entropy.clone(), own, widest)
+    let (store, publisher, changes) = (stack.store.clone(), stack.publisher.clone(), stack.changes.clone());
+    WorkloadIdentity::new(store, publisher, changes, stack.entropy.clone(), own, widest)
 }
 
 /// What google-auth sends.

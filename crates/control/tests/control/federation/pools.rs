@@ -320,7 +320,7 @@ async fn a_mapping_is_compiled_when_its_text_changes_and_not_with_every_change_o
     let (stack, other) = (&federation.stack, PROVIDER.replace("ci-runner", "other"));
     let compiled = |name: &str| stack.publisher.cell().current().provider(name).unwrap().mapping.clone();
     let (first, second) = (compiled(PROVIDER), compiled(&other));
-    stack.policies.replace(&stack.admin, "projects/123", Policy::default()).await.unwrap();
+    stack.set_policy("projects/123", Policy::default()).await.unwrap();
     federation.update_provider(json!({"description": "Text"}), "description").await;
     assert!(Arc::ptr_eq(&first, &compiled(PROVIDER)) && Arc::ptr_eq(&second, &compiled(&other)));
 

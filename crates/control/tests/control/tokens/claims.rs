@@ -1,5 +1,5 @@
 use doorward_control::instance::IdentityRequest;
-use doorward_core::policy::{Binding, Role};
+use doorward_core::policy::Binding;
 use doorward_wire::iam_credentials::GenerateIdTokenRequest;
 use doorward_wire::jose::encode_base64url;
 use doorward_wire::oauth::{AuthorizeRequest, JwtBearerRequest, TokenRequest};
@@ -32,8 +32,9 @@ async fn an_id_token_for_an_account_has_the_claims_of_its_kind_and_no_others() {
     assert_eq!(stack.id_token_claims(&asserted), with(common(ROBOT, id), &email));
 
     let binding = Binding {
-        role: Role::ServiceAccountOpenIdTokenCreator,
+        role: "roles/iam.serviceAccountOpenIdTokenCreator".parse().unwrap(),
         members: vec!["user:alice@example.com".parse().unwrap()],
+        condition: None,
     };
     stack.store.replace_policy(&format!("projects/123/serviceAccounts/{id}"), &[binding], None, &[]).await.unwrap();
     stack.publisher.refresh().await.unwrap();

@@ -375,7 +375,8 @@ async fn every_answer_is_in_the_record_and_no_token_is() {
     ];
     for (index, (assertion, account, issued, audience, refused)) in cases.into_iter().enumerate() {
         let answer = stack.redeem(assertion.clone()).await;
-        let events = stack.audit.events();
+        let mut events = stack.audit.events();
+        events.retain(|event| matches!(event, AuditEvent::Token(_)));
         assert_eq!(events.len(), index + 1);
         let event = stack.last_event();
         let text = |text: Option<&str>| text.map(str::to_owned);
@@ -406,6 +407,10 @@ struct Full;
 impl AuditSink for Full {
     async fn record(&self, _: AuditEvent) -> Result<(), AuditClosed> {
         Err(AuditClosed)
+    }
+
+    async fn record_durably(&self, event: AuditEvent) -> Result<(), AuditClosed> {
+        self.record(event).await
     }
 
     fn is_open(&self) -> bool {

@@ -1,0 +1,422 @@
+//! Who may administer what, and what is recorded of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use doorward_control::admin::{Admin, AdminError, Changes, Failure, Gate, Method};
+use doorward_control::policies::Policies;
+use doorward_core::account::UniqueId;
+use doorward_core::audit::{AdminEvent, AdminKind, AuditClosed, AuditEvent, AuditSink};
+use doorward_core::client::ClientKind;
+use doorward_core::policy::Permission;
+use doorward_core::resource::Resource;
+use doorward_wire::doorward_api::{AccessLevelResource, GroupResource};
+use doorward_wire::google_api::iam_roles::{CreateRoleRequest, ListRolesQuery};
+use doorward_wire::google_api::{
+    CreateKeyRequest, Policy, SetIamPolicyRequest, Status, WorkloadIdentityPool, iam_deny,
+};
+use serde_json::json;
+
+use crate::robots::{CLOUD, ROBOT};
+use crate::{PEER, Stack, cause, named};
+
+const HOST: &str = "iam.googleapis.com";
+const APP: &str = "projects/dev-project/iap_web/compute/services/app";
+
+impl Stack {
+    /// A person as an administrator.
+    pub(crate) async fn administers(&self, person: &UniqueId) -> Admin {
+        let token = self.access_token(person, CLOUD).await;
+        self.callers().admin(Some(&token), HOST, PEER, Some("gcloud/1\n")).await.unwrap()
+    }
+
+    /// A person who holds a role on a resource, beside those who hold something there.
+    pub(crate) async fn holding(&self, name: &str, role: &str, on: &str) -> Admin {
+        let id = self.add_person(name).await;
+        let mut policy = self.get_policy(on).await.unwrap();
+        let binding = json!({"role": role, "members": [format!("user:{name}@example.com")]});
+        policy.bindings.push(serde_json::from_value(binding).unwrap());
+        self.set_policy(on, policy).await.unwrap();
+        self.administers(&id).await
+    }
+}
+
+fn not_a_policy() -> SetIamPolicyRequest {
+    SetIamPolicyRequest { policy: Policy { version: Some(2), ..Policy::default() }, update_mask: None }
+}
+
+/// `+` if the permission was not what was lacking: whatever else is wrong with the call is found later.
+fn mark<T, E: std::fmt::Debug>(outcome: Result<T, E>) -> char {
+    match outcome {
+        Err(error) if cause(&error) == "Forbidden" => '-',
+        Ok(_) | Err(_) => '+',
+    }
+}
+
+/// Every actor x action x resource. A `+` is a permission that is held: look twice at each that comes.
+#[tokio::test]
+async fn every_action_demands_its_permission() {
+    let stack = Stack::new().await;
+    stack.create_account("robot1").await;
+    let pools = crate::federation::pools(&stack, doorward_core::outbound::Reach::Public);
+    let project = "projects/123";
+    let mut actors = vec![("operator", Admin::local_operator())];
+    #[rustfmt::skip]
+    let holders = [
+        ("owner",     "roles/owner",                           project),
+        ("editor",    "roles/editor",                          project),
+        ("viewer",    "roles/viewer",                          project),
+        ("iapadmin",  "roles/iap.admin",                       project),
+        ("iaporg",    "roles/iap.admin",                       "organizations/1"),
+        ("iapapp",    "roles/iap.admin",                       APP),
+        ("settings",  "roles/iap.settingsAdmin",               project),
+        ("user",      "roles/iap.httpsResourceAccessor",       project),
+        ("creator",   "roles/iam.serviceAccountTokenCreator",  project),
+        ("accounts",  "roles/iam.serviceAccountAdmin",         project),
+        ("keys",      "roles/iam.serviceAccountKeyAdmin",      project),
+        ("pools",     "roles/iam.workloadIdentityPoolAdmin",   project),
+        ("roles",     "roles/iam.roleAdmin",                   project),
+        ("security",  "roles/iam.securityAdmin",               project),
+        ("denies",    "roles/iam.denyAdmin",                   project),
+        ("clients",   "roles/oauthconfig.editor",              project),
+        ("doorward",  "roles/doorward.admin",                  project),
+        ("dwviewer",  "roles/doorward.viewer",                 project),
+    ];
+    for (name, role, on) in holders {
+        actors.push((name, stack.holding(name, role, on).await));
+    }
+    let nobody = stack.add_person("nobody").await;
+    actors.push(("nobody", stack.administers(&nobody).await));
+
+    let mut rows: BTreeMap<usize, (String, String)> = BTreeMap::new();
+    for (_, admin) in &actors {
+        let mut row = 0;
+        let mut put = |name: String, mark: char| {
+            rows.entry(row).or_insert_with(|| (name, String::new())).1.push(mark);
+            row += 1;
+        };
+        let account = format!("projects/-/serviceAccounts/{ROBOT}");
+        let service = "projects/123/iap_web/compute/services/app";
+        let version = format!("{service}/versions/bs_0");
+        #[rustfmt::skip]
+        let resources = [
+            "organizations/1", "folders/21", project, "projects/123/iap_web", "projects/123/iap_web/compute", service, &version,
+            "projects/123/iap_web/compute/services/none", "projects/other/iap_web",
+            "projects/123/iap_tunnel", "projects/123/iap_tunnel/zones/z", "projects/123/iap_tunnel/zones/z/instances/i",
+            "projects/123/iap_tunnel/locations/l", "projects/123/iap_tunnel/locations/l/destGroups/g", &account,
+            "projects/123/serviceAccounts/none@dev-project.iam.gserviceaccount.com",
+        ];
+        for resource in resources {
+            put(format!("getIamPolicy {resource}"), mark(stack.policies.get(admin, resource, 3).await));
+            put(
+                format!("setIamPolicy {resource}"),
+                mark(stack.policies.replace(admin, resource, not_a_policy()).await),
+            );
+        }
+        let attachment = "cloudresourcemanager.googleapis.com%2Fprojects%2F123";
+        let elsewhere = "cloudresourcemanager.googleapis.com%2Fprojects%2F124";
+        let denying = format!("policies/{attachment}/denypolicies/none");
+        let empty = iam_deny::Policy::default;
+        let key = CreateKeyRequest { key_algorithm: Some("none".into()), ..CreateKeyRequest::default() };
+        let (role, none) = ("projects/123/roles/none", "none@dev-project.iam.gserviceaccount.com");
+        let kind = ClientKind::Desktop { redirect_uris: vec![] };
+        put("denypolicies.list".into(), mark(stack.deny.list(admin, attachment).await));
+        put("denypolicies.list elsewhere".into(), mark(stack.deny.list(admin, elsewhere).await));
+        put("denypolicies.get".into(), mark(stack.deny.get(admin, &denying).await));
+        put("denypolicies.create".into(), mark(stack.deny.create(admin, attachment, "N", empty()).await));
+        put("denypolicies.update".into(), mark(stack.deny.update(admin, &denying, empty()).await));
+        put("denypolicies.delete".into(), mark(stack.deny.delete(admin, &denying, None).await));
+        put("roles.list".into(), mark(stack.roles.list(admin, project, &ListRolesQuery::default()).await));
+        put("roles.get".into(), mark(stack.roles.get(admin, role).await));
+        put("roles.create".into(), mark(stack.roles.create(admin, project, CreateRoleRequest::default()).await));
+        put("roles.patch".into(), mark(stack.roles.patch(admin, role, Default::default(), None).await));
+        put("roles.delete".into(), mark(stack.roles.delete(admin, role, None).await));
+        put("roles.undelete".into(), mark(stack.roles.undelete(admin, role, None).await));
+        put("serviceAccounts.create".into(), mark(stack.accounts.create(admin, "123", named("x")).await));
+        put("serviceAccounts.list".into(), mark(stack.accounts.list(admin, "123", None, None).await));
+        put("serviceAccounts.get".into(), mark(stack.accounts.get(admin, "123", ROBOT).await));
+        put("serviceAccounts.get none".into(), mark(stack.accounts.get(admin, "123", none).await));
+        put("serviceAccounts.delete none".into(), mark(stack.accounts.delete(admin, "123", none).await));
+        put("serviceAccounts.disable".into(), mark(stack.accounts.disable(admin, "123", none, true).await));
+        put("serviceAccounts.enable".into(), mark(stack.accounts.disable(admin, "123", ROBOT, false).await));
+        put("serviceAccountKeys.create".into(), mark(stack.accounts.create_key(admin, "-", ROBOT, &key).await));
+        put("serviceAccountKeys.list".into(), mark(stack.accounts.list_keys(admin, "-", ROBOT).await));
+        put("serviceAccountKeys.delete".into(), mark(stack.accounts.delete_key(admin, "-", ROBOT, "x").await));
+        put(
+            "serviceAccountKeys.disable".into(),
+            mark(stack.accounts.disable_key(admin, "-", (ROBOT, "x"), true).await),
+        );
+        put(
+            "serviceAccountKeys.enable".into(),
+            mark(stack.accounts.disable_key(admin, "-", (ROBOT, "x"), false).await),
+        );
+        let pool = WorkloadIdentityPool::default;
+        put("pools.create".into(), mark(pools.create_pool(admin, "123", "N", pool()).await));
+        put("pools.get".into(), mark(pools.pool(admin, "123", "none").await));
+        put("pools.list".into(), mark(pools.pools(admin, "123").await));
+        put("pools.update".into(), mark(pools.update_pool(admin, "123", "none", pool(), None).await));
+        put("pools.delete".into(), mark(pools.delete_pool(admin, "123", "none").await));
+        let provider = ("none", "none");
+        put("providers.create".into(), mark(pools.create_provider(admin, "123", provider, Default::default()).await));
+        put("providers.get".into(), mark(pools.provider(admin, "123", provider).await));
+        put("providers.list".into(), mark(pools.providers(admin, "123", "none").await));
+        put(
+            "providers.update".into(),
+            mark(pools.update_provider(admin, "123", provider, Default::default(), None).await),
+        );
+        put("providers.delete".into(), mark(pools.delete_provider(admin, "123", provider).await));
+        put("oauthClients.create".into(), mark(stack.clients.create(admin, "", kind).await));
+        put("oauthClients.list".into(), mark(stack.clients.list(admin).await));
+        put("oauthClients.get".into(), mark(stack.clients.get(admin, "none").await));
+        put("oauthClients.resetSecret".into(), mark(stack.clients.reset_secret(admin, "none").await));
+        put("oauthClients.delete".into(), mark(stack.clients.delete(admin, "none").await));
+        let group = GroupResource::default;
+        put("groups.create".into(), mark(stack.groups.create(admin, group()).await));
+        put("groups.get".into(), mark(stack.groups.get(admin, "g@x.com").await));
+        put("groups.members".into(), mark(stack.groups.members(admin, "g@x.com", None, None).await));
+        put("groups.list".into(), mark(stack.groups.list(admin, None, None).await));
+        put("groups.update".into(), mark(stack.groups.update(admin, "g@x.com", group()).await));
+        put("groups.addMembers".into(), mark(stack.groups.add_members(admin, "g@x.com", &[]).await));
+        put("groups.removeMembers".into(), mark(stack.groups.remove_members(admin, "g@x.com", &[]).await));
+        put("groups.delete".into(), mark(stack.groups.delete(admin, "g@x.com").await));
+        let level = AccessLevelResource::default;
+        put("accessLevels.create".into(), mark(stack.levels.create(admin, level()).await));
+        put("accessLevels.list".into(), mark(stack.levels.list(admin).await));
+        put("accessLevels.get".into(), mark(stack.levels.get(admin, "none").await));
+        put("accessLevels.update".into(), mark(stack.levels.update(admin, level()).await));
+        put("accessLevels.delete".into(), mark(stack.levels.delete(admin, "none").await));
+        put("keys.list".into(), mark(stack.keys.list(admin).await));
+        put("keys.rotate".into(), mark(stack.keys.rotate(admin, Some("none"), false).await));
+    }
+    let mut picture = format!("{:88}", "");
+    for (name, _) in &actors {
+        let _ = write!(picture, "{name:10}");
+    }
+    let mut lines = vec![picture.trim_end().to_owned()];
+    for (action, marks) in rows.into_values() {
+        let marks: String = marks.chars().map(|mark| format!("{mark:<10}")).collect();
+        lines.push(format!("{action:88}{marks}").trim_end().to_owned());
+    }
+    let picture = lines.join("\n") + "\n";
+    assert!(picture == include_str!("administration.txt"), "it is now:\n{picture}");
+}
+
+#[tokio::test]
+async fn what_is_not_there_and_what_one_may_not_are_told_alike_to_whoever_has_no_right_above() {
+    let stack = Stack::new().await;
+    stack.create_account("robot1").await;
+    let stranger = stack.add_person("stranger").await;
+    let stranger = stack.administers(&stranger).await;
+    let owner = stack.holding("owner", "roles/owner", "projects/123").await;
+    let operator = Admin::local_operator();
+    #[rustfmt::skip]
+    let cases = [
+        // name, stranger, owner, operator
+        (APP.to_owned(),                                                 "Forbidden", "ok",        "ok"),
+        ("projects/123/iap_web/compute/services/none".to_owned(),        "Forbidden", "NotFound",  "NotFound"),
+        ("projects/other/iap_web/compute/services/app".to_owned(),       "Forbidden", "Forbidden", "NotFound"),
+        ("projects/other".to_owned(),                                    "Forbidden", "Forbidden", "NotFound"),
+        ("organizations/1".to_owned(),                                   "Forbidden", "Forbidden", "ok"),
+        ("organizations/9".to_owned(),                                   "Forbidden", "Forbidden", "NotFound"),
+        (format!("projects/-/serviceAccounts/{ROBOT}"),                  "Forbidden", "ok",        "ok"),
+        ("projects/-/serviceAccounts/x@y.com".to_owned(),                "Forbidden", "NotFound",  "NotFound"),
+        (format!("projects/other/serviceAccounts/{ROBOT}"),              "Forbidden", "Forbidden", "NotFound"),
+        ("projects/123/topics/x".to_owned(),                             "Malformed", "Malformed", "Malformed"),
+        ("projects/123\n".to_owned(),                                    "Malformed", "Malformed", "Malformed"),
+    ];
+    for (name, of_stranger, of_owner, of_operator) in cases {
+        for (admin, expected) in [(&stranger, of_stranger), (&owner, of_owner), (&operator, of_operator)] {
+            let outcome = stack.policies.get(admin, &name, 3).await;
+            let outcome = outcome.map_or_else(|error| cause(&error), |_| "ok".to_owned());
+            assert_eq!(outcome, expected, "{name} {}", admin.member());
+        }
+    }
+    let told = |error: &dyn std::fmt::Display| error.to_string();
+    let here = stack.policies.get(&stranger, APP, 3).await.unwrap_err();
+    let gone = stack.policies.get(&stranger, "projects/dev-project/iap_web/compute/services/apq", 3).await.unwrap_err();
+    assert_eq!(told(&here).replace("/app,", "/apq,"), told(&gone));
+}
+
+#[tokio::test]
+async fn a_condition_and_a_deny_policy_hold_for_administration_too() {
+    let stack = Stack::new().await;
+    let condition = |expression: &str| json!({"title": "t", "expression": expression});
+    let id = stack.add_person("ann").await;
+    let ann = stack.administers(&id).await;
+    let from = format!("source.ip == '{PEER}'");
+    #[rustfmt::skip]
+    let cases = [
+        ("resource.type == 'iap.googleapis.com/WebService'",      "ok"),
+        ("resource.service == 'iap.googleapis.com'",              "ok"),
+        ("resource.name.endsWith('/services/777')",               "ok"),
+        ("resource.type == 'iap.googleapis.com/Web'",             "Forbidden"),
+        (from.as_str(),                                           "ok"),
+        ("source.ip == '192.0.2.8'",                              "Forbidden"),
+        ("request.auth.principal == 'user:ann@example.com'",      "ok"),
+        ("request.time < timestamp('2000-01-01T00:00:00Z')",      "Forbidden"),
+        // A call of administration has no path.
+        ("request.path != '/'",                                   "Forbidden"),
+    ];
+    for (expression, expected) in cases {
+        let policy = json!({"version": 3, "bindings": [
+            {"role": "roles/iap.admin", "members": ["user:ann@example.com"], "condition": condition(expression)},
+        ]});
+        stack.set_policy("projects/123", serde_json::from_value(policy).unwrap()).await.unwrap();
+        let outcome = stack.policies.get(&ann, APP, 3).await;
+        assert_eq!(outcome.map_or_else(|error| cause(&error), |_| "ok".to_owned()), expected, "{expression}");
+    }
+    let policy = json!({"bindings": [{"role": "roles/iap.admin", "members": ["user:ann@example.com"]}]});
+    stack.set_policy("projects/123", serde_json::from_value(policy).unwrap()).await.unwrap();
+    stack.policies.get(&ann, APP, 3).await.unwrap();
+    let deny = json!({"rules": [{"denyRule": {
+        "deniedPrincipals": ["principalSet://goog/public:all"], "deniedPermissions": ["iap.googleapis.com/*.getIamPolicy"],
+    }}]});
+    let at = "cloudresourcemanager.googleapis.com%2Forganizations%2F1";
+    stack.deny.create(&stack.admin, at, "none", serde_json::from_value(deny).unwrap()).await.unwrap();
+    assert_eq!(cause(&stack.policies.get(&ann, APP, 3).await.unwrap_err()), "Forbidden");
+    stack.policies.get(&stack.admin, APP, 3).await.unwrap();
+}
+
+#[tokio::test]
+async fn somebody_may_give_only_the_roles_that_a_condition_names() {
+    let stack = Stack::new().await;
+    let expression =
+        "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly(['roles/iap.httpsResourceAccessor'])";
+    let policy = json!({"version": 3, "bindings": [{"role": "roles/iap.admin", "members": ["user:ann@example.com"],
+        "condition": {"title": "t", "expression": expression}}]});
+    stack.set_policy("projects/123", serde_json::from_value(policy).unwrap()).await.unwrap();
+    let id = stack.add_person("ann").await;
+    let ann = stack.administers(&id).await;
+    for (role, expected) in [("roles/iap.httpsResourceAccessor", "ok"), ("roles/iap.admin", "Forbidden")] {
+        let policy = json!({"bindings": [{"role": role, "members": ["user:bob@example.com"]}]});
+        let request = SetIamPolicyRequest { policy: serde_json::from_value(policy).unwrap(), update_mask: None };
+        let outcome = stack.policies.replace(&ann, APP, request).await;
+        assert_eq!(outcome.map_or_else(|error| cause(&error), |_| "ok".to_owned()), expected, "{role}");
+    }
+}
+
+fn shape(event: &AdminEvent) -> (String, String, AdminKind, i32, Vec<(String, bool)>) {
+    let method = event.method.rsplit('.').next().unwrap().to_owned();
+    let asked = event.permissions.iter().map(|it| (it.permission.clone(), it.granted)).collect();
+    (event.service.clone(), method, event.kind, event.code, asked)
+}
+
+#[tokio::test]
+async fn a_change_is_recorded_with_before_and_after_a_refusal_with_what_was_lacking_and_a_look_when_google_does() {
+    let stack = Stack::new().await;
+    let owner = stack.holding("owner", "roles/owner", "projects/123").await;
+    let nobody = stack.add_person("nobody").await;
+    let nobody = stack.administers(&nobody).await;
+    let seen = stack.admin_events().len();
+    let admitting = |member: &str| {
+        let bindings = json!({"bindings": [{"role": "roles/iap.httpsResourceAccessor", "members": [member]}]});
+        SetIamPolicyRequest { policy: serde_json::from_value(bindings).unwrap(), update_mask: None }
+    };
+    stack.policies.replace(&owner, APP, admitting("user:a@x.com")).await.unwrap();
+    stack.policies.replace(&nobody, APP, admitting("user:b@x.com")).await.unwrap_err();
+    stack.policies.get(&owner, APP, 3).await.unwrap();
+    stack.accounts.list(&owner, "123", None, None).await.unwrap();
+    stack.accounts.list(&nobody, "123", None, None).await.unwrap_err();
+    stack.policies.replace(&owner, APP, not_a_policy()).await.unwrap_err();
+    let events = stack.admin_events().split_off(seen);
+    let shapes: Vec<_> = events.iter().map(shape).collect();
+    let (iap, iam) = ("iap.googleapis.com", "iam.googleapis.com");
+    let of = |service: &str, method: &str, kind, code, asked: &[(&str, bool)]| {
+        let asked = asked.iter().map(|(name, granted)| ((*name).to_owned(), *granted)).collect::<Vec<_>>();
+        (service.to_owned(), method.to_owned(), kind, code, asked)
+    };
+    let set = "iap.webServices.setIamPolicy";
+    #[rustfmt::skip]
+    assert_eq!(shapes, [
+        of(iap, "SetIamPolicy",        AdminKind::Write, 0, &[(set, true), (set, true)]),
+        of(iap, "SetIamPolicy",        AdminKind::Write, 7, &[(set, false)]),
+        of(iap, "GetIamPolicy",        AdminKind::Read,  0, &[("iap.webServices.getIamPolicy", true)]),
+        of(iam, "ListServiceAccounts", AdminKind::Read,  7, &[("iam.serviceAccounts.list", false)]),
+        of(iap, "SetIamPolicy",        AdminKind::Write, 3, &[(set, true)]),
+    ]);
+    let change = &events[0];
+    assert_eq!(change.caller.as_deref(), Some("user:owner@example.com"));
+    assert_eq!((change.peer.as_deref(), change.user_agent.as_deref()), (Some("192.0.2.7"), Some("gcloud/1\\n")));
+    assert_eq!(change.resource, "projects/123/iap_web/compute/services/777");
+    assert_eq!(change.before, Some(json!({"etag": "ACAB"})));
+    let after = change.after.clone().unwrap();
+    assert_eq!(after["bindings"][0]["members"], json!(["user:a@x.com"]));
+    assert_eq!(events[1].after, None, "nothing came of it");
+    assert!(events.iter().all(|event| event.id.len() == 22 && event.time == stack.now()));
+}
+
+/// A record that is full.
+struct Closed;
+
+#[async_trait]
+impl AuditSink for Closed {
+    async fn record(&self, _: AuditEvent) -> Result<(), AuditClosed> {
+        Err(AuditClosed)
+    }
+
+    async fn record_durably(&self, _: AuditEvent) -> Result<(), AuditClosed> {
+        Err(AuditClosed)
+    }
+
+    fn is_open(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_changed_that_cannot_be_recorded() {
+    let stack = Stack::new().await;
+    let gate = Gate::new(stack.publisher.cell(), stack.clock.clone());
+    let changes = Changes::new(gate, Arc::new(Closed), stack.entropy.clone());
+    let policies = Policies::new(stack.store.clone(), stack.publisher.clone(), changes);
+    let before = stack.get_policy(APP).await.unwrap();
+    let request = SetIamPolicyRequest { policy: Policy::default(), update_mask: None };
+    assert_eq!(cause(&policies.replace(&stack.admin, APP, request).await.unwrap_err()), "AuditClosed");
+    assert_eq!(stack.get_policy(APP).await.unwrap(), before);
+}
+
+#[derive(Debug)]
+struct Never;
+
+impl std::fmt::Display for Never {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Ok(())
+    }
+}
+
+impl From<AdminError> for Never {
+    fn from(_: AdminError) -> Self {
+        Never
+    }
+}
+
+impl Failure for Never {
+    fn status(&self) -> Status {
+        Status::Internal
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_client_hangs_up_is_recorded_as_one_of_which_nothing_is_known() {
+    let stack = Stack::new().await;
+    for (method, recorded) in
+        [(Method::write("s", "Change"), 1), (Method::look("s", "Look"), 0), (Method::read("s", "Read"), 1)]
+    {
+        let before = stack.admin_events().len();
+        let mut call = stack.changes.begin(&stack.admin, method, "x").unwrap();
+        call.demand(Permission::ListKeys, &Resource::Project).unwrap();
+        drop(call);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        let events = stack.admin_events().split_off(before);
+        assert_eq!(events.iter().map(|event| event.code).collect::<Vec<_>>(), vec![2; recorded], "{method:?}");
+        let call = stack.changes.begin(&stack.admin, method, "x").unwrap();
+        call.finish::<(), Never>(Ok(())).await.unwrap();
+        assert_eq!(stack.admin_events().len(), before + 2 * recorded, "{method:?}");
+    }
+    stack.clock.advance(Duration::ZERO);
+}

@@ -1,0 +1,173 @@
+//! Conditions, deny policies, custom roles, access levels and the brand.
+
+use doorward_core::access_level::{AccessLevel, Definition, Simple};
+use doorward_core::policy::{
+    Binding, ConditionText, CustomRole, DenyPolicy, Etag, LaunchStage, Permission, PermissionSet, RoleName,
+};
+use doorward_core::resource::Resource;
+use doorward_core::store::{Brand, Replaced};
+
+use super::{AnyStore, at_once};
+use crate::samples::*;
+
+pub(crate) async fn a_policy_of_any_resource_keeps_its_roles_members_and_conditions(store: AnyStore) {
+    let condition = ConditionText {
+        expression: "request.path.startsWith(\"/'\\u00e9\")".into(),
+        title: "Zo\u{eb}'s".into(),
+        description: String::new(),
+        location: "here".into(),
+    };
+    let bindings = vec![
+        Binding {
+            role: "roles/owner".parse().unwrap(),
+            members: vec!["group:eng@example.com".parse().unwrap(), "deleted:user:a@b.test?uid=7".parse().unwrap()],
+            condition: None,
+        },
+        Binding {
+            role: "projects/123/roles/mine".parse().unwrap(),
+            members: vec!["user:ann@example.com".parse().unwrap()],
+            condition: Some(condition),
+        },
+        Binding {
+            role: RoleName::https_resource_accessor(),
+            members: vec!["allUsers".parse().unwrap()],
+            condition: Some(ConditionText { expression: "true".into(), ..ConditionText::default() }),
+        },
+    ];
+    for name in ["organizations/1", "folders/2", "projects/123/iap_tunnel/zones/z/instances/i"] {
+        written(store.replace_policy(name, &bindings, None, &[]).await.unwrap());
+        assert_eq!(store.policy(name).await.unwrap().bindings, bindings, "{name}");
+    }
+}
+
+pub(crate) async fn a_deny_policy_is_written_in_the_state_that_the_writer_saw(store: AnyStore) {
+    let rules = [
+        rule(&["allUsers", "principalSet://doorward/trustedIssuers/corp/*"], &["user:ann@example.com"]),
+        doorward_core::policy::DenyRule {
+            condition: Some(ConditionText {
+                expression: "false".into(),
+                title: "n'o".into(),
+                ..ConditionText::default()
+            }),
+            ..rule(&["domain:x.test"], &[])
+        },
+    ];
+    let mut first = deny_policy("deny-b", &rules);
+    first.etag = store.add_deny_policy(&first).await.unwrap().unwrap();
+    assert_eq!(store.add_deny_policy(&first).await.unwrap(), None, "its name is taken");
+    let elsewhere = [Resource::Folder("7".into()), Resource::Organization("7".into())];
+    for attachment in elsewhere {
+        let mut other = deny_policy("deny-b", &rules[..1]);
+        other.name.attachment = attachment;
+        other.etag = store.add_deny_policy(&other).await.unwrap().unwrap();
+        assert_eq!(store.deny_policy(&other.name).await.unwrap(), Some(other));
+    }
+    store.add_deny_policy(&deny_policy("deny-a", &[])).await.unwrap().unwrap();
+    assert_eq!(store.deny_policy(&first.name).await.unwrap().as_ref(), Some(&first));
+    let all = store.deny_policies().await.unwrap();
+    assert_eq!(all.len(), 4);
+    assert!(all.is_sorted_by_key(|policy| policy.name.clone()));
+
+    let changed = |n: usize| DenyPolicy {
+        uid: "other".into(),
+        created: at(99),
+        updated: at(50),
+        display_name: n.to_string(),
+        rules: vec![],
+        ..first.clone()
+    };
+    let stale = Some(Etag(first.etag.0 + 1));
+    assert_eq!(store.replace_deny_policy(&changed(0), stale).await.unwrap(), Replaced::Stale);
+    assert_eq!(store.replace_deny_policy(&deny_policy("none", &[]), None).await.unwrap(), Replaced::NotFound);
+    let answers = at_once(12, |n| {
+        let (store, seen, changed) = (store.clone(), Some(first.etag), changed(n));
+        async move { (changed.clone(), store.replace_deny_policy(&changed, seen).await.unwrap()) }
+    });
+    let done = answers.await.into_iter().filter_map(|(changed, replaced)| match replaced {
+        Replaced::Done(etag) => Some(DenyPolicy { etag, uid: first.uid.clone(), created: first.created, ..changed }),
+        Replaced::Stale | Replaced::NotFound => None,
+    });
+    let winners: Vec<DenyPolicy> = done.collect();
+    assert_eq!(winners.len(), 1);
+    assert_eq!(store.deny_policy(&first.name).await.unwrap().as_ref(), winners.first(), "number and making stay");
+
+    let last = winners[0].etag;
+    assert_eq!(store.remove_deny_policy(&first.name, Some(first.etag)).await.unwrap(), Replaced::Stale);
+    assert_eq!(store.remove_deny_policy(&first.name, Some(last)).await.unwrap(), Replaced::Done(last));
+    assert_eq!(store.remove_deny_policy(&first.name, None).await.unwrap(), Replaced::NotFound);
+    assert!(store.add_deny_policy(&first).await.unwrap().unwrap() > last, "the next is not taken for the old one");
+}
+
+pub(crate) async fn a_role_is_replaced_and_deleted_and_keeps_its_name(store: AnyStore) {
+    let role = |name: &str| CustomRole {
+        name: name.parse().unwrap(),
+        title: "Zo\u{eb}'s".into(),
+        description: "x".into(),
+        stage: LaunchStage::Deprecated,
+        permissions: PermissionSet::of(&[Permission::GetProject, Permission::ListServiceAccounts]),
+        deleted: false,
+        etag: Etag::UNWRITTEN,
+    };
+    let mut first = role("projects/123/roles/bbb");
+    first.etag = store.add_role(&first).await.unwrap().unwrap();
+    let mut other = role("organizations/1/roles/bbb");
+    other.etag = store.add_role(&other).await.unwrap().unwrap();
+    assert_eq!(store.roles().await.unwrap(), [other, first.clone()]);
+    assert_eq!(store.role(&"projects/123/roles/none".parse().unwrap()).await.unwrap(), None);
+
+    let deleted = CustomRole { deleted: true, permissions: PermissionSet::EMPTY, ..first.clone() };
+    assert_eq!(store.replace_role(&deleted, Some(Etag(first.etag.0 + 1))).await.unwrap(), Replaced::Stale);
+    assert_eq!(store.replace_role(&role("projects/123/roles/none"), None).await.unwrap(), Replaced::NotFound);
+    let Replaced::Done(second) = store.replace_role(&deleted, Some(first.etag)).await.unwrap() else { panic!() };
+    let deleted = CustomRole { etag: second, ..deleted };
+    assert_eq!(store.role(&first.name).await.unwrap(), Some(deleted));
+    assert_eq!(store.add_role(&first).await.unwrap(), None, "its name is taken");
+    let answers = at_once(12, |_| {
+        let (store, first) = (store.clone(), first.clone());
+        async move { matches!(store.replace_role(&first, Some(second)).await.unwrap(), Replaced::Done(_)) }
+    });
+    assert_eq!(answers.await.into_iter().filter(|done| *done).count(), 1);
+    assert!(!store.role(&first.name).await.unwrap().unwrap().deleted);
+}
+
+pub(crate) async fn access_levels_are_kept_as_they_were_written(store: AnyStore) {
+    let name = |id: &str| format!("accessPolicies/123/accessLevels/{id}").parse().unwrap();
+    let level = |id: &str, definition| AccessLevel::new(name(id), "Zo\u{eb}'s".into(), "x".into(), definition).unwrap();
+    let expression = level("b", Definition::Expression("request.auth.strength >= 2".into()));
+    let simple = level(
+        "a",
+        Definition::Simple(Simple {
+            ip_subnetworks: vec!["10.0.0.0/8".into()],
+            required_access_levels: vec![name("b")],
+            members: vec!["user:ann@example.com".parse().unwrap()],
+        }),
+    );
+    assert!(!store.replace_access_level(&expression).await.unwrap());
+    for level in [&expression, &simple] {
+        assert!(store.add_access_level(level).await.unwrap());
+        assert!(!store.add_access_level(level).await.unwrap(), "its name is taken");
+    }
+    assert_eq!(store.access_levels().await.unwrap(), [simple.clone(), expression.clone()]);
+    let changed = level("b", Definition::Expression("false".into()));
+    assert!(store.replace_access_level(&changed).await.unwrap());
+    assert_eq!(store.access_levels().await.unwrap(), [simple.clone(), changed]);
+    assert!(store.remove_access_level(expression.name()).await.unwrap());
+    assert!(!store.remove_access_level(expression.name()).await.unwrap());
+    assert_eq!(store.access_levels().await.unwrap(), [simple]);
+}
+
+pub(crate) async fn there_is_one_brand_at_most(store: AnyStore) {
+    assert_eq!(store.brand().await.unwrap(), None);
+    let brand = |n: usize| Brand {
+        application_title: format!("Zo\u{eb}'s {n}"),
+        support_email: "help@example.com".parse().unwrap(),
+        org_internal_only: n < 6,
+    };
+    let added = at_once(12, |n| {
+        let store = store.clone();
+        async move { store.add_brand(&brand(n)).await.unwrap().then(|| brand(n)) }
+    });
+    let winners: Vec<Brand> = added.await.into_iter().flatten().collect();
+    assert_eq!(winners.len(), 1);
+    assert_eq!(store.brand().await.unwrap().as_ref(), winners.first());
+}
