@@ -124,7 +124,7 @@ impl Simulations {
         let updates = self.updates(&now, stated).await?;
         let (base, version) = (now.clone(), now.version + 1);
         let then = join(tokio::task::spawn_blocking(move || base.with(version, updates))).await?;
-        let mut trial = Arc::new(Trial { now: World::new(now), then: World::new(Arc::new(then)) });
+        let trial = Arc::new(Trial { now: World::new(now), then: World::new(Arc::new(then)) });
         let mut tally = Tally::default();
         loop {
             let page = self.store.events_after(after, PAGE).await?;
@@ -140,7 +140,6 @@ impl Simulations {
                 tally
             });
             tally = join(counting).await?;
-            trial = trial.clone();
         }
     }
 

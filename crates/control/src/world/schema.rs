@@ -1,6 +1,8 @@
 //! The file's JSON Schema, for editors. Written out: `schemars` would derive it, and put a dependency of forty thousand lines under
 //! every shape of `wire` for one document; a test compares this one with what the shapes really have.
 
+use std::collections::BTreeMap;
+
 use doorward_core::policy::TITLE_LIMIT;
 use doorward_wire::google_api::IapSettings;
 use doorward_wire::google_api::field_mask::snake_case;
@@ -113,31 +115,25 @@ fn object(required: &[&str], properties: Value) -> Value {
 
 /// Settings by their paths, in snake_case. What a leaf may be is not said: the server takes texts and booleans in several forms.
 fn settings(resource: Value) -> Value {
-    let mut whole = object(&["resource"], json!({"resource": resource}));
-    for path in IapSettings::PATHS.iter().filter(|path| **path != "name") {
-        let words: Vec<String> = path.split('.').map(snake_case).collect();
-        let Some((leaf, above)) = words.split_last() else { continue };
-        let mut here = &mut whole;
-        for word in above {
-            let inner = properties(here)
-                .entry(word.clone())
-                .or_insert_with(|| json!({"type": "object", "additionalProperties": false, "properties": {}}));
-            here = inner;
-        }
-        properties(here).insert(leaf.clone(), Value::Bool(true));
-    }
-    whole
+    let paths = IapSettings::PATHS.iter().filter(|path| **path != "name");
+    let paths: Vec<Vec<String>> = paths.map(|path| path.split('.').map(snake_case).collect()).collect();
+    let paths: Vec<&[String]> = paths.iter().map(Vec::as_slice).collect();
+    let mut properties = inside(&paths);
+    properties.insert("resource".to_owned(), resource);
+    object(&["resource"], Value::Object(properties))
 }
 
-fn properties(object: &mut Value) -> &mut Map<String, Value> {
-    let slot = &mut object["properties"];
-    if !slot.is_object() {
-        *slot = Value::Object(Map::new());
-    }
-    match slot {
-        Value::Object(properties) => properties,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            unreachable!("it was just made an object")
+/// The properties of an object that has these paths.
+fn inside(paths: &[&[String]]) -> Map<String, Value> {
+    let mut groups: BTreeMap<&str, Vec<&[String]>> = BTreeMap::new();
+    for path in paths {
+        if let Some((first, rest)) = path.split_first() {
+            groups.entry(first).or_default().push(rest);
         }
     }
+    let schema = |rests: &[&[String]]| match rests {
+        [[]] => Value::Bool(true),
+        rests => json!({"type": "object", "additionalProperties": false, "properties": inside(rests)}),
+    };
+    groups.into_iter().map(|(name, rests)| (name.to_owned(), schema(&rests))).collect()
 }

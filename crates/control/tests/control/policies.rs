@@ -253,3 +253,48 @@ async fn a_caller_that_hangs_up_never_leaves_a_change_stored_and_not_in_force() 
         }
     }
 }
+
+#[tokio::test]
+async fn who_knows_no_conditions_sees_none_and_takes_none_away_by_the_state_that_they_read() {
+    let stack = Stack::new().await;
+    let condition = json!({"title": "t", "expression": "request.path == '/'"});
+    let written = json!({"version": 3, "bindings": [{"role": ROLE, "members": ["user:ann@example.com"], "condition": condition}]});
+    let written = stack.set_policy(APP, policy(written)).await.unwrap();
+    assert_eq!(serde_json::to_value(&written.bindings[0].condition).unwrap(), condition);
+    let shown = stack.policies.get(&stack.admin, APP, 1).await.unwrap();
+    let role = shown.bindings[0].role.strip_prefix(&format!("{ROLE}_withcond_")).unwrap();
+    assert!(role.len() == 20 && role.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    assert_eq!((shown.version, &shown.bindings[0].condition), (Some(1), &None));
+    assert_eq!(cause(&stack.policies.get(&stack.admin, APP, 2).await.unwrap_err()), "UnknownVersion");
+
+    let blind = Policy { version: Some(1), etag: written.etag.clone(), ..admitting(&["user:bob@example.com"]) };
+    assert_eq!(cause(&stack.set_policy(APP, blind).await.unwrap_err()), "Policy");
+    let masked = |mask: &str, policy: Policy| SetIamPolicyRequest { policy, update_mask: Some(mask.to_owned()) };
+    let other = admitting(&["user:bob@example.com"]);
+    let kept = stack.policies.replace(&stack.admin, APP, masked("etag", other.clone())).await.unwrap();
+    assert_eq!(kept.bindings, written.bindings, "a mask without bindings leaves them");
+    let wrong = stack.policies.replace(&stack.admin, APP, masked("auditConfigs", other.clone())).await;
+    assert_eq!(cause(&wrong.unwrap_err()), "Mask");
+    assert_eq!(
+        stack.set_policy(APP, other.clone()).await.unwrap().bindings,
+        other.bindings,
+        "without a state it overwrites"
+    );
+}
+
+#[tokio::test]
+async fn permissions_that_are_tested_are_those_that_are_held_and_nobody_learns_what_is_there() {
+    let stack = Stack::new().await;
+    let viewer = stack.holding("viewer", "roles/iap.admin", "projects/123").await;
+    let asked = ["iap.webServices.setIamPolicy", "iap.webServiceVersions.accessViaIAP", "iap.webServices.getIamPolicy"];
+    let test = async |name: &str, asked: &[&str]| {
+        let asked: Vec<String> = asked.iter().map(|name| (*name).to_owned()).collect();
+        stack.policies.test_permissions(&viewer, name, &asked).await.map_err(|error| cause(&error))
+    };
+    assert_eq!(test(APP, &asked).await.unwrap(), [asked[0], asked[2]]);
+    for nowhere in ["projects/123/iap_web/compute/services/none", "projects/other"] {
+        assert_eq!(test(nowhere, &asked).await.unwrap(), Vec::<String>::new(), "{nowhere}");
+    }
+    assert_eq!(test(APP, &["iap.web.*"]).await.unwrap_err(), "UnknownPermission");
+    assert_eq!(test(APP, &[asked[0]; 101]).await.unwrap_err(), "TooManyTested");
+}
