@@ -54,6 +54,12 @@ impl Admin {
         Admin { who: Who::Operator, peer, user_agent: user_agent.map(cut) }
     }
 
+    /// The same in a browser that they signed on with the key that the process gave them. Its proof is the business of whoever gave
+    /// that key.
+    pub fn operator_in_browser(peer: IpAddr, user_agent: Option<&str>) -> Self {
+        Admin::operator(Some(peer), user_agent)
+    }
+
     pub(crate) fn caller(caller: ApiCaller, peer: Option<IpAddr>, user_agent: Option<&str>) -> Self {
         Admin { who: Who::Caller(caller), peer, user_agent: user_agent.map(cut) }
     }

@@ -16,6 +16,7 @@ use doorward_wire::oauth::Scopes;
 use subtle::ConstantTimeEq as _;
 
 use crate::admin::Admin;
+use crate::sign_in::Person;
 
 /// Somebody who calls an API: an account, or an identity from elsewhere. Made by [`Callers`], so it is proof.
 #[derive(Debug, Clone)]
@@ -82,16 +83,16 @@ pub enum CallerError {
 
 /// Proves callers.
 pub struct Callers {
-    admin_token: TokenHash,
+    admin_token: Option<TokenHash>,
     grants: Arc<dyn GrantStore>,
     snapshots: Arc<SnapshotCell>,
     clock: Arc<dyn Clock>,
 }
 
 impl Callers {
-    /// Admits the bearer of the secret with this hash as the operator.
+    /// Admits the bearer of the secret with this hash as the operator; nobody without one.
     pub fn new(
-        admin_token: TokenHash,
+        admin_token: Option<TokenHash>,
         grants: Arc<dyn GrantStore>,
         snapshots: Arc<SnapshotCell>,
         clock: Arc<dyn Clock>,
@@ -119,6 +120,18 @@ impl Callers {
         }
     }
 
+    /// A person who is signed in in a browser, for a page that shows something. Nothing may be changed in their name by it: the session
+    /// is a cookie, which other sites can make a browser send.
+    ///
+    /// # Errors
+    /// [`CallerError::Invalid`]: the account is disabled or gone.
+    pub fn person(&self, person: &Person, peer: IpAddr, user_agent: Option<&str>) -> Result<Admin, CallerError> {
+        let snapshot = self.snapshots.current();
+        let account = snapshot.account(person.subject()).filter(|account| !account.disabled);
+        let who = Who::User(account.ok_or(CallerError::Invalid)?.email.clone());
+        Ok(Admin::caller(ApiCaller { who, opens_cloud_apis: true }, Some(peer), user_agent))
+    }
+
     /// Proves the account that sent this bearer token to the API at `host`: an access token, or a JWT that a service account
     /// signed itself, as Google's generated clients send it.
     ///
@@ -129,7 +142,8 @@ impl Callers {
     pub async fn account(&self, bearer: Option<&str>, host: &str) -> Result<ApiCaller, CallerError> {
         let bearer = bearer.ok_or(CallerError::Missing)?;
         let presented = TokenHash::of(bearer);
-        if bool::from(presented.0.as_bytes().ct_eq(self.admin_token.0.as_bytes())) {
+        let is_operator = |token: &TokenHash| bool::from(presented.0.as_bytes().ct_eq(token.0.as_bytes()));
+        if self.admin_token.as_ref().is_some_and(is_operator) {
             return Err(CallerError::NotAnAccount);
         }
         let (unique_id, opens_cloud_apis) = match self.grants.access_token(&presented, self.clock.now()).await? {

@@ -331,7 +331,9 @@ impl DenyPolicies {
         use doorward_core::store::Named;
 
         let snapshot = self.publisher.cell().current();
-        for member in rules.iter().flat_map(|rule| rule.denied_principals.iter().chain(&rule.exception_principals)) {
+        // Collected before anything is waited for: a closure over references could not be sent between threads.
+        let principals: Vec<&Member> = rules.iter().flat_map(principals).collect();
+        for member in principals {
             let unknown = || DenyError::UnknownPrincipal(member.clone());
             let there = match named_by(member, &snapshot).map_err(|_| unknown())? {
                 Some(Named::Group(group)) => snapshot.groups.contains(&group),
@@ -360,6 +362,10 @@ impl DenyPolicies {
             rules: policy.rules.iter().map(show_rule).collect(),
         }
     }
+}
+
+fn principals(rule: &DenyRule) -> impl Iterator<Item = &Member> {
+    rule.denied_principals.iter().chain(&rule.exception_principals)
 }
 
 fn check_text(field: &'static str, text: &str, limit: usize) -> Result<(), DenyError> {

@@ -62,20 +62,29 @@ pub enum NestingError {
 /// A number for a group within one line of snapshots. Never used again for another one.
 pub(crate) type GroupNumber = u32;
 
+/// What members are found by. Short, so that many lie together; where two are the same, names are compared.
+pub(crate) type MemberHash = u32;
+
 /// A key with which tables of members are probed: hashed once, compared only where the hash is the same.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MemberProbe<'a> {
-    pub(crate) hash: u64,
-    kind: MemberKind,
-    text: &'a str,
+    pub(crate) hash: MemberHash,
+    name: Name<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Name<'a> {
+    Of(MemberKind, &'a str),
+    /// Not looked at before it is compared: its text is far away.
+    Group(&'a Email),
 }
 
 impl<'a> MemberProbe<'a> {
     /// What nothing is equal to: a policy's member has a text of its own, or is of a kind without one.
-    pub(crate) const NOBODY: MemberProbe<'static> = MemberProbe { hash: 0, kind: MemberKind::User, text: "" };
+    pub(crate) const NOBODY: MemberProbe<'static> = MemberProbe { hash: 0, name: Name::Of(MemberKind::User, "") };
 
     pub(crate) fn new(kind: MemberKind, text: &'a str) -> Self {
-        MemberProbe { hash: hash(kind, text), kind, text }
+        MemberProbe { hash: hash(kind, text), name: Name::Of(kind, text) }
     }
 
     pub(crate) fn of(member: &'a Member) -> Self {
@@ -84,39 +93,117 @@ impl<'a> MemberProbe<'a> {
     }
 
     pub(crate) fn is(&self, member: &Member) -> bool {
-        member.key() == (self.kind, self.text)
+        self.is_key(member.key())
+    }
+
+    fn is_key(&self, key: (MemberKind, &str)) -> bool {
+        match self.name {
+            Name::Of(kind, text) => key == (kind, text),
+            Name::Group(email) => key == (MemberKind::Group, email.as_str()),
+        }
+    }
+
+    /// The address, if it is a group.
+    fn group(&self) -> Option<&'a str> {
+        match self.name {
+            Name::Of(MemberKind::Group, text) => Some(text),
+            Name::Of(_, _) => None,
+            Name::Group(email) => Some(email.as_str()),
+        }
     }
 }
 
 /// Keyed anew in each process, so that nobody can choose names that fall together.
-fn hash(kind: MemberKind, text: &str) -> u64 {
+#[expect(clippy::cast_possible_truncation, reason = "any of its bits are as good as the others")]
+fn hash(kind: MemberKind, text: &str) -> MemberHash {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     let mut hasher = KEY.build_hasher();
     hasher.write_u8(kind as u8);
     hasher.write(text.as_bytes());
-    hasher.finish()
+    hasher.finish() as MemberHash
 }
 
-/// One group as decisions see it.
+/// All bits of it depend on the hash: tables use the lowest and the highest, the choice of a shard those between.
+fn spread(hash: MemberHash) -> u64 {
+    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+fn shard_of(hash: MemberHash) -> usize {
+    (spread(hash) >> 32) as usize % SHARDS
+}
+
+/// What every decision reads of a group. Small: those of tens of thousands of groups stay near the processor.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    hash: MemberHash,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It is in no other group.
+    Alone,
+    /// It is in others: its node says in which.
+    Nested,
+    /// It was removed, and its number is in some lists still.
+    Gone,
+}
+
+/// One group, with its ways to others.
 #[derive(Debug, Clone)]
 struct Node {
     email: Email,
-    hash: u64,
-    /// It was removed, and its number is in some lists still.
-    gone: bool,
     /// The groups that it is in.
     parents: Vec<GroupNumber>,
     /// The groups that are in it.
     children: Vec<GroupNumber>,
-    /// Itself and every group that it is in, directly and through others; `None` if it is in none.
+    /// Itself and every group that it is in, directly and through others; `None` if it is in none, or was removed.
     closure: Option<Arc<[GroupNumber]>>,
 }
 
+/// The groups that name a member. In one cache line: with a list elsewhere, each decision would wait twice.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 struct Membership {
-    hash: u64,
-    member: Member,
-    groups: Box<[GroupNumber]>,
+    text: Arc<str>,
+    groups: Numbers,
+    hash: MemberHash,
+    kind: MemberKind,
+}
+
+impl Membership {
+    fn is(&self, probe: &MemberProbe<'_>) -> bool {
+        self.hash == probe.hash && probe.is_key((self.kind, &self.text))
+    }
+}
+
+const FEW: usize = 6;
+
+/// Numbers of groups: in place as long as there are few.
+#[derive(Debug, Clone)]
+enum Numbers {
+    Few(u8, [GroupNumber; FEW]),
+    Many(Arc<[GroupNumber]>),
+}
+
+impl Numbers {
+    fn new(numbers: &[GroupNumber]) -> Self {
+        let mut few = [0; FEW];
+        match (few.get_mut(..numbers.len()), u8::try_from(numbers.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(numbers);
+                Numbers::Few(length, few)
+            }
+            (None, _) | (_, Err(_)) => Numbers::Many(numbers.into()),
+        }
+    }
+
+    fn as_slice(&self) -> &[GroupNumber] {
+        match self {
+            Numbers::Few(length, few) => &few[..usize::from(*length)],
+            Numbers::Many(many) => many,
+        }
+    }
 }
 
 type Shard = HashTable<Membership>;
@@ -127,16 +214,18 @@ const SHARDS: usize = 1024;
 /// All groups, as decisions see them. Cheap to clone; a clone shares everything but what is changed in it.
 #[derive(Debug, Clone)]
 pub struct Groups {
-    /// In one piece: a decision looks at one place for each group.
+    /// By number, each in one piece: a decision looks at one place for each group.
+    heads: Arc<Vec<Head>>,
     nodes: Arc<Vec<Node>>,
     numbers: Arc<HashMap<Email, GroupNumber>>,
-    shards: Arc<Vec<Arc<Shard>>>,
+    shards: Arc<[Arc<Shard>]>,
 }
 
 impl Default for Groups {
     fn default() -> Self {
         let empty = Arc::new(Shard::new());
-        Groups { nodes: Arc::default(), numbers: Arc::default(), shards: Arc::new(vec![empty; SHARDS]) }
+        let shards = vec![empty; SHARDS].into();
+        Groups { heads: Arc::default(), nodes: Arc::default(), numbers: Arc::default(), shards }
     }
 }
 
@@ -163,7 +252,8 @@ impl Groups {
             self.node_mut(*child).parents.retain(|parent| *parent != number);
         }
         let node = self.node_mut(number);
-        (node.gone, node.parents, node.children, node.closure) = (true, Vec::new(), Vec::new(), None);
+        (node.parents, node.children) = (Vec::new(), Vec::new());
+        self.set_closure(number, None, State::Gone);
         children.into_iter().for_each(|child| self.refresh(child));
     }
 
@@ -261,13 +351,11 @@ impl Groups {
 
     /// The groups that name a member themselves.
     fn direct<'a, 'p>(&'a self, probe: MemberProbe<'p>) -> impl Iterator<Item = GroupNumber> + use<'a, 'p> {
-        let as_group = (probe.kind == MemberKind::Group)
-            .then(|| self.numbers.get(probe.text))
-            .flatten()
-            .map_or(&[][..], |number| &self.node(*number).parents);
-        let listed = self.shard(probe.hash).find(probe.hash, |it| it.hash == probe.hash && probe.is(&it.member));
-        let listed = listed.map_or(&[][..], |membership| &membership.groups);
-        as_group.iter().chain(listed).copied().filter(|number| !self.node(*number).gone)
+        let number = probe.group().and_then(|group| self.numbers.get(group));
+        let as_group = number.map_or(&[][..], |number| &self.node(*number).parents);
+        let listed = self.shards[shard_of(probe.hash)].find(spread(probe.hash), |it| it.is(&probe));
+        let listed = listed.map_or(&[][..], |membership| membership.groups.as_slice());
+        as_group.iter().chain(listed).copied().filter(|number| self.head(*number).state != State::Gone)
     }
 
     /// Every group that a member is in, once for each way; of each the number and its probe.
@@ -276,21 +364,30 @@ impl Groups {
         probe: MemberProbe<'p>,
     ) -> impl Iterator<Item = (GroupNumber, MemberProbe<'a>)> + use<'a, 'p> {
         self.direct(probe).flat_map(|number| self.closure(number)).map(|number| {
-            let node = self.node(number);
-            (number, MemberProbe { hash: node.hash, kind: MemberKind::Group, text: node.email.as_str() })
+            let name = Name::Group(&self.node(number).email);
+            (number, MemberProbe { hash: self.head(number).hash, name })
         })
     }
 
     /// A group and every group that it is in.
     fn closure(&self, number: GroupNumber) -> impl Iterator<Item = GroupNumber> + use<'_> {
-        let node = self.node(number);
-        let alone = node.closure.is_none() && !node.gone;
-        alone.then_some(number).into_iter().chain(node.closure.iter().flat_map(|all| all.iter().copied()))
+        let (alone, all) = match self.head(number).state {
+            State::Alone => (Some(number), None),
+            State::Nested => (None, self.node(number).closure.as_deref()),
+            State::Gone => (None, None),
+        };
+        alone.into_iter().chain(all.into_iter().flatten().copied())
     }
 
-    fn shard(&self, hash: u64) -> &Shard {
-        // The table uses the low and the highest bits itself.
-        &self.shards[(hash >> 32) as usize % SHARDS]
+    fn set_closure(&mut self, number: GroupNumber, closure: Option<Arc<[GroupNumber]>>, state: State) {
+        self.node_mut(number).closure = closure;
+        if self.head(number).state != state {
+            Arc::make_mut(&mut self.heads)[number as usize].state = state;
+        }
+    }
+
+    fn head(&self, number: GroupNumber) -> Head {
+        self.heads[number as usize]
     }
 
     fn node(&self, number: GroupNumber) -> &Node {
@@ -307,15 +404,10 @@ impl Groups {
         }
         // Four thousand million groups of one line of snapshots do not fit into memory.
         let number = GroupNumber::try_from(self.nodes.len()).unwrap_or(GroupNumber::MAX);
-        let node = Node {
-            email: group.clone(),
-            hash: hash(MemberKind::Group, group.as_str()),
-            gone: false,
-            parents: Vec::new(),
-            children: Vec::new(),
-            closure: None,
-        };
+        let node = Node { email: group.clone(), parents: Vec::new(), children: Vec::new(), closure: None };
         Arc::make_mut(&mut self.nodes).push(node);
+        let head = Head { hash: hash(MemberKind::Group, group.as_str()), state: State::Alone };
+        Arc::make_mut(&mut self.heads).push(head);
         Arc::make_mut(&mut self.numbers).insert(group.clone(), number);
         number
     }
@@ -323,23 +415,25 @@ impl Groups {
     /// Changes the list of a member's groups, and drops what is gone from it.
     fn change(&mut self, member: &Member, change: impl FnOnce(&mut Vec<GroupNumber>)) {
         let probe = MemberProbe::of(member);
-        let place = (probe.hash >> 32) as usize % SHARDS;
-        let same = |it: &Membership| it.hash == probe.hash && probe.is(&it.member);
-        let listed = self.shards[place].find(probe.hash, same);
-        let old = listed.map_or(&[][..], |membership| &membership.groups);
-        let mut groups: Vec<GroupNumber> = old.iter().copied().filter(|number| !self.node(*number).gone).collect();
+        let (hash, place) = (spread(probe.hash), shard_of(probe.hash));
+        let same = |it: &Membership| it.is(&probe);
+        let listed = self.shards[place].find(hash, same);
+        let old = listed.map_or(&[][..], |membership| membership.groups.as_slice());
+        let there = |number: &GroupNumber| self.head(*number).state != State::Gone;
+        let mut groups: Vec<GroupNumber> = old.iter().copied().filter(there).collect();
         change(&mut groups);
         if *groups == *old {
             return;
         }
         let shard = Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[place]);
-        match shard.find_entry(probe.hash, same) {
+        match shard.find_entry(hash, same) {
             Ok(entry) if groups.is_empty() => drop(entry.remove()),
-            Ok(mut entry) => entry.get_mut().groups = groups.into(),
+            Ok(mut entry) => entry.get_mut().groups = Numbers::new(&groups),
             Err(_) if groups.is_empty() => {}
             Err(_) => {
-                let new = Membership { hash: probe.hash, member: member.clone(), groups: groups.into() };
-                shard.insert_unique(probe.hash, new, |it| it.hash);
+                let (kind, text) = member.key();
+                let new = Membership { text: text.into(), groups: Numbers::new(&groups), hash: probe.hash, kind };
+                shard.insert_unique(hash, new, |it| spread(it.hash));
             }
         }
     }
@@ -348,7 +442,10 @@ impl Groups {
     fn refresh(&mut self, changed: GroupNumber) {
         for number in self.reached(changed, |node| &node.children) {
             let closure = self.reached(number, |node| &node.parents);
-            self.node_mut(number).closure = (closure.len() > 1).then(|| closure.into());
+            match closure.len() {
+                0 | 1 => self.set_closure(number, None, State::Alone),
+                _ => self.set_closure(number, Some(closure.into()), State::Nested),
+            }
         }
     }
 

@@ -1,16 +1,18 @@
 //! A map that a snapshot shares with the one before it: a change copies one part of many.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::{Arc, LazyLock};
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// How many parts. A map of ten thousand is copied in steps of some forty.
 const SHARDS: usize = 256;
 
-/// A map in parts. A clone shares them all.
+/// A map in parts. A clone shares them all. A key is hashed once for the part and for the place in it.
 #[derive(Debug)]
-pub(crate) struct Sharded<K, V>(Arc<Vec<Arc<HashMap<K, V>>>>);
+pub(crate) struct Sharded<K, V>(Arc<[Arc<HashTable<(K, V)>>]>);
 
 impl<K, V> Clone for Sharded<K, V> {
     fn clone(&self) -> Self {
@@ -20,13 +22,18 @@ impl<K, V> Clone for Sharded<K, V> {
 
 impl<K, V> Default for Sharded<K, V> {
     fn default() -> Self {
-        Sharded(Arc::new(vec![Arc::default(); SHARDS]))
+        Sharded(vec![Arc::default(); SHARDS].into())
     }
 }
 
-fn place<Q: Hash + ?Sized>(key: &Q) -> usize {
+fn hash<Q: Hash + ?Sized>(key: &Q) -> u64 {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    KEY.hash_one(key) as usize % SHARDS
+    KEY.hash_one(key)
+}
+
+/// The table uses the lowest and the highest bits itself.
+fn place(hash: u64) -> usize {
+    (hash >> 32) as usize % SHARDS
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
@@ -35,7 +42,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.0[place(key)].get(key)
+        self.get_key_value(key).map(|(_, value)| value)
     }
 
     pub(crate) fn get_key_value<Q>(&self, key: &Q) -> Option<(&K, &V)>
@@ -43,11 +50,20 @@ impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.0[place(key)].get_key_value(key)
+        let hash = hash(key);
+        self.0[place(hash)].find(hash, |(known, _)| known.borrow() == key).map(|(key, value)| (key, value))
     }
 
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
-        self.shard(&key).insert(key, value)
+        let hash_of = |(key, _): &(K, V)| hash(key);
+        let hash = hash(&key);
+        match self.shard(hash).entry(hash, |(known, _)| *known == key, hash_of) {
+            Entry::Occupied(mut entry) => Some(std::mem::replace(&mut entry.get_mut().1, value)),
+            Entry::Vacant(entry) => {
+                entry.insert((key, value));
+                None
+            }
+        }
     }
 
     pub(crate) fn remove<Q>(&mut self, key: &Q) -> Option<V>
@@ -57,19 +73,21 @@ impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
     {
         // What is not there copies nothing.
         self.get(key)?;
-        self.shard(key).remove(key)
+        let hash = hash(key);
+        let entry = self.shard(hash).find_entry(hash, |(known, _)| known.borrow() == key);
+        entry.ok().map(|entry| entry.remove().0.1)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.0.iter().flat_map(|shard| shard.iter())
+        self.0.iter().flat_map(|shard| shard.iter()).map(|(key, value)| (key, value))
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
         self.iter().map(|(_, value)| value)
     }
 
-    fn shard<Q: Hash + ?Sized>(&mut self, key: &Q) -> &mut HashMap<K, V> {
-        Arc::make_mut(&mut Arc::make_mut(&mut self.0)[place(key)])
+    fn shard(&mut self, hash: u64) -> &mut HashTable<(K, V)> {
+        Arc::make_mut(&mut Arc::make_mut(&mut self.0)[place(hash)])
     }
 }
 

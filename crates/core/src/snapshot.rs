@@ -212,6 +212,26 @@ struct Stale {
     applications: HashMap<String, Option<Application>>,
 }
 
+/// The part that is the same in the lineages of all applications: found once, and not ten thousand times.
+struct Above {
+    nodes: Vec<Resource>,
+    allow: Arc<[Arc<AllowNode>]>,
+    deny: Arc<[Arc<DenyNode>]>,
+}
+
+impl Above {
+    /// The lineage of an application of which nothing changed but this part.
+    fn reaching(&self, old: &Lineage) -> Lineage {
+        // Nearest first: what is its own comes before what it shares.
+        let own = old.allow.iter().take_while(|node| !self.nodes.contains(&node.resource)).count();
+        let allow = match own {
+            0 => self.allow.clone(),
+            _ => old.allow[..own].iter().chain(&*self.allow).cloned().collect(),
+        };
+        Lineage { resource: old.resource.clone(), allow, deny: self.deny.clone() }
+    }
+}
+
 /// Settings in force by the settings that they come from: most applications have the same. They hold a compiled expression.
 type InForce = HashMap<Vec<*const Settings>, Arc<EffectiveSettings>>;
 
@@ -411,7 +431,7 @@ impl Snapshot {
     /// Makes anew whatever lies at or below something that changed.
     fn refresh(&mut self, stale: Stale) {
         let mut in_force = InForce::new();
-        let everything: HashSet<Resource> = Resource::Web.lineage(&self.project).into_iter().collect();
+        let everything = Resource::Web.lineage(&self.project);
         let below = |changed: &HashSet<Resource>, it: &ProtectedResource| {
             !changed.is_empty()
                 && (changed.contains(&it.service)
@@ -421,6 +441,7 @@ impl Snapshot {
         let reaches_all = |changed: &HashSet<Resource>| changed.iter().any(|node| everything.contains(node));
         let all_policies = stale.deny || reaches_all(&stale.policies);
         let all_settings = reaches_all(&stale.settings);
+        let above = all_policies.then(|| self.above(everything.clone())).flatten();
         let touched: Vec<(Arc<ProtectedResource>, bool, bool)> = self
             .applications
             .values()
@@ -434,12 +455,17 @@ impl Snapshot {
             .collect();
         for (old, policies, settings) in touched {
             let version = &old.lineage.resource;
+            let lineage = match (&above, policies) {
+                (_, false) => old.lineage.clone(),
+                (Some(above), true) if !below(&stale.policies, &old) => above.reaching(&old.lineage),
+                (Some(_) | None, true) => self.lineage(version),
+            };
             let fresh = ProtectedResource {
                 application: old.application.clone(),
                 name: old.name.clone(),
                 version_name: old.version_name.clone(),
                 audience: old.audience.clone(),
-                lineage: if policies { self.lineage(version) } else { old.lineage.clone() },
+                lineage,
                 settings: match settings {
                     true => self.effective_settings(version, &mut in_force),
                     false => old.settings.clone(),
@@ -486,6 +512,13 @@ impl Snapshot {
         };
         let allow = nodes.iter().filter_map(|node| self.allow.get(node)).cloned().collect();
         Lineage { resource: Arc::new(resource.clone()), allow, deny }
+    }
+
+    /// What these nodes, which are above every application, have; `None` if a deny policy is elsewhere.
+    fn above(&self, nodes: Vec<Resource>) -> Option<Above> {
+        let shared = self.deny.iter().all(|node| nodes.contains(&node.policy.name.attachment));
+        let allow = nodes.iter().filter_map(|node| self.allow.get(node)).cloned().collect();
+        shared.then(|| Above { nodes, allow, deny: self.deny.clone() })
     }
 
     /// Answers a question about a resource.

@@ -26,11 +26,16 @@ impl FromStr for Account {
 }
 
 impl Account {
-    /// The address. Whether there is an account at it, the server says.
-    pub(crate) fn address(&self, world: &Description) -> anyhow::Result<Email> {
+    /// The address; a name is looked up in the description of `world`, if it is a `doorward dev`. Whether there is an account at it, the server says.
+    pub(crate) fn address(&self, world: Option<&Description>) -> anyhow::Result<Email> {
         let name = match self {
             Account::Address(email) => return Ok(email.clone()),
             Account::Name(name) => name,
+        };
+        let Some(world) = world else {
+            bail!(
+                "{name:?} is no address, and only `doorward dev` knows accounts by name: use NAME@PROJECT.iam.gserviceaccount.com"
+            );
         };
         let Some(account) = world.service_accounts.get(name) else {
             let names: Vec<&str> = world.service_accounts.keys().map(String::as_str).collect();
@@ -71,7 +76,7 @@ mod tests {
         ];
         for (text, expected) in cases {
             let account: Account = text.parse().unwrap();
-            match (account.address(&world).map_err(|error| error.to_string()), expected) {
+            match (account.address(Some(&world)).map_err(|error| error.to_string()), expected) {
                 (Ok(email), Ok(expected)) => assert_eq!(email.as_str(), expected),
                 (Err(message), Err(expected)) => assert!(message.starts_with(expected), "{message}"),
                 (got, _) => panic!("{text}: {got:?}"),

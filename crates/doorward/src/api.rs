@@ -12,6 +12,7 @@ use hyper::body::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::server::{KEY_FILE, TOKEN_FILE};
 use crate::transport::{self, TIMEOUT};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -27,6 +28,8 @@ pub(crate) enum ApiError {
     AdminToken,
     #[error("the access token in the answer is damaged: another program serves at this address")]
     AccessToken,
+    #[error("the token that was given is none: see that {TOKEN_FILE} names the right file")]
+    GivenToken,
     #[error("cannot connect to {address} ({cause}): is `doorward dev` still running?")]
     Connect { address: String, cause: io::Error },
     #[error(
@@ -48,6 +51,10 @@ pub(crate) enum ApiError {
         "the admin token was not accepted: another `doorward dev` serves at this address; name its directory with --dir"
     )]
     Unauthenticated,
+    #[error(
+        "the credential was not accepted: see that {TOKEN_FILE} or {KEY_FILE} names a file of the Doorward at this address"
+    )]
+    CredentialRefused,
     #[error("unexpected answer, HTTP {0}: another program, or another version of `doorward`, serves at this address")]
     Unexpected(StatusCode),
     #[error("unexpected answer ({0}): another program, or another version of `doorward`, serves at this address")]
@@ -77,21 +84,42 @@ impl ApiError {
 pub(crate) struct Api {
     origin: String,
     authorization: HeaderValue,
-    /// Whether a 401 is about the admin token.
-    as_administrator: bool,
+    caller: Caller,
+}
+
+/// As whom an API is called: what a 401 is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    /// The operator of a `doorward dev`, by dev.json.
+    Operator,
+    /// Whoever a file of this user says.
+    OfAFile,
+    /// Whose token was just got.
+    Person,
 }
 
 impl Api {
     /// The API of `world`, called as its administrator.
     pub(crate) fn of(world: &Description) -> Result<Self, ApiError> {
         let authorization = bearer(&world.admin_token).ok_or(ApiError::AdminToken)?;
-        Ok(Api { origin: world.api_url.clone(), authorization, as_administrator: true })
+        Ok(Api { origin: world.api_url.clone(), authorization, caller: Caller::Operator })
     }
 
     /// The API of `world`, called with an access token.
     pub(crate) fn with_access_token(world: &Description, token: &str) -> Result<Self, ApiError> {
         let authorization = bearer(token).ok_or(ApiError::AccessToken)?;
-        Ok(Api { origin: world.api_url.clone(), authorization, as_administrator: false })
+        Ok(Api { origin: world.api_url.clone(), authorization, caller: Caller::Person })
+    }
+
+    /// The API at an origin, called with a token of a file of this user.
+    pub(crate) fn at(origin: &str, token: &str) -> Result<Self, ApiError> {
+        let authorization = bearer(token).ok_or(ApiError::GivenToken)?;
+        Ok(Api { origin: origin.to_owned(), authorization, caller: Caller::OfAFile })
+    }
+
+    /// The origin, without a trailing slash.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// `GET`. `path` starts with `/`.
@@ -119,6 +147,16 @@ impl Api {
         decode(&self.call(Method::PATCH, path, Some(body)).await?)
     }
 
+    /// `PUT` of JSON.
+    pub(crate) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<T, ApiError> {
+        let body = serde_json::to_string(body).map_err(ApiError::Shape)?;
+        decode(&self.call(Method::PUT, path, Some(body)).await?)
+    }
+
     /// `DELETE`.
     pub(crate) async fn delete(&self, path: &str) -> Result<(), ApiError> {
         self.call(Method::DELETE, path, None).await.map(drop)
@@ -134,9 +172,11 @@ impl Api {
         if answer.status.is_success() {
             return Ok(answer.body);
         }
-        Err(match refusal(answer.status, &answer.body) {
-            error if self.as_administrator && error.is(Status::Unauthenticated) => ApiError::Unauthenticated,
-            error => error,
+        let error = refusal(answer.status, &answer.body);
+        Err(match self.caller {
+            Caller::Operator if error.is(Status::Unauthenticated) => ApiError::Unauthenticated,
+            Caller::OfAFile if error.is(Status::Unauthenticated) => ApiError::CredentialRefused,
+            Caller::Operator | Caller::OfAFile | Caller::Person => error,
         })
     }
 }
@@ -159,6 +199,29 @@ pub(crate) async fn post_form<T: DeserializeOwned>(url: &str, parameters: &[(&st
 pub(crate) async fn get<T: DeserializeOwned>(url: &str) -> Result<T, ApiError> {
     let answer = transport::call(Method::GET, url, Vec::new(), String::new()).await?;
     if answer.status.is_success() { decode(&answer.body) } else { Err(refusal(answer.status, &answer.body)) }
+}
+
+/// `path` with a query of these parameters.
+pub(crate) fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    format!("{path}?{query}")
+}
+
+/// Every page of a list. `take` takes the entries out of a page and gives the token of the next one.
+pub(crate) async fn every_page<P: DeserializeOwned, T>(
+    api: &Api,
+    path: &str,
+    take: impl Fn(P) -> (Vec<T>, Option<String>),
+) -> Result<Vec<T>, ApiError> {
+    let (mut all, mut next) = take(api.get(path).await?);
+    while let Some(token) = next.filter(|token| !token.is_empty()) {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("pageToken", &token).finish();
+        let (mut more, after) = take(api.get(&format!("{path}{joint}{query}")).await?);
+        all.append(&mut more);
+        next = after;
+    }
+    Ok(all)
 }
 
 /// `text` as one segment of a path (RFC 3986 section 3.3).

@@ -3,11 +3,15 @@
 use anyhow::{Context as _, bail};
 use doorward_core::member::{Email, Member};
 use doorward_server::dev::description::Description;
-use doorward_wire::google_api::{Binding, Policy, Status};
+use doorward_wire::google_api::{
+    Binding, Expr, Policy, Status, TestIamPermissionsRequest, TestIamPermissionsResponse, WITH_CONDITIONS,
+};
 use serde_json::{Value, json};
 
 use crate::api::{Api, ApiError, path_segment};
+use crate::condition;
 use crate::output::{json_line, print, printable, say, table};
+use crate::server::Server;
 
 /// How often a change is tried while others win. Each loss means that another writer made progress.
 const ATTEMPTS: usize = 5;
@@ -26,7 +30,7 @@ pub(crate) struct Governed {
 }
 
 /// The forms of a member.
-const FORMS: &str = "user:EMAIL, serviceAccount:EMAIL, domain:DOMAIN, principal://..., principalSet://..., allAuthenticatedUsers or allUsers";
+const FORMS: &str = "user:EMAIL, serviceAccount:EMAIL, group:EMAIL, domain:DOMAIN, principal://..., principalSet://..., allAuthenticatedUsers or allUsers";
 
 /// A member as a command line has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,12 +60,12 @@ pub(crate) fn member(text: &str) -> Result<MemberArg, String> {
 
 impl MemberArg {
     /// The member. A name of dev.json is refused with the member that it stands for: what is granted must be read on the line.
-    pub(crate) fn of(self, world: &Description) -> anyhow::Result<Member> {
+    pub(crate) fn of(self, server: &Server) -> anyhow::Result<Member> {
         let word = match self {
             MemberArg::Member(member) => return Ok(member),
             MemberArg::Word(word) => word,
         };
-        match world.service_accounts.get(&word) {
+        match server.dev().and_then(|world| world.service_accounts.get(&word)) {
             Some(account) => bail!("{word} is not a member: use --member serviceAccount:{}", account.email),
             None => bail!("{word} is not a member: use {FORMS}"),
         }
@@ -78,7 +82,36 @@ fn note(world: &Description, member: &Member) -> Option<String> {
     Some(format!("note: nobody in dev.json has the address {email}; the people are {}", known.join(", ")))
 }
 
+/// A binding as a command line names it.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    /// What is held.
+    pub(crate) role: String,
+    /// Who holds it.
+    pub(crate) member: Member,
+    /// When.
+    pub(crate) condition: Option<Expr>,
+}
+
 impl Governed {
+    /// A resource of a name, at the API that serves its policy.
+    pub(crate) fn named(resource: String, shown_by: String) -> Self {
+        let parts: Vec<&str> = resource.split('/').collect();
+        let (host, if_not_found) = match parts[..] {
+            ["projects" | "folders" | "organizations", _] => {
+                ("cloudresourcemanager.googleapis.com", "name the project with --project")
+            }
+            ["projects", _, "serviceAccounts", _] => {
+                ("iam.googleapis.com", "`doorward service-account list` shows the accounts")
+            }
+            _ => (
+                "iap.googleapis.com",
+                "`doorward app list` shows the applications, and `doorward app describe` the resource of one",
+            ),
+        };
+        Governed { resource, host, if_not_found, shown_by }
+    }
+
     /// Prints the policy.
     pub(crate) async fn show(&self, api: &Api, as_json: bool) -> anyhow::Result<()> {
         let answer = self.read(api).await?;
@@ -88,38 +121,66 @@ impl Governed {
     /// Makes a change and says what became of it.
     pub(crate) async fn make(
         &self,
-        world: &Description,
+        server: &Server,
         change: Change,
-        (role, member): (&str, &Member),
+        named: &Named,
         as_json: bool,
     ) -> anyhow::Result<()> {
         let Governed { resource, shown_by, .. } = self;
-        let (changed, answer) = self.replace(&Api::of(world)?, change, role, &member.to_string()).await?;
+        let Named { role, member, condition } = named;
+        let (changed, answer) = self.replace(server.api(), change, named).await?;
+        let when = match condition {
+            Some(condition) => format!(" if {}", condition.expression),
+            None => String::new(),
+        };
         let line = match (change, changed) {
-            (Change::Add, true) => format!("added {member} to {role} on {resource}"),
-            (Change::Add, false) => format!("{member} held {role} on {resource} before: nothing was changed"),
-            (Change::Remove, true) => format!("removed {member} from {role} on {resource}"),
+            (Change::Add, true) => format!("added {member} to {role} on {resource}{when}"),
+            (Change::Add, false) => format!("{member} held {role} on {resource}{when} before: nothing was changed"),
+            (Change::Remove, true) => format!("removed {member} from {role} on {resource}{when}"),
             (Change::Remove, false) => {
-                bail!("{member} does not hold {role} on {resource}: `{shown_by}` shows its bindings")
+                bail!("{member} does not hold {role} on {resource}{when}: `{shown_by}` shows its bindings")
             }
         };
         if change == Change::Add
-            && let Some(note) = note(world, member)
+            && let Some(note) = server.dev().and_then(|world| note(world, member))
         {
             say(&note);
         }
         Ok(print(&if as_json { json_line(&answer)? } else { format!("{}\n", printable(&line)) })?)
     }
 
+    /// Replaces the whole policy. One with an etag replaces only the policy that was read with it.
+    pub(crate) async fn set(&self, api: &Api, mut policy: Policy, as_json: bool) -> anyhow::Result<()> {
+        state_version(&mut policy);
+        let answer: Value = match api.post(&self.method("setIamPolicy"), &json!({"policy": policy})).await {
+            Ok(answer) => answer,
+            Err(error) if error.is(Status::Aborted) => {
+                bail!("{error}: read it anew with `{} --json`, and change that", self.shown_by)
+            }
+            Err(error) => return Err(self.advise(error)),
+        };
+        Ok(print(&if as_json { json_line(&answer)? } else { shown(&self.resource, &self::policy(answer)?) })?)
+    }
+
+    /// Prints which of these permissions the caller holds, one on a line.
+    pub(crate) async fn test(&self, api: &Api, permissions: Vec<String>, as_json: bool) -> anyhow::Result<()> {
+        let request = TestIamPermissionsRequest { permissions };
+        let answer: TestIamPermissionsResponse =
+            api.post(&self.method("testIamPermissions"), &request).await.map_err(|error| self.advise(error))?;
+        let held = || answer.permissions.iter().map(|held| format!("{}\n", printable(held))).collect();
+        Ok(print(&if as_json { json_line(&answer)? } else { held() })?)
+    }
+
     /// Reads, changes and writes back until no other writer came between. Gives whether anything was changed, and the policy
     /// as it is now.
-    async fn replace(&self, api: &Api, change: Change, role: &str, member: &str) -> anyhow::Result<(bool, Value)> {
+    async fn replace(&self, api: &Api, change: Change, named: &Named) -> anyhow::Result<(bool, Value)> {
         for _ in 0..ATTEMPTS {
             let answer = self.read(api).await?;
             let mut policy = policy(answer.clone())?;
-            if !change.apply(&mut policy, role, member) {
+            if !change.apply(&mut policy, named) {
                 return Ok((false, answer));
             }
+            state_version(&mut policy);
             match api.post(&self.method("setIamPolicy"), &json!({"policy": policy})).await {
                 Ok(answer) => return Ok((true, answer)),
                 Err(error) if error.is(Status::Aborted) => {}
@@ -130,7 +191,9 @@ impl Governed {
     }
 
     async fn read(&self, api: &Api) -> anyhow::Result<Value> {
-        api.post(&self.method("getIamPolicy"), &json!({})).await.map_err(|error| self.advise(error))
+        // Without it, the answer leaves conditions out, and what is written back would widen them to always.
+        let whole = json!({"options": {"requestedPolicyVersion": WITH_CONDITIONS}});
+        api.post(&self.method("getIamPolicy"), &whole).await.map_err(|error| self.advise(error))
     }
 
     fn method(&self, name: &str) -> String {
@@ -142,10 +205,19 @@ impl Governed {
     }
 }
 
+/// A policy with conditions must say that it has some.
+fn state_version(policy: &mut Policy) {
+    if policy.bindings.iter().any(|binding| binding.condition.is_some()) {
+        policy.version = Some(WITH_CONDITIONS);
+    }
+}
+
 /// The path of a resource of a Google API on our origin.
 pub(crate) fn resource_path(host: &str, resource: &str) -> String {
     let segments: Vec<String> = resource.split('/').map(path_segment).collect();
-    format!("/{host}/v1/{}", segments.join("/"))
+    // Folders are in no version 1.
+    let version = if host == "cloudresourcemanager.googleapis.com" { "v3" } else { "v1" };
+    format!("/{host}/{version}/{}", segments.join("/"))
 }
 
 fn policy(answer: Value) -> anyhow::Result<Policy> {
@@ -154,15 +226,18 @@ fn policy(answer: Value) -> anyhow::Result<Policy> {
 
 /// A policy for people.
 fn shown(resource: &str, policy: &Policy) -> String {
-    let rows: Vec<_> = policy
-        .bindings
-        .iter()
-        .flat_map(|binding| binding.members.iter().map(|member| [binding.role.clone(), member.clone()]))
-        .collect();
-    if rows.is_empty() {
-        return format!("{} has no bindings of its own\n", printable(resource));
+    let row = |binding: &Binding, member: &String| {
+        [binding.role.clone(), member.clone(), condition::shown(binding.condition.as_ref())]
+    };
+    let rows: Vec<_> =
+        policy.bindings.iter().flat_map(|binding| binding.members.iter().map(|member| row(binding, member))).collect();
+    match rows.iter().any(|[.., condition]| !condition.is_empty()) {
+        _ if rows.is_empty() => format!("{} has no bindings of its own\n", printable(resource)),
+        true => table(["ROLE", "MEMBER", "CONDITION"], &rows),
+        false => {
+            table(["ROLE", "MEMBER"], &rows.into_iter().map(|[role, member, _]| [role, member]).collect::<Vec<_>>())
+        }
     }
-    table(["ROLE", "MEMBER"], &rows)
 }
 
 /// A change of one binding.
@@ -177,23 +252,27 @@ pub(crate) enum Change {
 impl Change {
     /// Makes the change. Says whether there was anything to change.
     ///
-    /// A binding with a condition is another binding, as for gcloud: it is left alone.
-    fn apply(self, policy: &mut Policy, role: &str, member: &str) -> bool {
-        let mut same = policy.bindings.iter_mut().filter(|binding| binding.role == role && binding.condition.is_none());
+    /// A binding with another condition is another binding, as for gcloud: it is left alone.
+    fn apply(self, policy: &mut Policy, Named { role, member, condition }: &Named) -> bool {
+        let member = member.to_string();
+        let mut same = policy
+            .bindings
+            .iter_mut()
+            .filter(|binding| binding.role == *role && self.is_same(binding.condition.as_ref(), condition.as_ref()));
         match self {
             Change::Add => {
                 let mut first = None;
                 for binding in same {
-                    if binding.members.iter().any(|held| held == member) {
+                    if binding.members.contains(&member) {
                         return false;
                     }
                     first = first.or(Some(&mut binding.members));
                 }
                 match first {
-                    Some(members) => members.push(member.to_owned()),
+                    Some(members) => members.push(member),
                     None => {
-                        let members = vec![member.to_owned()];
-                        policy.bindings.push(Binding { role: role.to_owned(), members, condition: None });
+                        let (role, condition) = (role.clone(), condition.clone());
+                        policy.bindings.push(Binding { role, members: vec![member], condition });
                     }
                 }
                 true
@@ -201,7 +280,7 @@ impl Change {
             Change::Remove => {
                 let removed = same.by_ref().fold(false, |removed, binding| {
                     let before = binding.members.len();
-                    binding.members.retain(|held| held != member);
+                    binding.members.retain(|held| *held != member);
                     removed || binding.members.len() < before
                 });
                 policy.bindings.retain(|binding| !binding.members.is_empty());
@@ -209,19 +288,34 @@ impl Change {
             }
         }
     }
+
+    /// Whether the condition of a binding is the one that is meant. To remove one, its expression alone need be written.
+    fn is_same(self, there: Option<&Expr>, meant: Option<&Expr>) -> bool {
+        let (Some(there), Some(meant)) = (there, meant) else { return there.is_none() && meant.is_none() };
+        let same = |there: &str, meant: &str| there == meant || (self == Change::Remove && meant.is_empty());
+        there.expression == meant.expression
+            && same(&there.title, &meant.title)
+            && same(&there.description, &meant.description)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::tests::{api_at, block_on, replay};
+    use crate::condition::condition;
+    use crate::server::tests::silent_server;
     use crate::world::tests::description;
 
     const ROLE: &str = "roles/iap.httpsResourceAccessor";
 
     fn governed(resource: &str) -> Governed {
-        let (host, if_not_found) = ("iap.googleapis.com", "name another");
-        Governed { resource: resource.to_owned(), host, if_not_found, shown_by: "doorward policy get".to_owned() }
+        Governed::named(resource.to_owned(), "doorward policy show".to_owned())
+    }
+
+    fn named(member: &str, condition_text: &str) -> Named {
+        let condition = (!condition_text.is_empty()).then(|| condition(condition_text).unwrap());
+        Named { role: ROLE.to_owned(), member: member.parse().unwrap(), condition }
     }
 
     fn bindings(value: Value) -> Policy {
@@ -230,8 +324,8 @@ mod tests {
 
     #[test]
     fn what_is_no_member_is_answered_with_the_member_that_was_meant() {
-        let world: Description = serde_json::from_value(description("http://127.0.0.1:1")).unwrap();
-        const FORMS: &str = "use user:EMAIL, serviceAccount:EMAIL, domain:DOMAIN, principal://..., principalSet://..., allAuthenticatedUsers or allUsers";
+        let server = silent_server();
+        const FORMS: &str = "use user:EMAIL, serviceAccount:EMAIL, group:EMAIL, domain:DOMAIN, principal://..., principalSet://..., allAuthenticatedUsers or allUsers";
         let robot = "robot@p.iam.gserviceaccount.com";
         #[rustfmt::skip]
         let cases = [
@@ -243,11 +337,11 @@ mod tests {
             ("a@x.com",            Err("not a member: use user:a@x.com for a person, serviceAccount:a@x.com for a program".to_owned())),
             (robot,                Err(format!("not a member: use serviceAccount:{robot}"))),
             ("User:a@x.com",       Err(format!("not a member: {FORMS}"))),
-            ("group:a@x.com",      Err(format!("members of this form are not served yet: {FORMS}"))),
+            ("group:a@x.com",      Ok("group:a@x.com")),
             ("",                   Err(format!("not a member: {FORMS}"))),
         ];
         for (text, expected) in cases {
-            let read = member(text).and_then(|member| member.of(&world).map_err(|error| error.to_string()));
+            let read = member(text).and_then(|member| member.of(&server).map_err(|error| error.to_string()));
             assert_eq!(read.map(|member| member.to_string()), expected.map(str::to_owned), "{text}");
         }
     }
@@ -292,7 +386,7 @@ mod tests {
         ];
         for (change, before, after) in cases {
             let mut policy = bindings(before.clone());
-            let changed = change.apply(&mut policy, ROLE, "user:a@x.com");
+            let changed = change.apply(&mut policy, &named("user:a@x.com", ""));
             assert_eq!(changed, after.is_some(), "{change:?} {before}");
             assert_eq!(policy, bindings(after.unwrap_or(before)));
         }
@@ -311,22 +405,70 @@ mod tests {
             (200, after.clone()),
         ]);
         let changed =
-            block_on(governed("projects/1/iap_web").replace(&api_at(address), Change::Add, ROLE, "user:a@x.com"))
+            block_on(governed("projects/1/iap_web").replace(&api_at(address), Change::Add, &named("user:a@x.com", "")))
                 .unwrap();
         assert_eq!(changed, (true, after));
         let asked = asked.join().unwrap();
         let sent = |n: usize| serde_json::from_str::<Value>(asked[n].split_once("\r\n\r\n").unwrap().1).unwrap();
         assert!(asked[0].starts_with("POST /iap.googleapis.com/v1/projects/1/iap_web:getIamPolicy HTTP/1.1\r\n"));
         assert!(asked[3].starts_with("POST /iap.googleapis.com/v1/projects/1/iap_web:setIamPolicy HTTP/1.1\r\n"));
+        assert_eq!(sent(0), json!({"options": {"requestedPolicyVersion": 3}}));
         assert_eq!(sent(1), json!({"policy": policy("AAE=", json!(["user:a@x.com"]))}));
         assert_eq!(sent(3), json!({"policy": policy("AAI=", json!(["user:b@x.com", "user:a@x.com"]))}));
 
         let never = (0..ATTEMPTS).flat_map(|_| [(200, json!({"etag": "AAE="})), aborted()]).collect();
         let (address, asked) = replay(never);
-        let refused =
-            block_on(governed("projects/1").replace(&api_at(address), Change::Add, ROLE, "allUsers")).unwrap_err();
+        let refused = block_on(governed("projects/1").replace(&api_at(address), Change::Add, &named("allUsers", "")))
+            .unwrap_err();
         assert_eq!(refused.to_string(), "projects/1 is being changed by others without a pause: try again");
         assert_eq!(asked.join().unwrap().len(), 2 * ATTEMPTS);
+    }
+
+    #[test]
+    fn a_binding_with_a_condition_is_named_by_it() {
+        use Change::{Add, Remove};
+        let of = |members: Value, condition: Value| json!({"role": ROLE, "members": members, "condition": condition});
+        let titled = || json!({"expression": "true", "title": "t"});
+        #[rustfmt::skip]
+        let cases = [
+            (Add,    "expression=true,title=t", json!([of(json!(["allUsers"]), titled())]), Some(json!([of(json!(["allUsers", "user:a@x.com"]), titled())]))),
+            (Add,    "expression=true",         json!([of(json!(["allUsers"]), titled())]), Some(json!([of(json!(["allUsers"]), titled()), of(json!(["user:a@x.com"]), json!({"expression": "true"}))]))),
+            (Add,    "expression=true,title=t", json!([of(json!(["user:a@x.com"]), titled())]), None),
+            (Remove, "expression=true",         json!([of(json!(["user:a@x.com"]), titled())]), Some(json!([]))),
+            (Remove, "expression=true,title=u", json!([of(json!(["user:a@x.com"]), titled())]), None),
+            (Remove, "expression=false",        json!([of(json!(["user:a@x.com"]), titled())]), None),
+        ];
+        for (change, condition, before, after) in cases {
+            let mut policy = bindings(before.clone());
+            let changed = change.apply(&mut policy, &named("user:a@x.com", condition));
+            assert_eq!(changed, after.is_some(), "{change:?} {condition} {before}");
+            assert_eq!(policy, bindings(after.unwrap_or(before)));
+        }
+    }
+
+    #[test]
+    fn the_api_of_a_policy_follows_from_the_name_of_its_resource() {
+        #[rustfmt::skip]
+        let cases = [
+            ("projects/1",                              "/cloudresourcemanager.googleapis.com/v3/projects/1:getIamPolicy"),
+            ("organizations/1",                         "/cloudresourcemanager.googleapis.com/v3/organizations/1:getIamPolicy"),
+            ("projects/1/serviceAccounts/a@p.example",  "/iam.googleapis.com/v1/projects/1/serviceAccounts/a@p.example:getIamPolicy"),
+            ("projects/1/iap_web",                      "/iap.googleapis.com/v1/projects/1/iap_web:getIamPolicy"),
+            ("projects/1/iap_tunnel/zones/z",           "/iap.googleapis.com/v1/projects/1/iap_tunnel/zones/z:getIamPolicy"),
+        ];
+        for (resource, expected) in cases {
+            assert_eq!(governed(resource).method("getIamPolicy"), expected);
+        }
+    }
+
+    #[test]
+    fn a_policy_is_set_whole_and_says_that_it_has_conditions() {
+        let (address, asked) = replay(vec![(200, json!({}))]);
+        let condition = json!({"expression": "true"});
+        let policy = bindings(json!([{"role": ROLE, "members": ["user:a@x.com"], "condition": condition}]));
+        block_on(governed("projects/1").set(&api_at(address), policy, true)).unwrap();
+        let asked = asked.join().unwrap();
+        assert!(asked[0].contains(r#""version":3"#), "{}", asked[0]);
     }
 
     #[test]
@@ -335,6 +477,11 @@ mod tests {
         let expected = "ROLE                             MEMBER\n\
                         roles/iap.httpsResourceAccessor  user:a@x.com\n\
                         roles/iap.httpsResourceAccessor  allUsers\n";
+        assert_eq!(shown("projects/1", &policy), expected);
+        let condition = json!({"expression": "true", "title": "t"});
+        let policy = bindings(json!([{"role": "r", "members": ["allUsers"], "condition": condition}]));
+        let expected = "ROLE  MEMBER    CONDITION\n\
+                        r     allUsers  true (t)\n";
         assert_eq!(shown("projects/1", &policy), expected);
         assert_eq!(shown("projects/1", &Policy::default()), "projects/1 has no bindings of its own\n");
     }

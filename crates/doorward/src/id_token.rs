@@ -80,7 +80,7 @@ impl SourceArgs {
             (Some(path), _) => Proof::KeyFile(key_file::read(path)?),
             (None, account) => proof(world, sign_ins, account)?,
         };
-        let impersonate = self.impersonate.as_ref().map(|account| account.address(world)).transpose()?;
+        let impersonate = self.impersonate.as_ref().map(|account| account.address(Some(world))).transpose()?;
         Ok(Source { proof, impersonate })
     }
 }

@@ -80,6 +80,12 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> 
     out
 }
 
+/// What is known of one thing, a line each.
+pub(crate) fn lines(known: &[(&str, &str)]) -> String {
+    let known = known.iter().filter(|(_, value)| !value.is_empty());
+    known.map(|(name, value)| format!("{name:<10} {}\n", printable(value))).collect()
+}
+
 /// A path as a POSIX shell takes it.
 pub(crate) fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();

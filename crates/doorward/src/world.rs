@@ -22,6 +22,11 @@ pub(crate) struct WorldArgs {
 }
 
 impl WorldArgs {
+    /// Whether a directory was typed.
+    pub(crate) fn names_a_directory(&self) -> bool {
+        self.dir.is_some()
+    }
+
     /// Reads the description of the world that is meant.
     pub(crate) fn open(&self) -> Result<Description, WorldError> {
         let named = std::env::var_os(DESCRIPTION_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);

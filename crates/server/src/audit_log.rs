@@ -1,4 +1,4 @@
-//! The record of decisions: taken one by one, written in batches.
+//! The record of decisions and changes: taken one by one, written in batches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often a write is tried when the process ends.
 const LAST_ATTEMPTS: u32 = 3;
 
-/// Asks to be told when everything that was taken before is written.
+/// Asks to be told when everything that was taken before is written. It is dropped if that fails.
 type Flush = oneshot::Sender<()>;
 
 /// Takes events, and reads them back.
@@ -61,14 +61,16 @@ impl AuditLog {
 
     /// The newest `limit` events, oldest first, with everything that was taken before this call.
     pub async fn latest(&self, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
-        self.flush().await;
+        // What cannot be written is not there; the store says for itself whether it can be read.
+        let _ = self.flush().await;
         self.store.latest_events(limit).await
     }
 
     /// Up to `limit` events after a sequence number. While there are none, waits up to `patience` for one.
     pub async fn after(&self, sequence: i64, limit: u32, patience: Duration) -> Result<Vec<StoredEvent>, StoreError> {
         let mut written = self.written.clone();
-        self.flush().await;
+        // As above.
+        let _ = self.flush().await;
         let deadline = tokio::time::sleep(patience);
         tokio::pin!(deadline);
         loop {
@@ -87,12 +89,14 @@ impl AuditLog {
         }
     }
 
-    async fn flush(&self) {
+    /// Waits until everything that was taken before is written.
+    ///
+    /// # Errors
+    /// [`AuditClosed`] if it could not be written at the first attempt, or the writer ended.
+    async fn flush(&self) -> Result<(), AuditClosed> {
         let (done, wait) = oneshot::channel();
-        if self.flushes.send(done).await.is_ok() {
-            // An error means that the writer ended, and that nothing more will be written.
-            let _ = wait.await;
-        }
+        self.flushes.send(done).await.map_err(|_| AuditClosed)?;
+        wait.await.map_err(|_| AuditClosed)
     }
 }
 
@@ -104,6 +108,11 @@ impl AuditSink for AuditLog {
             return Err(AuditClosed);
         }
         self.queue.send(event).await.map_err(|_| AuditClosed)
+    }
+
+    async fn record_durably(&self, event: AuditEvent) -> Result<(), AuditClosed> {
+        self.record(event).await?;
+        self.flush().await
     }
 
     fn is_open(&self) -> bool {
@@ -140,12 +149,12 @@ impl Batches {
                     Some(done) = self.flush_requests.recv() => waiting.push(done),
                 }
             }
-            while events.len() < QUEUE
-                && let Ok(event) = self.events.try_recv()
-            {
+            // Whoever waits has brought an event before: it is one of as many as the queue holds.
+            for _ in 0..QUEUE {
+                let Ok(event) = self.events.try_recv() else { break };
                 events.push(event);
             }
-            if !self.write_one(&events).await {
+            if !self.write_one(&events, &mut waiting).await {
                 return;
             }
             for done in waiting {
@@ -155,8 +164,9 @@ impl Batches {
         }
     }
 
-    /// Writes a batch, however long it takes; `false` if the process ends and it could not.
-    async fn write_one(&self, events: &[AuditEvent]) -> bool {
+    /// Writes a batch, however long it takes; `false` if the process ends and it could not. Whoever waits is told at the first
+    /// failure: an answer does not wait for a store that is away.
+    async fn write_one(&mut self, events: &[AuditEvent], waiting: &mut Vec<Flush>) -> bool {
         let mut attempts = 1;
         while let Err(error) = self.store.append(events, self.keep).await {
             if !self.failing.swap(true, Ordering::Relaxed) {
@@ -167,11 +177,47 @@ impl Batches {
                 return false;
             }
             drop(error);
+            waiting.clear();
+            while self.flush_requests.try_recv().is_ok() {}
             attempts += 1;
             tokio::time::sleep(RETRY).await;
         }
         self.failing.store(false, Ordering::Relaxed);
         self.announce.send_replace(());
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorward_core::audit::{TokenEvent, TokenMethod};
+    use doorward_core::clock::Timestamp;
+    use doorward_store::SqliteStore;
+
+    fn event(id: &str) -> AuditEvent {
+        AuditEvent::Token(TokenEvent::new(id.to_owned(), Timestamp::from_seconds(7), TokenMethod::Api, None))
+    }
+
+    #[tokio::test]
+    async fn what_is_recorded_durably_is_in_the_store_before_the_answer_with_all_before_it() {
+        let store = Arc::new(SqliteStore::in_memory().await.unwrap());
+        let (log, writer) = AuditLog::start(store.clone(), 100);
+        log.record(event("a")).await.unwrap();
+        log.record_durably(event("b")).await.unwrap();
+        let stored = store.latest_events(9).await.unwrap();
+        assert_eq!(stored.iter().map(|it| it.event.id()).collect::<Vec<_>>(), ["a", "b"]);
+        drop(log);
+        writer.finished().await;
+    }
+
+    #[tokio::test]
+    async fn nothing_is_durable_while_the_store_is_away_and_nothing_new_is_taken() {
+        let store = Arc::new(SqliteStore::in_memory().await.unwrap());
+        let (log, _writer) = AuditLog::start(store.clone(), 100);
+        store.close().await;
+        assert_eq!(log.record_durably(event("a")).await, Err(AuditClosed));
+        assert!(!log.is_open());
+        assert_eq!(log.record(event("b")).await, Err(AuditClosed));
     }
 }

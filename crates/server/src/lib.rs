@@ -1,6 +1,9 @@
 //! The only crate that knows HTTP servers, and the only one that wires.
 
 pub mod audit_log;
+pub mod audit_sinks;
+pub mod config;
+pub mod config_file;
 mod console;
 pub mod dev;
 mod echo;
@@ -10,5 +13,5 @@ mod listen;
 pub mod metadata;
 pub mod outbound;
 mod pages;
-mod trusted_issuers;
+pub mod serve;
 pub mod wiring;

@@ -1,41 +1,64 @@
 //! Builds everything, once, top to bottom.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use doorward_control::access_levels::AccessLevelService;
+use doorward_control::admin::{Changes, Gate};
+use doorward_control::applications::{AppEngine, Applications, BackendServices};
+use doorward_control::brands::Brands;
 use doorward_control::callers::Callers;
 use doorward_control::certificates::Certificates;
+use doorward_control::deny_policies::DenyPolicies;
+use doorward_control::explain::Explanations;
+use doorward_control::groups::GroupService;
 use doorward_control::iam_credentials::IamCredentials;
 use doorward_control::instance::{Instance, InstanceConfig};
 use doorward_control::issuer_keys::CachedIssuerKeys;
 use doorward_control::keys::{EnsureKeysError, Keys, ensure_keys};
 use doorward_control::oauth_clients::OAuthClients;
 use doorward_control::policies::Policies;
+use doorward_control::projects::Projects;
 use doorward_control::record::Recorder;
+use doorward_control::roles::RoleService;
 use doorward_control::service_accounts::{KeyFileUrls, ServiceAccounts};
 use doorward_control::settings::SettingsService;
 use doorward_control::sign_in::SignIn;
-use doorward_control::snapshots::{RefreshError, SnapshotPublisher};
+use doorward_control::simulate::Simulations;
+use doorward_control::snapshots::{RefreshError, Setting, SnapshotPublisher};
 use doorward_control::sts::TokenExchange;
 use doorward_control::throttle::Throttle;
 use doorward_control::tokens::{Minter, TokenService};
 use doorward_control::workload_identity::WorkloadIdentity;
-use doorward_core::clock::Clock;
+use doorward_control::world::{UseCases, World};
+use doorward_core::clock::{Clock, Timestamp};
 use doorward_core::entropy::{Entropy, EntropyError};
 use doorward_core::grant::TokenHash;
 use doorward_core::issuer::TrustedIssuers;
 use doorward_core::outbound::{Fetch, IssuerKeys, Reach};
-use doorward_core::resource::{Host, Origin, Project};
+use doorward_core::policy::condition::{HeaderAllowList, Schema};
+use doorward_core::resource::{Host, Project};
+use doorward_core::settings::Defaults;
 use doorward_core::snapshot::SnapshotCell;
-use doorward_core::store::Store;
-use doorward_proxy::{ApiUrls, Config as ProxyConfig, EmailClaim, Shared, Upstream};
+use doorward_core::store::{AuditStore, Store, StoreError};
+use doorward_proxy::{ApiUrls, Config as ProxyConfig, Inputs, Shared};
 use doorward_wire::headers::ASSERTION_ISSUER;
+use tokio::task::JoinSet;
 
 use crate::audit_log::{AuditLog, Writer};
 use crate::console::Console;
 use crate::dev::names::Addressing;
+use crate::errors::Chain;
 use crate::hosts::Services;
+
+/// How long nobody looks at the store if nobody tells of a change.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often it is said, at most, that the store cannot be followed.
+const SAID: Duration = Duration::from_secs(10);
+/// How often events that are too old are forgotten.
+const FORGET: Duration = Duration::from_secs(3600);
+/// How often keys are looked at.
+const KEYS: Duration = Duration::from_secs(24 * 3600);
 
 /// The outside world, as it is given to the whole.
 #[derive(Clone)]
@@ -60,30 +83,26 @@ pub struct StackConfig {
     pub addressing: Addressing,
     /// Our own origin, without a trailing slash.
     pub api_url: String,
-    /// The same over TLS.
+    /// The same over TLS, where `api_url` is without.
     pub api_https_url: Option<String>,
     /// The hosts that are ours on the API's listener.
     pub api_hosts: Vec<Host>,
-    /// Applications that are served, by name.
-    pub applications: HashMap<String, ServedApplication>,
-    /// What becomes of an ID token without `email`.
-    pub email_claim: EmailClaim,
-    /// The hash of the administration token.
-    pub admin_token: TokenHash,
+    /// The hash of the administration token; without one nobody is the operator.
+    pub admin_token: Option<TokenHash>,
     /// Issuers beside ourselves whose ID tokens are callers.
     pub trusted_issuers: Arc<TrustedIssuers>,
     /// The widest reach that a provider of a pool may ask for its issuer.
     pub reach: Reach,
+    /// What holds where no setting says otherwise.
+    pub defaults: Defaults,
+    /// The header fields that conditions may read.
+    pub condition_headers: HeaderAllowList,
+    /// For how long the store may not be readable before nobody is let in.
+    pub staleness_limit: Duration,
     /// How many events the record keeps.
     pub keep_events: u64,
-}
-
-/// Where an application is seen, and where it is.
-pub struct ServedApplication {
-    /// Its public origins.
-    pub origins: Vec<Origin>,
-    /// Its address.
-    pub upstream: Arc<Upstream>,
+    /// For how long it keeps them.
+    pub keep_for: Duration,
 }
 
 /// Everything that serves.
@@ -96,6 +115,8 @@ pub struct Stack {
     pub snapshots: Arc<SnapshotCell>,
     /// The record's writer: to be awaited at the end, after the other two are gone.
     pub writer: Writer,
+    /// What goes on beside requests. It ends when this is dropped: to be kept for as long as anything is served.
+    pub background: JoinSet<()>,
     recorder: Recorder,
     minter: Minter,
 }
@@ -113,6 +134,9 @@ pub enum WiringError {
     /// What is stored cannot be put in force.
     #[error(transparent)]
     Refresh(#[from] RefreshError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// No randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -134,15 +158,23 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
         ]
     });
     let token_urls = token_urls.collect();
-    let (origins, upstreams) = config
-        .applications
-        .into_iter()
-        .map(|(name, served)| ((name.clone(), served.origins), (name, served.upstream)))
-        .unzip();
+    let own_issuers = api_urls().chain([&config.issuer]).cloned().chain([ASSERTION_ISSUER.to_owned()]).collect();
+    let key_file_urls = KeyFileUrls {
+        auth_uri: format!("{}/o/oauth2/auth", surface("accounts.google.com")),
+        token_uri: format!("{}/token", surface("oauth2.googleapis.com")),
+        provider_certs: format!("{}/oauth2/v1/certs", surface("www.googleapis.com")),
+        client_certs_base: format!("{}/robot/v1/metadata/x509", surface("www.googleapis.com")),
+    };
 
-    let issuers = config.trusted_issuers;
-    let publisher = SnapshotPublisher::open(store.clone(), config.project.clone(), origins, issuers).await?;
-    let publisher = Arc::new(publisher);
+    let setting = Setting {
+        project: config.project,
+        schema: Arc::new(Schema::policy(config.condition_headers)),
+        defaults: config.defaults,
+        trusted_issuers: config.trusted_issuers,
+        staleness_limit: config.staleness_limit,
+    };
+    let created = project_created(&*store, &*clock).await?;
+    let publisher = Arc::new(SnapshotPublisher::open(store.clone(), clock.clone(), setting).await?);
     let snapshots = publisher.cell();
     let (audit, writer) = AuditLog::start(store.clone(), config.keep_events);
     let recorder = Recorder::new(audit.clone(), entropy.clone(), clock.clone());
@@ -150,13 +182,26 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
     let throttle = Arc::new(Throttle::default());
     let issuer_keys: Arc<dyn IssuerKeys> =
         Arc::new(CachedIssuerKeys::new(fetch, clock.clone(), tokio::runtime::Handle::current()));
-    let own_issuers = api_urls().chain([&config.issuer]).cloned().chain([ASSERTION_ISSUER.to_owned()]).collect();
 
-    let key_file_urls = KeyFileUrls {
-        auth_uri: format!("{}/o/oauth2/auth", surface("accounts.google.com")),
-        token_uri: format!("{}/token", surface("oauth2.googleapis.com")),
-        provider_certs: format!("{}/oauth2/v1/certs", surface("www.googleapis.com")),
-        client_certs_base: format!("{}/robot/v1/metadata/x509", surface("www.googleapis.com")),
+    let gate = Gate::new(snapshots.clone(), clock.clone());
+    let changes = Changes::new(gate, audit.clone(), entropy.clone());
+    let cases = {
+        let (store, publisher, changes) = (store.clone(), publisher.clone(), changes.clone());
+        UseCases {
+            applications: Applications::new(store.clone(), publisher.clone(), entropy.clone(), changes.clone()),
+            settings: Arc::new(SettingsService::new(store.clone(), publisher.clone(), changes.clone())),
+            policies: Arc::new(Policies::new(store.clone(), publisher.clone(), changes.clone())),
+            deny_policies: Arc::new(DenyPolicies::new(
+                store.clone(),
+                publisher.clone(),
+                changes.clone(),
+                entropy.clone(),
+            )),
+            groups: Arc::new(GroupService::new(store.clone(), publisher.clone(), changes.clone())),
+            roles: Arc::new(RoleService::new(store.clone(), publisher.clone(), changes.clone())),
+            access_levels: Arc::new(AccessLevelService::new(store.clone(), publisher.clone(), changes.clone())),
+            service_accounts: Arc::new(ServiceAccounts::new(store, publisher, changes, entropy.clone(), key_file_urls)),
+        }
     };
     let services = Services {
         issuer: config.issuer.clone(),
@@ -182,6 +227,7 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
         workload_identity: WorkloadIdentity::new(
             store.clone(),
             publisher.clone(),
+            changes.clone(),
             entropy.clone(),
             own_issuers,
             config.reach,
@@ -194,40 +240,98 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
             entropy.clone(),
         ),
         certificates: Certificates::new(snapshots.clone(), clock.clone()),
-        oauth_clients: OAuthClients::new(store.clone(), entropy.clone(), clock.clone(), config.project),
-        settings: SettingsService::new(store.clone(), publisher.clone()),
-        keys: Keys::new(store.clone(), publisher.clone(), entropy.clone(), clock.clone()),
-        service_accounts: ServiceAccounts::new(
-            store.clone(),
-            publisher.clone(),
-            entropy.clone(),
-            clock.clone(),
-            key_file_urls,
-        ),
-        policies: Policies::new(store.clone(), publisher.clone()),
+        oauth_clients: OAuthClients::new(store.clone(), publisher.clone(), changes.clone(), entropy.clone()),
+        keys: Keys::new(store.clone(), publisher.clone(), changes.clone(), entropy.clone()),
+        brands: Brands::new(store.clone(), publisher.clone(), entropy.clone(), changes.clone()),
+        projects: Projects::new(publisher.clone(), changes.clone(), created),
+        backend_services: BackendServices::new(cases.applications.clone()),
+        app_engine: AppEngine::new(cases.applications.clone()),
+        applications: cases.applications.clone(),
+        settings: cases.settings.clone(),
+        policies: cases.policies.clone(),
+        deny_policies: cases.deny_policies.clone(),
+        groups: cases.groups.clone(),
+        roles: cases.roles.clone(),
+        access_levels: cases.access_levels.clone(),
+        service_accounts: cases.service_accounts.clone(),
+        explanations: Explanations::new(store.clone(), publisher.clone(), changes.clone()),
+        simulations: Simulations::new(store.clone(), publisher.clone(), changes.clone()),
+        world: World::new(store.clone(), publisher.clone(), changes.clone(), cases),
+        changes,
         callers: Callers::new(config.admin_token, store.clone(), snapshots.clone(), clock.clone()),
         console: Console::new(snapshots.clone(), clock.clone(), &*entropy)?,
         snapshots: snapshots.clone(),
         audit: audit.clone(),
+        audit_store: store.clone(),
+        sinks: tokio::sync::Mutex::default(),
         recorder: recorder.clone(),
         clock: clock.clone(),
         entropy: entropy.clone(),
     };
     let proxy = ProxyConfig {
         issuer: config.issuer,
-        email_claim: config.email_claim,
         api: ApiUrls { http: config.api_url, https: config.api_https_url },
-        upstreams,
+        contact: None,
     };
-    tokio::spawn(keep_keys_in_order(store, publisher, clock.clone(), entropy.clone()));
+    let inputs = Inputs {
+        snapshots: snapshots.clone(),
+        freshness: publisher.freshness(),
+        audit,
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        issuer_keys,
+    };
+    let mut background = JoinSet::new();
+    background.spawn(follow(publisher.clone(), clock.clone()));
+    background.spawn(forget(store.clone(), clock.clone(), config.keep_for));
+    background.spawn(keep_keys_in_order(store, publisher, clock, entropy));
     Ok(Stack {
         services: Arc::new(services),
-        proxy: Arc::new(Shared::new(proxy, snapshots.clone(), audit, clock, entropy, issuer_keys)),
+        proxy: Arc::new(Shared::new(proxy, inputs)),
         snapshots,
         writer,
+        background,
         recorder,
         minter,
     })
+}
+
+/// When the project came to be: when its first keys were made, of which some stay for ever.
+async fn project_created(store: &dyn Store, clock: &dyn Clock) -> Result<Timestamp, StoreError> {
+    let made = store.keys().await?.into_iter().map(|key| key.created);
+    Ok(made.min().unwrap_or_else(|| clock.now()))
+}
+
+/// Puts in force what other instances write.
+async fn follow(publisher: Arc<SnapshotPublisher>, clock: Arc<dyn Clock>) {
+    let said = std::sync::Mutex::new(None::<Timestamp>);
+    let failed = |error: &RefreshError| {
+        let now = clock.now();
+        let mut said = said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if said.is_none_or(|said| now.since(said) >= SAID) {
+            *said = Some(now);
+            tracing::error!(
+                error = %Chain(error),
+                "the store cannot be followed; when that has lasted for the staleness limit, nobody is let in"
+            );
+        }
+    };
+    publisher.watch(LOOK, failed).await;
+}
+
+/// Forgets events that are too old.
+async fn forget(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, keep_for: Duration) {
+    let mut hours = tokio::time::interval(FORGET);
+    loop {
+        hours.tick().await;
+        let age = i64::try_from(keep_for.as_micros()).unwrap_or(i64::MAX);
+        let before = Timestamp::from_micros(clock.now().micros().saturating_sub(age));
+        match store.forget_events(before).await {
+            Ok(0) => {}
+            Ok(forgotten) => tracing::info!(forgotten, "events of the record that are too old were forgotten"),
+            Err(error) => tracing::error!(error = %Chain(&error), "events that are too old cannot be forgotten"),
+        }
+    }
 }
 
 /// Replaces keys that are due and forgets those that are spent, once a day.
@@ -237,7 +341,7 @@ async fn keep_keys_in_order(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) {
-    let mut days = tokio::time::interval(Duration::from_secs(24 * 3600));
+    let mut days = tokio::time::interval(KEYS);
     days.tick().await; // The first tick is at once, and at start the keys are in order.
     loop {
         days.tick().await;

@@ -1,12 +1,14 @@
 //! Shapes of our own API, for what Google's has no public method: OAuth clients and our keys, applications, groups,
-//! access levels, and answers to *why*.
+//! access levels, answers to *why*, and the record.
 
 mod applications;
+mod audit;
 mod explain;
 mod groups;
 mod world;
 
 pub use applications::{ApplicationKind, ApplicationResource, ListApplicationsResponse};
+pub use audit::{AuditSinkStatus, BrokenChain, ListAuditEntriesResponse, ListAuditSinksResponse, VerifyAuditResponse};
 pub use explain::{
     ChangedDecision, Circumstances, Considered, ConsideredAccessLevel, ConsideredBinding, ConsideredDenyRule,
     DecisionExample, EffectiveSetting, ExplainRequest, ExplainResponse, ExplainedPrincipal, ExplainedResource, Grant,
@@ -15,7 +17,7 @@ pub use explain::{
 };
 pub use groups::{
     AccessLevelResource, BasicLevel, ChangeMembersRequest, CustomLevel, GroupResource, ListAccessLevelsResponse,
-    ListGroupsResponse,
+    ListGroupsResponse, ListMembersResponse,
 };
 pub use world::{ApplyFailure, ApplyRequest, ApplyResponse, WorldAction, WorldChange, WorldList};
 

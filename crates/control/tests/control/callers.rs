@@ -17,7 +17,7 @@ const IAM: &str = "https://www.googleapis.com/auth/iam";
 impl Stack {
     pub(crate) fn callers(&self) -> Callers {
         let store = self.store.clone();
-        Callers::new(TokenHash::of("doorward_admin_x"), store, self.publisher.cell(), self.clock.clone())
+        Callers::new(Some(TokenHash::of("doorward_admin_x")), store, self.publisher.cell(), self.clock.clone())
     }
 
     /// An access token, good for ten seconds.

@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use hashbrown::HashTable;
-
 use super::condition::{CompileError, Condition, Schema};
 use super::{
     Binding, ConditionText, CustomRole, DenyPolicy, DenyRule, Permission, PermissionSet, Policy, PredefinedRole, Role,
     RoleName,
 };
-use crate::group::MemberProbe;
+use crate::group::{MemberHash, MemberProbe};
 use crate::member::Member;
 use crate::resource::Resource;
 
@@ -106,45 +104,40 @@ pub struct NodeBinding {
     pub condition: Option<Arc<BoundCondition>>,
 }
 
-/// Which members lead where: probed with hashes that were computed before.
-#[derive(Debug, Clone, Default)]
+/// Which members lead where: probed with hashes that were computed before. Those of a usual policy lie in one or two cache lines,
+/// and are searched without a look at any name; of a name that is found, all that an answer needs is in one place.
+#[derive(Debug, Clone)]
 struct MemberTable {
-    entries: HashTable<Entry>,
-    /// (list, place in the list) of each appearance of a member, those of one member together.
-    appearances: Box<[(u32, u32)]>,
+    /// One for each of the entries, ascending.
+    hashes: Arc<[MemberHash]>,
+    entries: Arc<[Entry]>,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// One appearance of a member.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
-    hash: u64,
-    start: u32,
-    end: u32,
+    member: Member,
+    /// The list in which it appears.
+    list: usize,
 }
 
 impl MemberTable {
-    fn new<'m>(lists: impl Iterator<Item = &'m [Member]> + Clone) -> Self {
-        let number = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
-        let mut found: Vec<(u64, &Member, u32, u32)> = lists
-            .enumerate()
-            .flat_map(|(list, members)| members.iter().enumerate().map(move |(place, member)| (list, place, member)))
-            .map(|(list, place, member)| (MemberProbe::of(member).hash, member, number(list), number(place)))
+    /// A table of lists, each with its number.
+    fn new<'m>(lists: impl Iterator<Item = (usize, &'m [Member])>) -> Self {
+        let mut found: Vec<(MemberHash, Entry)> = lists
+            .flat_map(|(list, members)| members.iter().map(move |member| Entry { member: member.clone(), list }))
+            .map(|entry| (MemberProbe::of(&entry.member).hash, entry))
             .collect();
         found.sort_unstable();
-        let mut entries = HashTable::with_capacity(found.len());
-        let mut start = 0;
-        for same in found.chunk_by(|a, b| a.1 == b.1) {
-            let entry = Entry { hash: same[0].0, start, end: start + number(same.len()) };
-            entries.insert_unique(entry.hash, entry, |entry| entry.hash);
-            start = entry.end;
-        }
-        MemberTable { entries, appearances: found.iter().map(|(_, _, list, place)| (*list, *place)).collect() }
+        let (hashes, entries): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        MemberTable { hashes: hashes.into(), entries: entries.into() }
     }
 
     /// Every appearance of a member, in the order of the lists.
-    fn find<'m>(&self, probe: &MemberProbe<'_>, member: impl Fn((u32, u32)) -> &'m Member) -> &[(u32, u32)] {
-        let same = |entry: &Entry| entry.hash == probe.hash && probe.is(member(self.appearances[entry.start as usize]));
-        let entry = self.entries.find(probe.hash, same);
-        entry.map_or(&[], |entry| &self.appearances[entry.start as usize..entry.end as usize])
+    fn find<'t>(&'t self, probe: &MemberProbe<'_>) -> impl Iterator<Item = &'t Entry> {
+        let start = self.hashes.partition_point(|hash| *hash < probe.hash);
+        let same = self.hashes[start..].iter().take_while(|hash| **hash == probe.hash);
+        same.zip(start..).map(|(_, place)| &self.entries[place]).filter(|entry| probe.is(&entry.member))
     }
 }
 
@@ -157,10 +150,18 @@ pub struct AllowNode {
     pub name: Arc<str>,
     /// Its bindings, in the order in which they were written.
     pub bindings: Box<[NodeBinding]>,
-    table: Arc<MemberTable>,
-    /// What bindings without and with a condition give together: most nodes are passed over by this.
-    unconditional: PermissionSet,
-    conditional: PermissionSet,
+    /// The bindings without a condition.
+    unconditional: Side,
+    /// Those with one.
+    conditional: Side,
+}
+
+/// What decisions read of some of the bindings of a node.
+#[derive(Debug, Clone)]
+struct Side {
+    /// What they give together: most nodes are passed over by this.
+    gives: PermissionSet,
+    members: MemberTable,
 }
 
 impl AllowNode {
@@ -180,20 +181,22 @@ impl AllowNode {
                 binding: Arc::new(binding),
             })
             .collect();
-        let table = MemberTable::new(bindings.iter().map(|it| it.binding.members.as_slice()));
-        let sets = PermissionSet::EMPTY;
-        let node =
-            AllowNode { resource, name, bindings, table: Arc::new(table), unconditional: sets, conditional: sets };
-        node.with_roles(roles)
+        let side = |conditional: bool| {
+            let lists = bindings.iter().enumerate().filter(|(_, it)| it.condition.is_some() == conditional);
+            let members = MemberTable::new(lists.map(|(place, it)| (place, it.binding.members.as_slice())));
+            Side { gives: PermissionSet::EMPTY, members }
+        };
+        let (unconditional, conditional) = (side(false), side(true));
+        AllowNode { resource, name, bindings, unconditional, conditional }.with_roles(roles)
     }
 
     /// The same policy with what its roles give now.
     pub(crate) fn with_roles(mut self, roles: &Roles) -> Self {
-        (self.unconditional, self.conditional) = Default::default();
+        (self.unconditional.gives, self.conditional.gives) = Default::default();
         for it in &mut self.bindings {
             it.permissions = roles.permissions(&it.binding.role);
-            let set = if it.condition.is_some() { &mut self.conditional } else { &mut self.unconditional };
-            *set = set.union(it.permissions);
+            let side = if it.condition.is_some() { &mut self.conditional } else { &mut self.unconditional };
+            side.gives = side.gives.union(it.permissions);
         }
         self
     }
@@ -205,13 +208,20 @@ impl AllowNode {
 
     /// Whether some binding, with or without a condition, gives this.
     pub(super) fn gives(&self, permission: Permission, conditional: bool) -> bool {
-        if conditional { self.conditional.contains(permission) } else { self.unconditional.contains(permission) }
+        self.side(conditional).gives.contains(permission)
     }
 
-    /// The bindings that name a member, each with the member as the policy has it.
-    pub(super) fn naming(&self, probe: &MemberProbe<'_>) -> impl Iterator<Item = (usize, &Member)> {
-        let member = |(binding, place): (u32, u32)| &self.bindings[binding as usize].binding.members[place as usize];
-        self.table.find(probe, member).iter().map(move |it| (it.0 as usize, member(*it)))
+    /// The bindings with or without a condition that name a member, each with the member as the policy has it.
+    pub(super) fn naming(
+        &self,
+        probe: &MemberProbe<'_>,
+        conditional: bool,
+    ) -> impl Iterator<Item = (usize, &Member)> {
+        self.side(conditional).members.find(probe).map(|entry| (entry.list, &entry.member))
+    }
+
+    fn side(&self, conditional: bool) -> &Side {
+        if conditional { &self.conditional } else { &self.unconditional }
     }
 }
 
@@ -245,8 +255,8 @@ impl DenyNode {
         let rule = |rule: &DenyRule| NodeRule {
             permissions: rule.permissions(),
             condition: rule.condition.as_ref().map(|text| conditions.bind(text)),
-            denied: MemberTable::new(std::iter::once(rule.denied_principals.as_slice())),
-            exceptions: MemberTable::new(std::iter::once(rule.exception_principals.as_slice())),
+            denied: MemberTable::new(std::iter::once((0, rule.denied_principals.as_slice()))),
+            exceptions: MemberTable::new(std::iter::once((0, rule.exception_principals.as_slice()))),
             rule: rule.clone(),
         };
         let rules: Box<[NodeRule]> = policy.rules.iter().map(rule).collect();
@@ -262,16 +272,15 @@ impl DenyNode {
 impl NodeRule {
     /// The member by which one of these is denied.
     pub(super) fn denied(&self, probes: &[MemberProbe<'_>]) -> Option<&Member> {
-        find_first(&self.denied, &self.rule.denied_principals, probes)
+        find_first(&self.denied, probes)
     }
 
     /// The member by which one of these is excepted.
     pub(super) fn excepted(&self, probes: &[MemberProbe<'_>]) -> Option<&Member> {
-        find_first(&self.exceptions, &self.rule.exception_principals, probes)
+        find_first(&self.exceptions, probes)
     }
 }
 
-fn find_first<'m>(table: &MemberTable, list: &'m [Member], probes: &[MemberProbe<'_>]) -> Option<&'m Member> {
-    let member = |(_, place): (u32, u32)| &list[place as usize];
-    probes.iter().find_map(|probe| table.find(probe, member).first().map(|it| member(*it)))
+fn find_first<'m>(table: &'m MemberTable, probes: &[MemberProbe<'_>]) -> Option<&'m Member> {
+    probes.iter().find_map(|probe| table.find(probe).next()).map(|entry| &entry.member)
 }

@@ -177,6 +177,12 @@ pub fn decide<'a, O: Observer>(
     question: &Question<'_>,
     observer: &mut O,
 ) -> Verdict<'a> {
+    // Most of what reaches a node is about something else. The look at it also makes its way to the processor while the caller's
+    // groups are looked up.
+    let concerns = |node: &Arc<AllowNode>| [false, true].iter().any(|it| node.gives(question.permission, *it));
+    if !lineage.allow.iter().any(concerns) && !lineage.deny.iter().any(|node| node.forbids(question.permission)) {
+        return Verdict::NotGranted;
+    }
     let mut probes = Probes::new();
     probes.fill(question.principal, groups);
     let probes = probes.as_slice();
@@ -190,9 +196,9 @@ pub fn decide<'a, O: Observer>(
     for conditional in [false, true] {
         for node in lineage.allow.iter().filter(|node| node.gives(question.permission, conditional)) {
             for probe in probes {
-                for (place, member) in node.naming(probe) {
+                for (place, member) in node.naming(probe, conditional) {
                     let found = &node.bindings[place];
-                    if found.condition.is_some() != conditional || !found.permissions.contains(question.permission) {
+                    if !found.permissions.contains(question.permission) {
                         continue;
                     }
                     let outcome = found.condition.as_ref().map_or(ConditionOutcome::Holds, |it| it.grants(question));

@@ -1,12 +1,11 @@
 //! `doorward decisions`: what was decided, and why.
 
-use doorward_core::audit::{AuditEvent, Decision, Outcome, StoredEvent, TokenEvent, TokenMethod};
+use doorward_core::audit::{AdminEvent, AuditEvent, Decision, Outcome, StoredEvent, TokenEvent, TokenMethod};
 use doorward_core::clock::Timestamp;
 use serde::Deserialize;
 
-use crate::api::Api;
 use crate::output::{PrintError, json_line, print, printable};
-use crate::world::WorldArgs;
+use crate::server::ServerArgs;
 
 /// How long the server may hold a request while nothing happens, in seconds. Shorter than the client's patience.
 const LONG_POLL: u32 = 25;
@@ -30,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
     #[command(flatten)]
-    world: WorldArgs,
+    server: ServerArgs,
 }
 
 /// A page of the record.
@@ -44,7 +43,8 @@ struct Page {
 
 /// Prints the decisions.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let api = Api::of(&args.world.open()?)?;
+    let server = args.server.open().await?;
+    let api = server.api();
     let mut page: Page = api.get(&format!("/decisions?format=json&limit={}", args.limit)).await?;
     loop {
         print(&lines(&page.events, args.json)?)?;
@@ -66,6 +66,7 @@ fn line(event: &AuditEvent) -> String {
     match event {
         AuditEvent::Decision(decision) => decision_line(decision),
         AuditEvent::Token(event) => token_line(event),
+        AuditEvent::Admin(event) => admin_line(event),
     }
 }
 
@@ -73,10 +74,15 @@ fn decision_line(decision: &Decision) -> String {
     let Decision { id, method, host, path, status, .. } = decision;
     let caller = decision.caller.as_deref().unwrap_or("unproven");
     let (verdict, reason) = match &decision.outcome {
-        Outcome::Allowed { binding_resource, role, member } => {
-            ("allow   ".to_owned(), format!("by {role} for {member} on {binding_resource}"))
+        Outcome::Allowed { binding_resource, role, member, condition } => {
+            let condition = condition.as_ref().map(|title| format!(" if {title}")).unwrap_or_default();
+            ("allow   ".to_owned(), format!("by {role} for {member} on {binding_resource}{condition}"))
         }
-        Outcome::Refused { reason, detail } => (format!("refuse  {}  ", reason.code()), format!("{detail} [{id}]")),
+        Outcome::Refused { reason, detail, denied_by } => {
+            let rule =
+                denied_by.as_ref().map(|(policy, rule)| format!(" by rule {rule} of {policy}")).unwrap_or_default();
+            (format!("refuse  {}  ", reason.code()), format!("{detail}{rule} [{id}]"))
+        }
     };
     let milliseconds = std::time::Duration::from_micros(decision.latency_micros).as_secs_f64() * 1000.0;
     let note = decision.note.as_ref().map(|note| format!("  note: {note}")).unwrap_or_default();
@@ -102,6 +108,16 @@ fn token_line(event: &TokenEvent) -> String {
     format!("{}  token   {account}  {}  {outcome}{by}{client}", time_of_day(*time), method_name(*method))
 }
 
+fn admin_line(event: &AdminEvent) -> String {
+    let caller = event.caller.as_deref().unwrap_or("unproven");
+    let method = event.method.rsplit('.').next().unwrap_or(&event.method);
+    let outcome = match event.code {
+        0 => "done".to_owned(),
+        _ => format!("refused: {} [{}]", event.message, event.id),
+    };
+    format!("{}  admin   {caller}  {method}  {}  {outcome}", time_of_day(event.time), event.resource)
+}
+
 /// The method as it stands in the record.
 fn method_name(method: TokenMethod) -> String {
     let name = serde_json::to_value(method).ok();
@@ -117,7 +133,7 @@ fn time_of_day(time: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use doorward_core::audit::{Reason, TokenReason};
+    use doorward_core::audit::{AdminKind, Reason, TokenReason};
     use serde_json::{Value, json};
 
     fn events() -> Vec<StoredEvent> {
@@ -135,6 +151,7 @@ mod tests {
                 status,
                 latency_micros: 849,
                 client: "127.0.0.1:5".into(),
+                ..Decision::default()
             })
         };
         let token = |method, issued: Option<&str>, refused: Option<&str>| TokenEvent {
@@ -157,8 +174,32 @@ mod tests {
             binding_resource: "projects/1".into(),
             role: "roles/r".into(),
             member: "serviceAccount:r@p.co".into(),
+            condition: Some("weekdays".into()),
         };
-        let refused = |reason, detail: &str| Outcome::Refused { reason, detail: detail.into() };
+        let refused = |reason, detail: &str| Outcome::Refused { reason, detail: detail.into(), denied_by: None };
+        let denied = Outcome::Refused {
+            reason: Reason::PermissionDenied,
+            detail: "a deny rule".into(),
+            denied_by: Some(("policies/p/denypolicies/d".into(), 0)),
+        };
+        let admin = |code, message: &str| {
+            AuditEvent::Admin(Box::new(AdminEvent {
+                id: "abc".into(),
+                time: Timestamp::from_seconds(0),
+                service: "iap.googleapis.com".into(),
+                method: "google.cloud.iap.v1.Service.SetIamPolicy".into(),
+                kind: AdminKind::Write,
+                resource: "projects/1".into(),
+                caller: Some("operator".into()),
+                peer: None,
+                user_agent: None,
+                permissions: Vec::new(),
+                before: None,
+                after: None,
+                code,
+                message: message.into(),
+            }))
+        };
         let events = [
             decision(Some("serviceAccount:r@p.co"), allowed, 200, "/a", Some("no email claim")),
             decision(None, refused(Reason::NoCredential, "no credential"), 401, "/\x1b[2J\n", None),
@@ -167,20 +208,27 @@ mod tests {
             AuditEvent::Token(token(TokenMethod::JwtBearer, None, Some("signature does not verify"))),
             AuditEvent::Token(impersonated),
             AuditEvent::Token(reused),
+            decision(Some("user:b@x.co"), denied, 403, "/", None),
+            admin(0, ""),
+            admin(7, "no permission"),
         ];
-        (1..).zip(events).map(|(sequence, event)| StoredEvent { sequence, event }).collect()
+        let stored = |(sequence, event)| StoredEvent { sequence, hash: String::new(), event };
+        (1..).zip(events).map(stored).collect()
     }
 
     #[test]
     fn a_person_reads_one_line_per_event_and_a_strangers_text_stays_in_its_line() {
         let expected = [
-            "21:03:11Z  allow   serviceAccount:r@p.co  GET 127.0.0.1:8080/a 200  0.8ms  by roles/r for serviceAccount:r@p.co on projects/1  note: no email claim",
+            "21:03:11Z  allow   serviceAccount:r@p.co  GET 127.0.0.1:8080/a 200  0.8ms  by roles/r for serviceAccount:r@p.co on projects/1 if weekdays  note: no email claim",
             r"21:03:11Z  refuse  no_credential  unproven  GET 127.0.0.1:8080/\u{1b}[2J\n 401  0.8ms  no credential [abc]",
             "21:03:11Z  refuse  permission_denied  user:b@x.co  GET 127.0.0.1:8080/ 403  0.8ms  no binding [abc]",
             "23:59:59Z  token   r@p.co  jwt_bearer  id_token for 123-x",
             "23:59:59Z  token   r@p.co  jwt_bearer  refused: signature does not verify [abc]",
             "23:59:59Z  token   r@p.co  generate_id_token  id_token for 123-x  by user:a@x.co, then serviceAccount:d@p.co  client 1-d",
             "23:59:59Z  token   r@p.co  authorization_code  refused code_reuse: the code was used before [abc]",
+            "21:03:11Z  refuse  permission_denied  user:b@x.co  GET 127.0.0.1:8080/ 403  0.8ms  a deny rule by rule 0 of policies/p/denypolicies/d [abc]",
+            "00:00:00Z  admin   operator  SetIamPolicy  projects/1  done",
+            "00:00:00Z  admin   operator  SetIamPolicy  projects/1  refused: no permission [abc]",
         ];
         assert_eq!(lines(&events(), false).unwrap(), expected.join("\n") + "\n");
     }

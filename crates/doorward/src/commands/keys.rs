@@ -4,7 +4,6 @@ use doorward_core::keys::KeyPurpose;
 use doorward_wire::doorward_api::{KeyResource, ListKeysResponse, RotateKeysRequest};
 
 use super::Common;
-use crate::api::Api;
 use crate::output::{json_line, print, table};
 use crate::token_cache::TokenCache;
 
@@ -74,17 +73,17 @@ fn purpose(text: &str) -> Result<KeyPurpose, String> {
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     let (answer, common) = match command {
         Command::List(ListArgs { common }) => {
-            let answer: ListKeysResponse = Api::of(&common.world.open()?)?.get("/v1/keys").await?;
+            let answer: ListKeysResponse = common.server.open().await?.api().get("/v1/keys").await?;
             (answer, common)
         }
         Command::Rotate(RotateArgs { purpose, immediately, common }) => {
-            let world = common.world.open()?;
+            let server = common.server.open().await?;
             let purpose = purpose.map(KeyPurpose::name).unwrap_or_default().to_owned();
             let request = RotateKeysRequest { purpose, immediately };
-            let answer: ListKeysResponse = Api::of(&world)?.post("/v1/keys:rotate", &request).await?;
-            if immediately {
+            let answer: ListKeysResponse = server.api().post("/v1/keys:rotate", &request).await?;
+            if immediately && let Some(world) = server.dev() {
                 // What was signed before is refused from now on.
-                TokenCache::of(&world).forget(None);
+                TokenCache::of(world).forget(None);
             }
             (answer, common)
         }

@@ -1,20 +1,38 @@
 //! The subcommands, one file each.
 
+mod access_level;
+mod app;
+mod apply;
+mod audit;
+mod backup;
+mod check;
 mod curl;
 mod decisions;
+mod deny;
 mod dev;
+mod explain;
+mod export;
+mod group;
+mod import;
+mod init;
 mod keys;
 mod login;
 mod logout;
 mod metadata;
 mod oauth_client;
 mod policy;
+mod restore;
+mod role;
 mod run;
+mod serve;
 mod service_account;
 mod service_account_keys;
 mod service_account_policy;
 mod settings;
+mod simulate;
 mod token;
+mod what_can;
+mod who_can;
 mod whoami;
 mod workload_identity;
 
@@ -25,7 +43,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::runtime::block_on;
-use crate::world::WorldArgs;
+use crate::server::ServerArgs;
 
 /// A self-hosted Identity-Aware Proxy that speaks Google Cloud's protocols.
 #[derive(Debug, Parser)]
@@ -33,7 +51,8 @@ use crate::world::WorldArgs;
     version,
     arg_required_else_help = true,
     after_help = "\
-Exit codes: 0 done, 1 failed (one line on stderr says why), 2 the command line is wrong.
+Exit codes: 0 done, 1 failed (one line on stderr says why), 2 the command line is wrong; `simulate` has 3, for a policy that would
+change something.
 
 Example:
   doorward dev                 # a world with a protected application, in this terminal
@@ -47,6 +66,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Dev(dev::Args),
+    Serve(serve::Args),
+    Check(check::Args),
+    Init(init::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Run(run::Args),
     #[command(hide = true)]
     RunInner(run::InnerArgs),
@@ -64,9 +88,29 @@ enum Command {
     #[command(subcommand, name = "oauth-client")]
     OAuthClient(oauth_client::Command),
     #[command(subcommand)]
+    App(app::Command),
+    #[command(subcommand)]
     Policy(policy::Command<policy::Target>),
     #[command(subcommand)]
     Settings(settings::Command),
+    #[command(subcommand)]
+    Group(group::Command),
+    #[command(subcommand)]
+    AccessLevel(access_level::Command),
+    #[command(subcommand)]
+    Role(role::Command),
+    #[command(subcommand)]
+    Deny(deny::Command),
+    Apply(apply::Args),
+    Export(export::Args),
+    #[command(subcommand)]
+    Import(import::Command),
+    Explain(explain::Args),
+    WhoCan(who_can::Args),
+    WhatCan(what_can::Args),
+    Simulate(simulate::Args),
+    #[command(subcommand)]
+    Audit(audit::Command),
     #[command(subcommand)]
     Keys(keys::Command),
     Metadata(metadata::Args),
@@ -80,14 +124,14 @@ struct Common {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    world: WorldArgs,
+    server: ServerArgs,
 }
 
 #[cfg(test)]
 impl Common {
     /// Of the world that is described in `dir`, whose server is at `api_url`; the description is written there.
     fn at(dir: &std::path::Path, api_url: &str) -> Self {
-        Common { json: false, world: crate::world::tests::described(dir, api_url) }
+        Common { json: false, server: ServerArgs::of_world(crate::world::tests::described(dir, api_url)) }
     }
 }
 
@@ -116,7 +160,13 @@ impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let ended = match self.command {
             Command::Curl(args) => return curl::run(args),
+            Command::Simulate(args) => return block_on(simulate::run(args)),
             Command::Dev(args) => dev::run(args),
+            Command::Serve(args) => serve::run(args),
+            Command::Check(args) => check::run(&args),
+            Command::Init(args) => block_on(init::run(args)),
+            Command::Backup(args) => block_on(backup::run(args)),
+            Command::Restore(args) => block_on(restore::run(args)),
             Command::Run(args) => return Ok(run::run(args)),
             Command::RunInner(args) => return Ok(run::run_inner(args)),
             Command::Token(args) => token::run(args),
@@ -127,6 +177,18 @@ impl Cli {
             Command::WorkloadIdentityPool(command) => block_on(workload_identity::run_pool(command)),
             Command::WorkloadIdentityProvider(command) => block_on(workload_identity::run_provider(command)),
             Command::OAuthClient(command) => block_on(oauth_client::run(command)),
+            Command::App(command) => block_on(app::run(command)),
+            Command::Group(command) => block_on(group::run(command)),
+            Command::AccessLevel(command) => block_on(access_level::run(command)),
+            Command::Role(command) => block_on(role::run(command)),
+            Command::Deny(command) => block_on(deny::run(command)),
+            Command::Apply(args) => block_on(apply::run(args)),
+            Command::Export(args) => block_on(export::run(args)),
+            Command::Import(command) => import::run(command),
+            Command::Explain(args) => block_on(explain::run(args)),
+            Command::WhoCan(args) => block_on(who_can::run(args)),
+            Command::WhatCan(args) => block_on(what_can::run(args)),
+            Command::Audit(command) => block_on(audit::run(command)),
             Command::Policy(command) => block_on(policy::run(command)),
             Command::Settings(command) => block_on(settings::run(command)),
             Command::Keys(command) => block_on(keys::run(command)),
@@ -226,7 +288,17 @@ mod tests {
             ("policy add --app app",                                          Some(MissingRequiredArgument)),
             ("policy add --app app --member a@example.com",                   Some(ValueValidation)),
             ("policy add --app app --member robot",                           None),
-            ("policy add --app app --member group:a@example.com",             Some(ValueValidation)),
+            ("policy add --app app --member group:a@example.com",             None),
+            ("policy add --app app --member allUsers --condition true",       Some(ValueValidation)),
+            ("policy add --web --member user:a@x.com --condition expression=true,title=t", None),
+            ("policy add --web --member user:a@x.com --condition expression=true --condition-file c.json", Some(ArgumentConflict)),
+            ("policy show --web",                                             None),
+            ("policy set --app app -f p.json",                                None),
+            ("policy set --app app",                                          Some(MissingRequiredArgument)),
+            ("policy test --app app --permission p --permission q",           None),
+            ("policy test --app app",                                         Some(MissingRequiredArgument)),
+            ("policy show --project --api-url https://a.example",             None),
+            ("policy show --project --api-url https://a.example --dir d",     Some(ArgumentConflict)),
             ("policy remove --app app --member domain:example.com",           None),
             ("token --audience 123-x",                                        None),
             ("token --audience 123-x --app app",                              Some(ArgumentConflict)),
@@ -273,6 +345,45 @@ mod tests {
             ("settings set --app app --programmatic-client desktop --programmatic-client 1-x", None),
             ("settings set --app app --no-programmatic-clients",              None),
             ("settings set --app app",                                        Some(MissingRequiredArgument)),
+            ("settings set --app app --set doorward_settings.email_claim=REQUIRED --unset access_settings.cors_settings", None),
+            ("settings set --app app --set no.such=1",                        Some(ValueValidation)),
+            ("settings set --web -f s.yaml",                                  None),
+            ("settings set --web -f s.yaml --unset accessSettings",           Some(ArgumentConflict)),
+            ("app create wiki --host h --to u",                               None),
+            ("app create wiki --host h",                                      Some(MissingRequiredArgument)),
+            ("app create wiki --host h --to u --kind cloud-run",              Some(MissingRequiredArgument)),
+            ("app update wiki",                                               Some(MissingRequiredArgument)),
+            ("app update wiki --no-labels --label a=b",                       Some(ArgumentConflict)),
+            ("group add s@x.com",                                             Some(MissingRequiredArgument)),
+            ("group remove s@x.com --member a@x.com",                         Some(ValueValidation)),
+            ("role list --predefined --show-deleted",                         Some(ArgumentConflict)),
+            ("role update r",                                                 Some(MissingRequiredArgument)),
+            ("role update r --permission a --add-permission b",               Some(ArgumentConflict)),
+            ("deny describe d --organization 1",                              None),
+            ("apply -f w.toml --dry-run --json",                              None),
+            ("apply -f w.toml --yes",                                         Some(MissingRequiredArgument)),
+            ("apply",                                                         Some(MissingRequiredArgument)),
+            ("export --format yaml",                                          None),
+            ("export --format xml",                                           Some(InvalidValue)),
+            ("import policy p.yaml --resource web",                           None),
+            ("import policy p.yaml --resource app",                           Some(ValueValidation)),
+            ("import policy p.yaml",                                          Some(MissingRequiredArgument)),
+            ("import settings s.yaml",                                        None),
+            ("explain --as user:a@x.com GET https://a/",                      None),
+            ("explain --decision d --as user:a@x.com",                        Some(ArgumentConflict)),
+            ("who-can GET https://a/",                                        None),
+            ("what-can",                                                      Some(MissingRequiredArgument)),
+            ("simulate -f w.yaml --since 7d",                                 None),
+            ("simulate -f w.yaml --since yesterday",                          Some(ValueValidation)),
+            ("audit tail --follow --limit 5",                                 None),
+            ("audit verify --json",                                           None),
+            ("serve",                                                         None),
+            ("serve --config d.toml --json",                                  None),
+            ("check",                                                         Some(MissingRequiredArgument)),
+            ("init --admin user:a@x.com",                                     None),
+            ("init --admin a@x.com",                                          Some(ValueValidation)),
+            ("backup f --config d.toml",                                      None),
+            ("restore",                                                       Some(MissingRequiredArgument)),
             ("settings set --programmatic-client desktop",                    Some(MissingRequiredArgument)),
             ("settings set --app app --programmatic-client c --no-programmatic-clients", Some(ArgumentConflict)),
             ("metadata --service-account robot --listen 127.0.0.1:0",         None),

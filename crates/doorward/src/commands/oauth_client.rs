@@ -1,14 +1,14 @@
 //! `doorward oauth-client`: the clients for which people sign in, through our own API.
 
 use anyhow::anyhow;
-use doorward_server::dev::description::Description;
 use doorward_wire::doorward_api::{ListOAuthClientsResponse, OAuthClientResource};
 use doorward_wire::google_api::Status;
 use serde_json::json;
 
 use super::Common;
-use crate::api::{Api, ApiError, path_segment};
+use crate::api::{ApiError, path_segment};
 use crate::output::{json_line, print, printable, table};
+use crate::server::Server;
 
 const PATH: &str = "/v1/oauthClients";
 const SEE_LIST: &str = "`doorward oauth-client list` shows the clients";
@@ -140,12 +140,13 @@ struct ClientArgs {
 
 impl ClientArgs {
     /// No id is a name of dev.json: ids end with a domain.
-    fn id<'a>(&'a self, world: &'a Description) -> &'a str {
-        world.oauth_clients.get(&self.client).map_or(&self.client, |known| &known.client_id)
+    fn id<'a>(&'a self, server: &'a Server) -> &'a str {
+        let known = server.dev().and_then(|world| world.oauth_clients.get(&self.client));
+        known.map_or(&self.client, |known| &known.client_id)
     }
 
-    fn path(&self, world: &Description) -> String {
-        client_path(self.id(world))
+    fn path(&self, server: &Server) -> String {
+        client_path(self.id(server))
     }
 }
 
@@ -176,14 +177,14 @@ async fn create(args: CreateArgs) -> anyhow::Result<()> {
         bundle_id,
         ..OAuthClientResource::default()
     };
-    let world = common.world.open()?;
-    let client: OAuthClientResource = Api::of(&world)?.post(PATH, &request).await?;
+    let server = common.server.open().await?;
+    let client: OAuthClientResource = server.api().post(PATH, &request).await?;
     Ok(print(&if common.json { json_line(&client)? } else { format!("created a client\n{}", shown(&client)) })?)
 }
 
 async fn list(ListArgs { common }: ListArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let answer: ListOAuthClientsResponse = Api::of(&world)?.get(PATH).await?;
+    let server = common.server.open().await?;
+    let answer: ListOAuthClientsResponse = server.api().get(PATH).await?;
     if common.json {
         return Ok(print(&json_line(&answer)?)?);
     }
@@ -193,15 +194,15 @@ async fn list(ListArgs { common }: ListArgs) -> anyhow::Result<()> {
 }
 
 async fn describe(DescribeArgs { client, common }: DescribeArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let client: OAuthClientResource = Api::of(&world)?.get(&client.path(&world)).await.map_err(advise)?;
+    let server = common.server.open().await?;
+    let client: OAuthClientResource = server.api().get(&client.path(&server)).await.map_err(advise)?;
     Ok(print(&if common.json { json_line(&client)? } else { shown(&client) })?)
 }
 
 async fn reset_secret(ResetSecretArgs { client, common }: ResetSecretArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let path = format!("{}:resetSecret", client.path(&world));
-    let client: OAuthClientResource = Api::of(&world)?.post(&path, &json!({})).await.map_err(advise)?;
+    let server = common.server.open().await?;
+    let path = format!("{}:resetSecret", client.path(&server));
+    let client: OAuthClientResource = server.api().post(&path, &json!({})).await.map_err(advise)?;
     Ok(print(&if common.json {
         json_line(&client)?
     } else {
@@ -211,12 +212,12 @@ async fn reset_secret(ResetSecretArgs { client, common }: ResetSecretArgs) -> an
 }
 
 async fn delete(DeleteArgs { client, common }: DeleteArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    Api::of(&world)?.delete(&client.path(&world)).await.map_err(advise)?;
+    let server = common.server.open().await?;
+    server.api().delete(&client.path(&server)).await.map_err(advise)?;
     Ok(print(&if common.json {
         "{}\n".to_owned()
     } else {
-        format!("deleted {}, and what people allowed it\n", printable(client.id(&world)))
+        format!("deleted {}, and what people allowed it\n", printable(client.id(&server)))
     })?)
 }
 
@@ -246,11 +247,11 @@ fn shown(client: &OAuthClientResource) -> String {
 mod tests {
     use super::*;
 
-    use crate::world::tests::description;
+    use crate::server::tests::silent_server;
 
     #[test]
     fn a_client_is_named_by_its_id_or_as_dev_json_names_it() {
-        let world: Description = serde_json::from_value(description("http://127.0.0.1:1")).unwrap();
+        let server = silent_server();
         #[rustfmt::skip]
         let cases = [
             ("desktop",                          "/v1/oauthClients/123-desktop.apps.googleusercontent.com"),
@@ -258,7 +259,7 @@ mod tests {
             ("dekstop",                          "/v1/oauthClients/dekstop"),
         ];
         for (client, expected) in cases {
-            assert_eq!(ClientArgs { client: client.to_owned() }.path(&world), expected);
+            assert_eq!(ClientArgs { client: client.to_owned() }.path(&server), expected);
         }
     }
 

@@ -1,7 +1,6 @@
 //! `doorward service-account`: accounts, through the methods of `iam.googleapis.com`.
 
 use doorward_core::member::Email;
-use doorward_server::dev::description::Description;
 use doorward_wire::google_api::{
     CreateServiceAccountRequest, ListServiceAccountsResponse, NewServiceAccount, ServiceAccount, Status,
 };
@@ -11,6 +10,7 @@ use super::{Common, policy, service_account_keys};
 use crate::account::{Account, AccountArgs};
 use crate::api::{Api, ApiError, path_segment};
 use crate::output::{json_line, print, printable, table};
+use crate::server::Server;
 
 /// What to do if there is no such account.
 pub(super) const SEE_LIST: &str = "`doorward service-account list` shows the accounts";
@@ -94,21 +94,23 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-fn accounts_path(world: &Description) -> String {
-    format!("/iam.googleapis.com/v1/projects/{}/serviceAccounts", path_segment(&world.project.id))
+async fn accounts_path(server: &Server) -> anyhow::Result<String> {
+    let id = server.project().await?.id;
+    Ok(format!("/iam.googleapis.com/v1/projects/{}/serviceAccounts", path_segment(&id)))
 }
 
 /// The path of one account.
-pub(super) fn account_path(world: &Description, email: &Email) -> String {
-    format!("{}/{}", accounts_path(world), path_segment(email.as_str()))
+pub(super) async fn account_path(server: &Server, email: &Email) -> anyhow::Result<String> {
+    Ok(format!("{}/{}", accounts_path(server).await?, path_segment(email.as_str())))
 }
 
 async fn create(CreateArgs { account_id, display_name, common }: CreateArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
+    let server = common.server.open().await?;
     let service_account = NewServiceAccount { display_name, description: String::new() };
     let request = CreateServiceAccountRequest { account_id, service_account };
-    let account: ServiceAccount = Api::of(&world)?
-        .post(&accounts_path(&world), &request)
+    let account: ServiceAccount = server
+        .api()
+        .post(&accounts_path(&server).await?, &request)
         .await
         .map_err(|error| error.advise(Status::AlreadyExists, SEE_LIST))?;
     Ok(print(&if common.json {
@@ -122,8 +124,8 @@ async fn create(CreateArgs { account_id, display_name, common }: CreateArgs) -> 
 }
 
 async fn list(ListArgs { common }: ListArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let accounts = every_account(&Api::of(&world)?, &accounts_path(&world)).await?;
+    let server = common.server.open().await?;
+    let accounts = every_account(server.api(), &accounts_path(&server).await?).await?;
     if common.json {
         return Ok(print(&json_line(&ListServiceAccountsResponse { accounts, next_page_token: None })?)?);
     }
@@ -152,13 +154,13 @@ enum Change {
 }
 
 async fn change(NamedArgs { account, common }: NamedArgs, change: Change) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let email = account.address(&world)?;
-    let api = Api::of(&world)?;
-    let path = account_path(&world, &email);
+    let server = common.server.open().await?;
+    let email = account.address(server.dev())?;
+    let api = server.api();
+    let path = account_path(&server, &email).await?;
     let (done, ended) = match change {
-        Change::Disable => (format!("disabled {email}"), call(&api, &format!("{path}:disable")).await),
-        Change::Enable => (format!("enabled {email}"), call(&api, &format!("{path}:enable")).await),
+        Change::Disable => (format!("disabled {email}"), call(api, &format!("{path}:disable")).await),
+        Change::Enable => (format!("enabled {email}"), call(api, &format!("{path}:enable")).await),
         Change::Delete => (format!("deleted {email} and its keys"), api.delete(&path).await),
     };
     ended.map_err(|error| error.advise(Status::NotFound, SEE_LIST))?;

@@ -9,7 +9,6 @@ use anyhow::{Context as _, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use doorward_core::member::Email;
-use doorward_server::dev::description::Description;
 use doorward_wire::google_api::{CreateKeyRequest, ListKeysResponse, ServiceAccountKey, Status};
 
 use super::Common;
@@ -17,6 +16,7 @@ use super::service_account::{SEE_LIST, account_path, call, state};
 use crate::account::AccountArgs;
 use crate::api::{Api, path_segment};
 use crate::output::{json_line, print, printable, table};
+use crate::server::Server;
 
 /// Create, list, disable and delete the keys of a service account
 #[derive(Debug, clap::Subcommand)]
@@ -93,8 +93,8 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-fn keys_path(world: &Description, email: &Email) -> String {
-    format!("{}/keys", account_path(world, email))
+async fn keys_path(server: &Server, email: &Email) -> anyhow::Result<String> {
+    Ok(format!("{}/keys", account_path(server, email).await?))
 }
 
 /// The last part of a key's name.
@@ -103,9 +103,9 @@ fn key_id(key: &ServiceAccountKey) -> &str {
 }
 
 async fn create(CreateArgs { file, account, common }: CreateArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let email = account.account.address(&world)?;
-    let key = key_into_file(&Api::of(&world)?, &keys_path(&world, &email), &file).await?;
+    let server = common.server.open().await?;
+    let email = account.account.address(server.dev())?;
+    let key = key_into_file(server.api(), &keys_path(&server, &email).await?, &file).await?;
     Ok(print(&if common.json {
         json_line(&key)?
     } else {
@@ -162,10 +162,11 @@ fn private_half(key: &mut ServiceAccountKey) -> anyhow::Result<Vec<u8>> {
 }
 
 async fn list(ListArgs { account, common }: ListArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let email = account.account.address(&world)?;
-    let answer: ListKeysResponse = Api::of(&world)?
-        .get(&keys_path(&world, &email))
+    let server = common.server.open().await?;
+    let email = account.account.address(server.dev())?;
+    let answer: ListKeysResponse = server
+        .api()
+        .get(&keys_path(&server, &email).await?)
         .await
         .map_err(|error| error.advise(Status::NotFound, SEE_LIST))?;
     Ok(print(&if common.json { json_line(&answer)? } else { shown(&answer.keys) })?)
@@ -189,13 +190,13 @@ enum Change {
 }
 
 async fn change(KeyArgs { key_id, account, common }: KeyArgs, change: Change) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let email = account.account.address(&world)?;
-    let api = Api::of(&world)?;
-    let path = format!("{}/{}", keys_path(&world, &email), path_segment(&key_id));
+    let server = common.server.open().await?;
+    let email = account.account.address(server.dev())?;
+    let api = server.api();
+    let path = format!("{}/{}", keys_path(&server, &email).await?, path_segment(&key_id));
     let (done, ended) = match change {
-        Change::Disable => ("disabled", call(&api, &format!("{path}:disable")).await),
-        Change::Enable => ("enabled", call(&api, &format!("{path}:enable")).await),
+        Change::Disable => ("disabled", call(api, &format!("{path}:disable")).await),
+        Change::Enable => ("enabled", call(api, &format!("{path}:enable")).await),
         Change::Delete => ("deleted", api.delete(&path).await),
     };
     let advice = format!("`doorward service-account keys list --account {email}` shows its keys");

@@ -1,11 +1,9 @@
 //! `doorward service-account policy`: who may act as a service account, through the methods of `iam.googleapis.com`.
 
-use doorward_server::dev::description::Description;
-
 use super::policy::{Help, Place};
-use super::service_account::SEE_LIST;
 use crate::account::AccountArgs;
 use crate::iam_policy::Governed;
+use crate::server::Server;
 
 impl Place for AccountArgs {
     const DEFAULT_ROLE: &'static str = "roles/iam.serviceAccountTokenCreator";
@@ -13,13 +11,13 @@ impl Place for AccountArgs {
         about: "Show and change who may make tokens of a service account",
         after: "\
 Example:
-  doorward service-account policy get --account target",
+  doorward service-account policy show --account target",
     };
-    const GET: Help = Help {
+    const SHOW: Help = Help {
         about: "Show the bindings on a service account",
         after: "\
 Example:
-  doorward service-account policy get --account target",
+  doorward service-account policy show --account target",
     };
     const ADD: Help = Help {
         about: "Let a member act as a service account, from the next call on",
@@ -37,14 +35,25 @@ Example:
   doorward service-account policy remove --account target --member user:bob@example.com",
     };
 
-    fn governed(&self, world: &Description) -> anyhow::Result<Governed> {
-        let email = self.account.address(world)?;
-        Ok(Governed {
-            // Google's clients write `-` for the project, and demand it where tokens are made.
-            resource: format!("projects/-/serviceAccounts/{email}"),
-            host: "iam.googleapis.com",
-            if_not_found: SEE_LIST,
-            shown_by: format!("doorward service-account policy get --account {email}"),
-        })
+    const SET: Help = Help {
+        about: "Replace the whole policy of a service account by that of a file",
+        after: "\
+The file is what `doorward service-account policy show --json` prints. With its etag, it replaces only the policy that was read.
+
+Example:
+  doorward service-account policy set --account target -f policy.json",
+    };
+    const TEST: Help = Help {
+        about: "Show which of some permissions you hold on a service account",
+        after: "\
+Example:
+  doorward service-account policy test --account target --permission iam.serviceAccounts.getAccessToken",
+    };
+
+    async fn governed(&self, server: &Server) -> anyhow::Result<Governed> {
+        let email = self.account.address(server.dev())?;
+        // Google's clients write `-` for the project, and demand it where tokens are made.
+        let resource = format!("projects/-/serviceAccounts/{email}");
+        Ok(Governed::named(resource, format!("doorward service-account policy show --account {email}")))
     }
 }

@@ -5,10 +5,10 @@ use doorward_server::dev::description::Description;
 use doorward_wire::time::rfc3339;
 use serde::Serialize;
 
-use super::Common;
 use crate::credentials::SignIns;
 use crate::output::{json_line, print, printable};
 use crate::person::{Person, user_info};
+use crate::world::WorldArgs;
 
 /// Show who is signed in, and see that the sign-in is still good
 #[derive(Debug, clap::Args)]
@@ -16,8 +16,11 @@ use crate::person::{Person, user_info};
 Example:
   doorward whoami")]
 pub(crate) struct Args {
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
-    common: Common,
+    world: WorldArgs,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -29,10 +32,10 @@ struct WhoAmI {
 }
 
 /// Asks the server, and prints what it says.
-pub(crate) async fn run(Args { common }: Args) -> anyhow::Result<()> {
-    let world = common.world.open()?;
+pub(crate) async fn run(Args { json, world }: Args) -> anyhow::Result<()> {
+    let world = world.open()?;
     let answer = ask(&SignIns::of_this_user()?, &world).await?;
-    Ok(print(&if common.json {
+    Ok(print(&if json {
         json_line(&answer)?
     } else {
         format!("{} at {}, since {}\n", printable(&answer.email), printable(&answer.api_url), answer.since)

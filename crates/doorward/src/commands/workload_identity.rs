@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use doorward_server::dev::description::Description;
 use doorward_wire::google_api::{
     ListPoolsResponse, ListProvidersResponse, Oidc, Operation, Status, WorkloadIdentityPool,
     WorkloadIdentityPoolProvider,
 };
 
 use super::Common;
-use crate::api::{Api, ApiError, path_segment};
-use crate::output::{json_line, print, printable, table};
+use crate::account::Account;
+use crate::api::{ApiError, path_segment};
+use crate::output::{json_line, lines, print, printable, table};
+use crate::server::Server;
 
 /// Create, list, describe and delete pools of identities from elsewhere
 #[derive(Debug, clap::Subcommand)]
@@ -191,7 +192,7 @@ pub(crate) struct CreateCredFileArgs {
     provider: ProviderArgs,
     /// The service account to act as, by its address or its name in dev.json
     #[arg(long, value_name = "ACCOUNT")]
-    service_account: String,
+    service_account: Account,
     /// Where the program finds the other system's token
     #[arg(long, value_name = "FILE")]
     token_file: PathBuf,
@@ -231,23 +232,23 @@ pub(crate) async fn run_provider(command: ProviderCommand) -> anyhow::Result<()>
         ProviderCommand::Create(args) => create_provider(*args).await,
         ProviderCommand::List(args) => list_providers(args).await,
         ProviderCommand::Describe(args) => describe_provider(args).await,
-        ProviderCommand::CreateCredFile(args) => create_cred_file(args),
+        ProviderCommand::CreateCredFile(args) => create_cred_file(args).await,
         ProviderCommand::Delete(args) => delete_provider(args).await,
     }
 }
 
 async fn create_pool(args: CreatePoolArgs) -> anyhow::Result<()> {
     let CreatePoolArgs { pool, display_name, description, common } = args;
-    let world = common.world.open()?;
-    let path = format!("{}?workloadIdentityPoolId={}", pools(&world), path_segment(&pool.pool));
+    let server = common.server.open().await?;
+    let path = format!("{}?workloadIdentityPoolId={}", pools(&server).await?, path_segment(&pool.pool));
     let made = WorkloadIdentityPool { display_name, description, ..WorkloadIdentityPool::default() };
-    let made: WorkloadIdentityPool = change(Api::of(&world)?.post(&path, &made).await?)?;
+    let made: WorkloadIdentityPool = change(server.api().post(&path, &made).await?)?;
     Ok(print(&if common.json { json_line(&made)? } else { format!("created a pool\n{}", shown_pool(&made)) })?)
 }
 
 async fn list_pools(ListPoolsArgs { common }: ListPoolsArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let answer: ListPoolsResponse = Api::of(&world)?.get(&pools(&world)).await?;
+    let server = common.server.open().await?;
+    let answer: ListPoolsResponse = server.api().get(&pools(&server).await?).await?;
     if common.json {
         return Ok(print(&json_line(&answer)?)?);
     }
@@ -260,21 +261,22 @@ async fn list_pools(ListPoolsArgs { common }: ListPoolsArgs) -> anyhow::Result<(
 }
 
 async fn describe_pool(DescribePoolArgs { pool, common }: DescribePoolArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let pool: WorkloadIdentityPool = Api::of(&world)?.get(&pool_path(&world, &pool.pool)).await.map_err(advise_pool)?;
+    let server = common.server.open().await?;
+    let pool: WorkloadIdentityPool =
+        server.api().get(&pool_path(&server, &pool.pool).await?).await.map_err(advise_pool)?;
     Ok(print(&if common.json { json_line(&pool)? } else { shown_pool(&pool) })?)
 }
 
 async fn delete_pool(DeletePoolArgs { pool, common }: DeletePoolArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    Api::of(&world)?.delete(&pool_path(&world, &pool.pool)).await.map_err(advise_pool)?;
+    let server = common.server.open().await?;
+    server.api().delete(&pool_path(&server, &pool.pool).await?).await.map_err(advise_pool)?;
     let text = format!("deleted {}, its providers, and what was given to its identities\n", printable(&pool.pool));
     Ok(print(if common.json { "{}\n" } else { &text })?)
 }
 
 async fn create_provider(args: CreateProviderArgs) -> anyhow::Result<()> {
     let CreateProviderArgs { provider, issuer, audiences, mapping, condition, jwks_file, common, .. } = args;
-    let world = common.world.open()?;
+    let server = common.server.open().await?;
     let jwks_json = jwks_file.as_deref().map(read).transpose()?;
     let mut attribute_mapping: BTreeMap<String, String> = mapping.into_iter().collect();
     attribute_mapping.entry("google.subject".to_owned()).or_insert_with(|| "assertion.sub".to_owned());
@@ -292,17 +294,17 @@ async fn create_provider(args: CreateProviderArgs) -> anyhow::Result<()> {
     };
     let path = format!(
         "{}/providers?workloadIdentityPoolProviderId={}",
-        pool_path(&world, &provider.pool),
+        pool_path(&server, &provider.pool).await?,
         path_segment(&provider.provider)
     );
-    let made: WorkloadIdentityPoolProvider = change(Api::of(&world)?.post(&path, &made).await.map_err(advise_pool)?)?;
+    let made: WorkloadIdentityPoolProvider = change(server.api().post(&path, &made).await.map_err(advise_pool)?)?;
     Ok(print(&if common.json { json_line(&made)? } else { format!("created a provider\n{}", shown_provider(&made)) })?)
 }
 
 async fn list_providers(ListProvidersArgs { pool, common }: ListProvidersArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let path = format!("{}/providers", pool_path(&world, &pool));
-    let answer: ListProvidersResponse = Api::of(&world)?.get(&path).await.map_err(advise_pool)?;
+    let server = common.server.open().await?;
+    let path = format!("{}/providers", pool_path(&server, &pool).await?);
+    let answer: ListProvidersResponse = server.api().get(&path).await.map_err(advise_pool)?;
     if common.json {
         return Ok(print(&json_line(&answer)?)?);
     }
@@ -315,36 +317,36 @@ async fn list_providers(ListProvidersArgs { pool, common }: ListProvidersArgs) -
 }
 
 async fn describe_provider(DescribeProviderArgs { provider, common }: DescribeProviderArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    let path = provider_path(&world, &provider);
-    let found: WorkloadIdentityPoolProvider = Api::of(&world)?.get(&path).await.map_err(advise_provider)?;
+    let server = common.server.open().await?;
+    let path = provider_path(&server, &provider).await?;
+    let found: WorkloadIdentityPoolProvider = server.api().get(&path).await.map_err(advise_provider)?;
     Ok(print(&if common.json { json_line(&found)? } else { shown_provider(&found) })?)
 }
 
 async fn delete_provider(DeleteProviderArgs { provider, common }: DeleteProviderArgs) -> anyhow::Result<()> {
-    let world = common.world.open()?;
-    Api::of(&world)?.delete(&provider_path(&world, &provider)).await.map_err(advise_provider)?;
+    let server = common.server.open().await?;
+    server.api().delete(&provider_path(&server, &provider).await?).await.map_err(advise_provider)?;
     let text = format!("deleted {}, and what was given for its tokens\n", printable(&provider.provider));
     Ok(print(if common.json { "{}\n" } else { &text })?)
 }
 
 /// Makes the file from what is known here: it names addresses, and nothing in it is asked for.
-fn create_cred_file(args: CreateCredFileArgs) -> anyhow::Result<()> {
+async fn create_cred_file(args: CreateCredFileArgs) -> anyhow::Result<()> {
     let CreateCredFileArgs { provider, service_account, token_file, common } = args;
-    let world = common.world.open()?;
-    let account = world.service_accounts.get(&service_account).map_or(&service_account, |account| &account.email);
+    let server = common.server.open().await?;
+    let account = service_account.address(server.dev())?;
     let token_file = std::path::absolute(&token_file).context("the current folder is not known")?;
-    let (number, ProviderArgs { provider, pool }) = (&world.project.number, provider);
+    let (number, ProviderArgs { provider, pool }) = (server.project_number().await?, provider);
     let file = serde_json::json!({
         "type": "external_account",
         "audience": format!(
             "//iam.googleapis.com/projects/{number}/locations/global/workloadIdentityPools/{pool}/providers/{provider}"
         ),
         "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-        "token_url": format!("{}/v1/token", world.base("sts.googleapis.com")),
+        "token_url": format!("{}/v1/token", server.base("sts.googleapis.com")),
         "service_account_impersonation_url": format!(
             "{}/v1/projects/-/serviceAccounts/{account}:generateAccessToken",
-            world.base("iamcredentials.googleapis.com")
+            server.base("iamcredentials.googleapis.com")
         ),
         "credential_source": {"file": token_file},
     });
@@ -360,16 +362,17 @@ fn change<T: serde::de::DeserializeOwned>(operation: Operation) -> anyhow::Resul
     serde_json::from_value(operation.response).context("the answer is not what was made: are both of one version?")
 }
 
-fn pools(world: &Description) -> String {
-    format!("/iam.googleapis.com/v1/projects/{}/locations/global/workloadIdentityPools", world.project.number)
+async fn pools(server: &Server) -> anyhow::Result<String> {
+    let number = server.project_number().await?;
+    Ok(format!("/iam.googleapis.com/v1/projects/{number}/locations/global/workloadIdentityPools"))
 }
 
-fn pool_path(world: &Description, pool: &str) -> String {
-    format!("{}/{}", pools(world), path_segment(pool))
+async fn pool_path(server: &Server, pool: &str) -> anyhow::Result<String> {
+    Ok(format!("{}/{}", pools(server).await?, path_segment(pool)))
 }
 
-fn provider_path(world: &Description, ProviderArgs { provider, pool }: &ProviderArgs) -> String {
-    format!("{}/providers/{}", pool_path(world, pool), path_segment(provider))
+async fn provider_path(server: &Server, ProviderArgs { provider, pool }: &ProviderArgs) -> anyhow::Result<String> {
+    Ok(format!("{}/providers/{}", pool_path(server, pool).await?, path_segment(provider)))
 }
 
 fn advise_pool(error: ApiError) -> anyhow::Error {
@@ -420,12 +423,6 @@ fn shown_provider(provider: &WorkloadIdentityPoolProvider) -> String {
         ("condition", provider.attribute_condition.as_deref().unwrap_or_default()),
         ("exchange", &name),
     ])
-}
-
-/// What is known, a line each.
-fn lines(known: &[(&str, &str)]) -> String {
-    let known = known.iter().filter(|(_, value)| !value.is_empty());
-    known.map(|(name, value)| format!("{name:<10} {}\n", printable(value))).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! What is meant, and every mistake.
 
+use super::applications::name_of;
 use super::*;
 use crate::serve::tls::tests::{pair, write_pair};
+use doorward_core::resource::Ancestor;
 
 /// A folder with a file, and what it names.
 struct Bench(tempfile::TempDir);

@@ -1,7 +1,7 @@
 //! The state directory: one instance at a time, readable by its owner alone.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -132,21 +132,8 @@ fn key_file_name(name: &str) -> String {
     format!("{name}-key.json")
 }
 
-/// Writes a file of mode 0600 whole or not at all: a reader never sees a half, and neither does the next start.
+/// Writes a file of mode 0600, whole or not at all.
 fn replace(path: &Path, contents: &[u8]) -> Result<(), DirectoryError> {
     let unwritable = |cause| DirectoryError::Unwritable { path: path.to_owned(), cause };
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let temporary = PathBuf::from(name);
-    // What a killed process left is in the way. The new file is never one that was there: not a link to somewhere else, and
-    // not one that others may read.
-    match fs::remove_file(&temporary) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(unwritable(cause)),
-        _ => {}
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    let mut file = options.open(&temporary).map_err(unwritable)?;
-    file.write_all(contents).and_then(|()| file.sync_all()).map_err(unwritable)?;
-    fs::rename(&temporary, path).map_err(unwritable)
+    crate::serve::state::replace(path, contents).map_err(unwritable)
 }

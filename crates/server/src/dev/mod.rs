@@ -9,11 +9,11 @@ mod seed;
 mod surfaces;
 mod tls;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use doorward_control::instance::InstanceConfig;
@@ -25,22 +25,24 @@ use doorward_core::grant::TokenHash;
 use doorward_core::issuer::OwnNames;
 use doorward_core::keys::KeyRing;
 use doorward_core::outbound::Reach;
-use doorward_core::resource::{Application, Project};
+use doorward_core::policy::condition::HeaderAllowList;
+use doorward_core::resource::{Ancestor, Application, Project};
+use doorward_core::settings::Defaults;
+pub use doorward_core::settings::EmailClaim;
 use doorward_core::store::{Store, StoreError};
-pub use doorward_proxy::EmailClaim;
 use doorward_proxy::{Upstream, UpstreamError};
 use doorward_store::{OpenError, SqliteStore};
 use doorward_wire::headers::ASSERTION_ISSUER;
 use http::Request;
 
+use crate::config::{self, Mistakes};
 use crate::echo::Echo;
 use crate::hosts::Api;
 use crate::listen::{self, Listener, Room, Stop, Stopper};
 use crate::metadata;
 use crate::outbound::Fetcher;
-use crate::trusted_issuers;
-pub use crate::trusted_issuers::TrustedIssuersFileError;
-use crate::wiring::{self, Outside, ServedApplication, StackConfig, WiringError};
+use crate::serve::serve_api;
+use crate::wiring::{self, Outside, StackConfig, WiringError};
 use description::Description;
 use directory::Directory;
 pub use directory::DirectoryError;
@@ -55,6 +57,10 @@ pub use tls::TlsError;
 const ISSUER: &str = "https://accounts.google.com";
 /// How many events the record keeps.
 const KEEP_EVENTS: u64 = 100_000;
+/// For how long the record keeps them.
+const KEEP_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
+/// For how long the store may not be readable before nobody is let in.
+const STALENESS_LIMIT: Duration = Duration::from_secs(30);
 
 /// What was typed.
 #[derive(Debug, Clone)]
@@ -129,7 +135,7 @@ pub enum StartError {
     },
     /// The list of trusted issuers is not taken.
     #[error("--trusted-issuers {0}")]
-    TrustedIssuers(#[from] TrustedIssuersFileError),
+    TrustedIssuers(#[from] Mistakes),
     /// The metadata server gives tokens to whoever asks, so it is never for other machines.
     #[error(
         "--metadata-listen {0} can be reached from other machines, and the metadata server gives tokens to whoever asks: use 127.0.0.1:8099"
@@ -192,6 +198,7 @@ pub struct World {
     stopper: Stopper,
     workers: Vec<std::thread::JoinHandle<()>>,
     control: tokio::task::JoinSet<()>,
+    background: tokio::task::JoinSet<()>,
     writer: crate::audit_log::Writer,
     store: Arc<SqliteStore>,
     _directory: Directory,
@@ -221,6 +228,7 @@ impl World {
         // A worker that panicked has said so; there is nothing else to do for it.
         let _ = tokio::task::spawn_blocking(move || workers.into_iter().for_each(|worker| drop(worker.join()))).await;
         self.writer.finished().await;
+        self.background.shutdown().await;
         self.store.close().await;
     }
 }
@@ -230,7 +238,7 @@ impl World {
 /// # Errors
 /// [`StartError`]: nothing serves, and nothing that was there before was overwritten.
 pub async fn start(options: Options) -> Result<World, StartError> {
-    let upstream = options.to.as_deref().map(upstream).transpose()?;
+    let upstream = options.to.as_deref().map(checked).transpose()?;
     for (option, address) in options.listeners() {
         if !address.ip().is_loopback() && !options.unsafe_listen {
             return Err(StartError::NotLoopback { option, address });
@@ -262,7 +270,7 @@ pub async fn start(options: Options) -> Result<World, StartError> {
 /// # Errors
 /// [`StartError`]: nothing serves, and nothing that was there before was overwritten.
 pub async fn start_named(options: NamedOptions, sockets: NamedSockets) -> Result<World, StartError> {
-    let upstream = options.to.as_deref().map(upstream).transpose()?;
+    let upstream = options.to.as_deref().map(checked).transpose()?;
     let directory = Directory::take(&options.directory, Addressing::GoogleNames)?;
     let store = Arc::new(SqliteStore::open(&directory.database()).await?);
     // In a network of its own only the programs in it reach anything.
@@ -283,7 +291,7 @@ struct Openness {
 
 async fn serve(
     openness: Openness,
-    upstream: Option<Arc<Upstream>>,
+    upstream: Option<String>,
     directory: Directory,
     store: Arc<SqliteStore>,
     sockets: Sockets,
@@ -296,10 +304,9 @@ async fn serve(
         entropy: Arc::new(SystemEntropy),
         fetch: Arc::new(Fetcher::default()),
     };
-    let project = Project { id: "doorward-dev".to_owned(), number: "415104041262".to_owned() };
+    let project = project();
     let now = outside.clock.now();
     let keys = ensure_keys(&*outside.store, &outside.entropy, now).await?;
-    let applications = seed::applications(&*outside.store, &*outside.entropy, &project).await?;
     let oauth_clients = clients::seed(&*outside.store, &*outside.entropy, &keys, &project, now).await?;
     let seeding = people::Seeding {
         store: &*outside.store,
@@ -318,11 +325,20 @@ async fn serve(
     let tls = addresses.map(|addresses| Tls::new(&keys, &*outside.entropy, (&addresses, names), now)).transpose()?;
     let ca_file = tls.as_ref().map(|tls| directory.write_authority(&tls.authority)).transpose()?;
     let built_in = BuiltIn::bind(upstream)?;
+    let served = [
+        seed::Served { name: "app", origins: seen.origins(|it| &it.app), upstream: built_in.app.0.clone() },
+        seed::Served {
+            name: "other-app",
+            origins: seen.origins(|it| &it.other_app),
+            upstream: built_in.other_app.0.clone(),
+        },
+    ];
+    let applications = seed::applications(&*outside.store, &*outside.entropy, &project, served).await?;
     let (api, api_over_tls) = seen.both(|surface| &surface.api);
     let own = [Some(ISSUER), Some(ASSERTION_ISSUER), Some(api.url.as_str()), api_over_tls.map(|api| api.url.as_str())];
     let own: Vec<&str> = own.into_iter().flatten().collect();
     let own = OwnNames { issuers: &own, project_id: &project.id };
-    let list = openness.trusted_issuers.as_deref().map(|list| trusted_issuers::read(list, own, true));
+    let list = openness.trusted_issuers.as_deref().map(|list| config::read_trusted_issuers(list, own, true));
     let config = StackConfig {
         project: project.clone(),
         issuer: ISSUER.to_owned(),
@@ -330,27 +346,17 @@ async fn serve(
         api_url: api.url.clone(),
         api_https_url: api_over_tls.map(|api| api.url.clone()),
         api_hosts: seen.origins(|surface| &surface.api).into_iter().map(|origin| origin.host).collect(),
-        applications: HashMap::from([
-            (
-                applications.app.name.clone(),
-                ServedApplication { origins: seen.origins(|surface| &surface.app), upstream: built_in.app.0.clone() },
-            ),
-            (
-                applications.other_app.name.clone(),
-                ServedApplication {
-                    origins: seen.origins(|surface| &surface.other_app),
-                    upstream: built_in.other_app.0.clone(),
-                },
-            ),
-        ]),
-        email_claim: openness.email_claim,
-        admin_token: TokenHash::of(&secrets.admin_token),
+        admin_token: Some(TokenHash::of(&secrets.admin_token)),
         trusted_issuers: Arc::new(list.transpose()?.unwrap_or_default()),
         reach: Reach::Loopback,
+        defaults: Defaults { email_claim: openness.email_claim, forward_credential: true },
+        condition_headers: HeaderAllowList::default(),
+        staleness_limit: STALENESS_LIMIT,
         keep_events: KEEP_EVENTS,
+        keep_for: KEEP_FOR,
     };
     let stack = wiring::build(outside.clone(), config).await?;
-    let accounts = seed::accounts(&stack, &*outside.store, &directory, &applications.app, users).await?;
+    let accounts = seed::accounts(&stack, &outside, &directory, &applications.app, users).await?;
     let iam_credentials = addressing.base(&api.url, "iamcredentials.googleapis.com");
     let impersonated = seed::impersonated_credentials(&directory, &accounts, &iam_credentials)?;
     let robot = accounts.service_accounts.get("robot").ok_or(SeedError::Missing)?;
@@ -377,7 +383,7 @@ async fn serve(
     let room = Room::for_api();
     let answering = Arc::new(Api::new(stack.services.clone()));
     for listener in listeners.api {
-        control.spawn(serve_api(listener, room.clone(), answering.clone(), stop.clone()));
+        control.spawn(serve_api((listener, room.clone()), answering.clone(), stop.clone(), listen::API_DRAIN));
     }
     let room = Room::for_applications();
     let workers = listeners.workers.into_iter().enumerate().map(|(number, listeners)| {
@@ -423,25 +429,32 @@ async fn serve(
         stopper,
         workers,
         control,
+        background: stack.background,
         writer: stack.writer,
         store,
         _directory: directory,
     })
 }
 
+/// The one project, with a folder and an organization above it.
+fn project() -> Project {
+    let above = [Ancestor::Folder("620475913084".to_owned()), Ancestor::Organization("308217465590".to_owned())];
+    Project { id: "doorward-dev".to_owned(), number: "415104041262".to_owned(), ancestors: above.into() }
+}
+
 /// The applications' addresses, and the sockets of those that are built in.
 struct BuiltIn {
-    app: (Arc<Upstream>, Option<TcpListener>),
-    other_app: (Arc<Upstream>, Option<TcpListener>),
+    app: (String, Option<TcpListener>),
+    other_app: (String, Option<TcpListener>),
 }
 
 impl BuiltIn {
-    fn bind(app: Option<Arc<Upstream>>) -> Result<Self, StartError> {
+    fn bind(app: Option<String>) -> Result<Self, StartError> {
         let built_in = |option| {
             let address = SocketAddr::from(([127, 0, 0, 1], 0));
             let socket = listen::bind(address).map_err(failed(option, address))?;
             let address = socket.local_addr().map_err(StartError::Worker)?;
-            Ok::<_, StartError>((upstream(&format!("http://{address}"))?, Some(socket)))
+            Ok::<_, StartError>((format!("http://{address}"), Some(socket)))
         };
         let app = match app {
             Some(upstream) => (upstream, None),
@@ -459,14 +472,6 @@ async fn serve_echo(socket: TcpListener, echo: Arc<Echo>, stop: Stop) {
     listen::serve(Listener::plain(socket), Room::unlimited(), stop, listen::DRAIN, answer).await;
 }
 
-async fn serve_api(listener: Listener, room: Room, api: Arc<Api>, stop: Stop) {
-    let answer = move |request: Request<Body>| {
-        let api = api.clone();
-        async move { api.handle(request).await }
-    };
-    listen::serve(listener, room, stop, listen::API_DRAIN, answer).await;
-}
-
 fn describe(
     (seen, over_tls): (&SeenListener, Option<&SeenListener>),
     application: &Application,
@@ -479,8 +484,8 @@ fn describe(
         host: seen.host.clone(),
         client_id: application.client_id.0.clone(),
         client_secret,
-        backend_service: application.name.clone(),
-        resource: application.resource().name(project),
+        backend_service: application.name.to_string(),
+        resource: application.service().name(project),
         audience: application.audience(project),
     }
 }
@@ -492,7 +497,10 @@ fn number_of(keys: &KeyRing, what: &str) -> Result<String, StartError> {
     Ok(format!("1{digits}"))
 }
 
-fn upstream(address: &str) -> Result<Arc<Upstream>, StartError> {
-    let parsed = Upstream::parse(address);
-    parsed.map(Arc::new).map_err(|cause| StartError::To { address: address.to_owned(), cause })
+/// An address of an application that can be one.
+fn checked(address: &str) -> Result<String, StartError> {
+    match Upstream::parse(address) {
+        Ok(_) => Ok(address.to_owned()),
+        Err(cause) => Err(StartError::To { address: address.to_owned(), cause }),
+    }
 }

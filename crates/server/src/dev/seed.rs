@@ -1,12 +1,13 @@
 //! The fixtures of `dev`: two applications, four service accounts, and who is let in at first. People and clients have files of
 //! their own.
 //!
-//! What is there already stays as it is: a policy that its user changed is not put back at the next start.
+//! What is there already stays as it is: a policy that its user changed is not put back at the next start. Only where the applications
+//! are is what this start says.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use doorward_control::callers::Administrator;
+use doorward_control::admin::{Admin, AdminError};
 use doorward_control::oauth_clients::new_client_id;
 use doorward_control::policies::PolicyError;
 use doorward_control::service_accounts::ServiceAccountError;
@@ -16,11 +17,14 @@ use doorward_core::client::CLIENT_SECRET_PREFIX;
 use doorward_core::entropy::{Entropy, EntropyError, random_digits};
 use doorward_core::grant::ADMIN_TOKEN_PREFIX;
 use doorward_core::keys::{KeyError, KeyRing};
-use doorward_core::policy::{Grants, Permission, Policy, PolicyEtag, Principal, Role};
-use doorward_core::resource::{Application, Project, Resource};
-use doorward_core::store::{Store, StoreError};
+use doorward_core::policy::request::RequestContext;
+use doorward_core::policy::{Etag, Permission, Principal, Question};
+use doorward_core::resource::{
+    Application, ApplicationNameError, Origin, PathPrefix, Project, Resource, Route, ServiceKind,
+};
+use doorward_core::store::{ApplicationRefused, Store, StoreError};
 use doorward_wire::google_api::{
-    self as wire, Binding, CreateKeyRequest, CreateServiceAccountRequest, NewServiceAccount,
+    self as wire, Binding, CreateKeyRequest, CreateServiceAccountRequest, NewServiceAccount, SetIamPolicyRequest,
 };
 use futures_util::future::try_join_all;
 use serde_json::json;
@@ -28,7 +32,7 @@ use serde_json::json;
 use super::description::{ServiceAccountDescription, UserDescription};
 use super::directory::{Directory, DirectoryError};
 use super::people::PEOPLE;
-use crate::wiring::Stack;
+use crate::wiring::{Outside, Stack};
 
 /// Why the fixtures could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +52,19 @@ pub enum SeedError {
     /// The first policy could not be written.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// An application cannot be where it is to be.
+    #[error(
+        "the application {name} cannot be registered: {cause}; remove what its user registered there, or choose another directory with --dir"
+    )]
+    Application {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        cause: ApplicationRefused,
+    },
+    /// Not a name: never.
+    #[error(transparent)]
+    Name(#[from] ApplicationNameError),
     /// A password could not be set.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -57,6 +74,34 @@ pub enum SeedError {
     /// What was just made is not there.
     #[error("a fixture is missing from the store; start again, or choose another directory with --dir")]
     Missing,
+}
+
+/// What `caller` administers, on the project. None of it opens an application.
+const ADMINISTRATION: [&str; 11] = [
+    "roles/iap.admin",
+    "roles/iap.settingsAdmin",
+    "roles/iam.serviceAccountAdmin",
+    "roles/iam.serviceAccountKeyAdmin",
+    "roles/iam.roleAdmin",
+    "roles/iam.workloadIdentityPoolAdmin",
+    "roles/iam.denyAdmin",
+    "roles/compute.admin",
+    "roles/appengine.appAdmin",
+    "roles/oauthconfig.editor",
+    "roles/resourcemanager.projectIamAdmin",
+];
+/// Who is let in.
+const ACCESS: &str = "roles/iap.httpsResourceAccessor";
+/// Who makes tokens for an account.
+const TOKEN_CREATOR: &str = "roles/iam.serviceAccountTokenCreator";
+
+/// Where one of the applications is, at this start.
+pub(super) struct Served {
+    pub(super) name: &'static str,
+    /// Where it is seen.
+    pub(super) origins: Vec<Origin>,
+    /// Where it runs.
+    pub(super) upstream: String,
 }
 
 /// The two applications.
@@ -102,26 +147,70 @@ const PROGRAMS: [FixtureAccount; 4] = [
     },
 ];
 
-/// Registers the two applications, unless they are there.
+/// Registers the two applications, unless they are there, and says where they are now: ports change from start to start.
 pub(super) async fn applications(
     store: &dyn Store,
     entropy: &dyn Entropy,
     project: &Project,
+    [app, other_app]: [Served; 2],
 ) -> Result<Applications, SeedError> {
-    let mut registered = store.applications().await?;
-    for name in ["app", "other-app"] {
-        if !registered.iter().any(|application| application.name == name) {
-            let application = Application {
-                name: name.to_owned(),
-                service_id: random_digits(entropy, 19)?,
-                client_id: new_client_id(entropy, project)?,
-            };
-            store.add_application(&application).await?;
-            registered.push(application);
+    let registered = store.applications().await?;
+    // Each may be where the other one was: what they do not keep is given up first.
+    for served in [&app, &other_app] {
+        let known = registered.iter().find(|known| known.name.as_str() == served.name);
+        if let Some(known) = known.filter(|known| known.routes != served.routes()) {
+            let kept = known.routes.iter().filter(|route| served.routes().contains(route)).cloned().collect();
+            let less = Application { routes: kept, ..known.clone() };
+            store.replace_application(&less, None).await?.map_err(|cause| served.refused(cause))?;
         }
     }
-    let take = |name: &str| registered.iter().find(|app| app.name == name).cloned().ok_or(SeedError::Missing);
-    Ok(Applications { app: take("app")?, other_app: take("other-app")? })
+    Ok(Applications {
+        app: application(store, entropy, project, &app).await?,
+        other_app: application(store, entropy, project, &other_app).await?,
+    })
+}
+
+impl Served {
+    fn routes(&self) -> Vec<Route> {
+        self.origins.iter().map(|origin| Route { origin: origin.clone(), prefix: PathPrefix::root() }).collect()
+    }
+
+    fn refused(&self, cause: ApplicationRefused) -> SeedError {
+        SeedError::Application { name: self.name, cause }
+    }
+}
+
+async fn application(
+    store: &dyn Store,
+    entropy: &dyn Entropy,
+    project: &Project,
+    served: &Served,
+) -> Result<Application, SeedError> {
+    let (routes, upstreams) = (served.routes(), vec![served.upstream.clone()]);
+    let registered = store.applications().await?;
+    let Some(known) = registered.into_iter().find(|known| known.name.as_str() == served.name) else {
+        let mut application = Application {
+            name: served.name.parse()?,
+            service_id: random_digits(entropy, 19)?,
+            kind: ServiceKind::BackendService { region: None },
+            client_id: new_client_id(entropy, project)?,
+            iap_enabled: true,
+            routes,
+            upstreams,
+            description: String::new(),
+            labels: BTreeMap::new(),
+            etag: Etag::UNWRITTEN,
+        };
+        let added = store.add_application(&application).await?;
+        application.etag = added.map_err(|cause| served.refused(cause))?;
+        return Ok(application);
+    };
+    let mut application = Application { routes, upstreams, ..known.clone() };
+    if application != known {
+        let replaced = store.replace_application(&application, None).await?;
+        application.etag = replaced.map_err(|cause| served.refused(cause))?;
+    }
+    Ok(application)
 }
 
 impl Secrets {
@@ -137,15 +226,16 @@ impl Secrets {
     }
 }
 
-/// Makes the service accounts, their key files and the first policies of `app` and of `target`, unless they are there, and
-/// describes what is in force.
+/// Makes the service accounts, their key files and the first policies of `app`, of `target` and of the project, unless they are there,
+/// and describes what is in force.
 pub(super) async fn accounts(
     stack: &Stack,
-    store: &dyn Store,
+    outside: &Outside,
     directory: &Directory,
     app: &Application,
     users: BTreeMap<String, UserDescription>,
 ) -> Result<Accounts, SeedError> {
+    let store = &*outside.store;
     let project = stack.snapshots.current().project.clone();
     let mut programs = Vec::new();
     for program in &PROGRAMS {
@@ -161,13 +251,15 @@ pub(super) async fn accounts(
         .map(|(_, account)| format!("serviceAccount:{}", account.email))
         .chain(allowed_people.map(|(email, _)| format!("user:{email}")))
         .collect();
-    first_policy(stack, store, &app.resource(), Role::HttpsResourceAccessor, allowed).await?;
+    first_policy(stack, store, &app.service(), (&[ACCESS], allowed)).await?;
     let program = |name: &str| programs.iter().find(|(program, _)| program.name == name).map(|(_, account)| account);
     let (caller, target) = (program("caller").ok_or(SeedError::Missing)?, program("target").ok_or(SeedError::Missing)?);
     let makers = vec![format!("serviceAccount:{}", caller.email), format!("user:{}", PEOPLE[0].0)];
     let target = Resource::ServiceAccount { unique_id: target.unique_id.clone() };
-    first_policy(stack, store, &target, Role::ServiceAccountTokenCreator, makers).await?;
-    describe(store, &project, directory, app, programs, users).await
+    first_policy(stack, store, &target, (&[TOKEN_CREATOR], makers)).await?;
+    let administrator = vec![format!("serviceAccount:{}", caller.email)];
+    first_policy(stack, store, &Resource::Project, (&ADMINISTRATION, administrator)).await?;
+    describe(stack, outside, directory, app, programs, users).await
 }
 
 /// Writes a policy, unless there was one before: what its user changed is not put back.
@@ -175,14 +267,14 @@ async fn first_policy(
     stack: &Stack,
     store: &dyn Store,
     resource: &Resource,
-    role: Role,
-    members: Vec<String>,
+    (roles, members): (&[&str], Vec<String>),
 ) -> Result<(), SeedError> {
     let name = resource.name(&stack.snapshots.current().project);
-    if store.policy(&name).await?.etag == PolicyEtag::UNWRITTEN {
-        let bindings = vec![Binding { role: role.name().to_owned(), members, condition: None }];
-        let policy = wire::Policy { bindings, ..Default::default() };
-        stack.services.policies().replace(&Administrator::local_operator(), &name, policy).await?;
+    if store.policy(&name).await?.etag == Etag::UNWRITTEN {
+        let binding = |role: &&str| Binding { role: (*role).to_owned(), members: members.clone(), condition: None };
+        let policy = wire::Policy { bindings: roles.iter().map(binding).collect(), ..Default::default() };
+        let request = SetIamPolicyRequest { policy, update_mask: None };
+        stack.services.policies().replace(&Admin::local_operator(), &name, request).await?;
     }
     Ok(())
 }
@@ -192,13 +284,13 @@ async fn service_account(
     project: &Project,
     program: &FixtureAccount,
 ) -> Result<ServiceAccount, SeedError> {
-    let operator = Administrator::local_operator();
+    let operator = Admin::local_operator();
     // Google's account ids have at least six characters.
     let account_id = format!("dev-{}", program.name);
     let email = format!("{account_id}@{}.iam.gserviceaccount.com", project.id);
     let service_accounts = stack.services.service_accounts();
     match service_accounts.get(&operator, &project.id, &email).await {
-        Err(ServiceAccountError::NotFound) => {
+        Err(ServiceAccountError::NotFound | ServiceAccountError::Admin(AdminError::NotFound(_))) => {
             let service_account =
                 NewServiceAccount { display_name: program.name.to_owned(), description: program.purpose.to_owned() };
             let request = CreateServiceAccountRequest { account_id, service_account };
@@ -226,7 +318,7 @@ async fn ensure_key_file(
             return Ok(());
         }
     }
-    let operator = Administrator::local_operator();
+    let operator = Admin::local_operator();
     let request = CreateKeyRequest::default();
     let service_accounts = stack.services.service_accounts();
     let email = account.email.as_str();
@@ -245,21 +337,25 @@ async fn ensure_key_file(
 
 /// What programs are told: `allowed` is what the policies say now, not what was seeded once.
 async fn describe(
-    store: &dyn Store,
-    project: &Project,
+    stack: &Stack,
+    outside: &Outside,
     directory: &Directory,
     app: &Application,
     programs: Vec<(&FixtureAccount, ServiceAccount)>,
     mut users: BTreeMap<String, UserDescription>,
 ) -> Result<Accounts, SeedError> {
-    let policies: HashMap<String, Policy> = store.policies().await?.into_iter().collect();
-    let grants =
-        Grants::merge(&app.resource(), Permission::AccessViaIap, |resource| policies.get(&resource.name(project)));
+    let snapshot = stack.snapshots.current();
+    let lineage = &snapshot.application(&app.service_id).ok_or(SeedError::Missing)?.lineage;
+    let context = RequestContext::new(outside.clock.now());
+    let allowed = |principal: Principal<'_>| {
+        let question = Question { principal, permission: Permission::AccessViaIap, context: &context };
+        snapshot.decide(lineage, &question).is_allowed()
+    };
     let service_accounts = programs
         .into_iter()
         .map(|(program, account)| {
             let described = ServiceAccountDescription {
-                allowed: grants.admits(Principal::ServiceAccount(&account.email)).is_some(),
+                allowed: allowed(Principal::ServiceAccount(&account.email)),
                 email: account.email.to_string(),
                 unique_id: account.unique_id.0,
                 key_file: program.has_key_file.then(|| directory.key_file(program.name)),
@@ -267,10 +363,9 @@ async fn describe(
             (program.name.to_owned(), described)
         })
         .collect();
-    for user in store.users().await? {
-        if let Some(described) = users.get_mut(user.email.as_str()) {
-            described.allowed = grants.admits(Principal::User(&user.email)).is_some();
-        }
+    for (email, described) in &mut users {
+        let email = email.parse().map_err(|_| SeedError::Missing)?;
+        described.allowed = allowed(Principal::User(&email));
     }
     Ok(Accounts { service_accounts, users })
 }

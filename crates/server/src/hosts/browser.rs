@@ -58,6 +58,11 @@ pub(super) enum Flow {
         /// Who decides.
         subject: String,
     },
+    /// Signing in, then seeing why a decision was as it was.
+    Decision {
+        /// The decision.
+        id: String,
+    },
     /// Signing out.
     SignOut,
 }
@@ -67,7 +72,20 @@ impl Flow {
     pub(super) fn client_name(&self) -> Option<&str> {
         match self {
             Flow::Client { client_name, .. } => Some(client_name),
-            Flow::Device { .. } | Flow::DeviceCode | Flow::DeviceDecision { .. } | Flow::SignOut => None,
+            Flow::Device { .. }
+            | Flow::DeviceCode
+            | Flow::DeviceDecision { .. }
+            | Flow::Decision { .. }
+            | Flow::SignOut => None,
+        }
+    }
+
+    /// For what a person signs in, if it is not for a client.
+    pub(super) fn purpose(&self) -> &'static str {
+        match self {
+            Flow::Device { .. } => "to let a device in",
+            Flow::Decision { .. } => "to see why a request was let in or refused",
+            Flow::Client { .. } | Flow::DeviceCode | Flow::DeviceDecision { .. } | Flow::SignOut => "",
         }
     }
 
@@ -75,7 +93,11 @@ impl Flow {
     pub(super) fn form_target(&self) -> Option<String> {
         match self {
             Flow::Client { request, .. } => form_target(request.redirect_uri.as_deref()?),
-            Flow::Device { .. } | Flow::DeviceCode | Flow::DeviceDecision { .. } | Flow::SignOut => None,
+            Flow::Device { .. }
+            | Flow::DeviceCode
+            | Flow::DeviceDecision { .. }
+            | Flow::Decision { .. }
+            | Flow::SignOut => None,
         }
     }
 }

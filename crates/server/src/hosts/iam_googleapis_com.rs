@@ -1,26 +1,30 @@
-//! `iam.googleapis.com`: service accounts, their keys, and the policies that say who may act as them; workload identity pools.
+//! `iam.googleapis.com`: service accounts, their keys, and the policies that say who may act as them; roles; workload identity pools;
+//! and, in version 2, deny policies.
 //!
 //! Spec: <https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts>
 
+mod deny_policies;
+mod roles;
 mod workload_identity_pools;
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use base64::Engine as _;
 use doorward_control::service_accounts::CreatedKey;
 use doorward_core::account;
 use doorward_wire::google_api::{
-    CreateKeyRequest, CreateServiceAccountRequest, GetIamPolicyRequest, KeyFile, ListKeysResponse,
-    ListServiceAccountsResponse, Policy, ServiceAccount, ServiceAccountKey, SetIamPolicyRequest, Status,
+    CreateKeyRequest, CreateServiceAccountRequest, KeyFile, ListKeysResponse, ListServiceAccountsResponse,
+    ServiceAccount, ServiceAccountKey,
 };
 use doorward_wire::time::rfc3339;
 use serde::Deserialize;
 
-use super::{Body, Credential, Routes, Services, StrictJson, secret};
+use super::policies::{self, Sent};
+use super::{Answer, Asked, Body, Credential, Routes, Services, StrictJson, asked, nothing, secret};
 use crate::errors::google_api::ApiFailure;
 
 pub(super) fn router() -> Routes {
@@ -29,15 +33,17 @@ pub(super) fn router() -> Routes {
         .route("/v1/projects/{project}/serviceAccounts/{account}", get(show).delete(remove).post(call))
         .route("/v1/projects/{project}/serviceAccounts/{account}/keys", get(list_keys).post(create_key))
         .route("/v1/projects/{project}/serviceAccounts/{account}/keys/{key}", delete(remove_key).post(call_key))
+        .merge(deny_policies::router())
+        .merge(roles::router())
         .merge(workload_identity_pools::router())
 }
-
-type Answer<T> = Result<Json<T>, ApiFailure>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ListQuery {
+    #[serde(alias = "page_size")]
     page_size: Option<u32>,
+    #[serde(alias = "page_token")]
     page_token: Option<String>,
 }
 
@@ -46,12 +52,11 @@ async fn list(
     State(services): State<Arc<Services>>,
     Path(project): Path<String>,
     credential: Credential,
-    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+    query: Asked<ListQuery>,
 ) -> Answer<ListServiceAccountsResponse> {
-    let administrator = services.administrator(&credential).await?;
-    let Query(ListQuery { page_size, page_token }) =
-        query.map_err(|error| ApiFailure::new(Status::InvalidArgument, error.body_text()))?;
-    let page = services.service_accounts.list(&administrator, &project, page_size, page_token.as_deref()).await?;
+    let admin = services.admin(&credential).await?;
+    let ListQuery { page_size, page_token } = asked(query)?;
+    let page = services.service_accounts.list(&admin, &project, page_size, page_token.as_deref()).await?;
     let accounts = page.accounts.iter().map(|account| shown(&services, account)).collect();
     Ok(Json(ListServiceAccountsResponse { accounts, next_page_token: page.next_page_token }))
 }
@@ -63,9 +68,9 @@ async fn create(
     credential: Credential,
     body: Body,
 ) -> Answer<ServiceAccount> {
-    let administrator = services.administrator(&credential).await?;
+    let admin = services.admin(&credential).await?;
     let StrictJson(request) = StrictJson::<CreateServiceAccountRequest>::read(&body?)?;
-    let account = services.service_accounts.create(&administrator, &project, request).await?;
+    let account = services.service_accounts.create(&admin, &project, request).await?;
     Ok(Json(shown(&services, &account)))
 }
 
@@ -75,8 +80,8 @@ async fn show(
     Path((project, account)): Path<(String, String)>,
     credential: Credential,
 ) -> Answer<ServiceAccount> {
-    let administrator = services.administrator(&credential).await?;
-    let account = services.service_accounts.get(&administrator, &project, &account).await?;
+    let admin = services.admin(&credential).await?;
+    let account = services.service_accounts.get(&admin, &project, &account).await?;
     Ok(Json(shown(&services, &account)))
 }
 
@@ -86,29 +91,29 @@ async fn remove(
     Path((project, account)): Path<(String, String)>,
     credential: Credential,
 ) -> Answer<serde_json::Value> {
-    let administrator = services.administrator(&credential).await?;
-    services.service_accounts.delete(&administrator, &project, &account).await?;
-    Ok(Json(serde_json::json!({})))
+    let admin = services.admin(&credential).await?;
+    services.service_accounts.delete(&admin, &project, &account).await?;
+    Ok(nothing())
 }
 
 /// `POST …/serviceAccounts/EMAIL:METHOD`. The method is what follows the last colon.
 async fn call(
     State(services): State<Arc<Services>>,
     Path((project, call)): Path<(String, String)>,
-    credential: Credential,
-    body: Body,
+    sent: Sent,
 ) -> Response {
-    let name = |account: &str| format!("projects/{project}/serviceAccounts/{account}");
     match call.rsplit_once(':') {
-        Some((account, "getIamPolicy")) => {
-            get_iam_policy(&services, &name(account), &credential, body).await.into_response()
+        Some((account, "disable")) => {
+            disable(&services, &project, account, &sent.credential, true).await.into_response()
         }
-        Some((account, "setIamPolicy")) => {
-            set_iam_policy(&services, &name(account), &credential, body).await.into_response()
+        Some((account, "enable")) => {
+            disable(&services, &project, account, &sent.credential, false).await.into_response()
         }
-        Some((account, "disable")) => disable(&services, &project, account, &credential, true).await.into_response(),
-        Some((account, "enable")) => disable(&services, &project, account, &credential, false).await.into_response(),
-        _ => ApiFailure::no_such_method().into_response(),
+        Some((account, method)) => {
+            let name = format!("projects/{project}/serviceAccounts/{account}");
+            policies::call(&services, &name, method, sent).await
+        }
+        None => ApiFailure::no_such_method().into_response(),
     }
 }
 
@@ -120,28 +125,9 @@ async fn disable(
     credential: &Credential,
     disabled: bool,
 ) -> Answer<serde_json::Value> {
-    let administrator = services.administrator(credential).await?;
-    services.service_accounts.disable(&administrator, project, account, disabled).await?;
-    Ok(Json(serde_json::json!({})))
-}
-
-/// `POST …/serviceAccounts/EMAIL:getIamPolicy?options.requestedPolicyVersion=`: who may act as the account. The version that is
-/// asked for changes nothing: there are no conditions yet.
-///
-/// Spec: <https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/getIamPolicy>
-async fn get_iam_policy(services: &Services, name: &str, credential: &Credential, body: Body) -> Answer<Policy> {
-    let administrator = services.administrator(credential).await?;
-    let StrictJson(GetIamPolicyRequest {}) = StrictJson::read(&body?)?;
-    Ok(Json(services.policies.get(&administrator, name).await?))
-}
-
-/// `POST …/serviceAccounts/EMAIL:setIamPolicy`
-///
-/// Spec: <https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/setIamPolicy>
-async fn set_iam_policy(services: &Services, name: &str, credential: &Credential, body: Body) -> Answer<Policy> {
-    let administrator = services.administrator(credential).await?;
-    let StrictJson(request) = StrictJson::<SetIamPolicyRequest>::read(&body?)?;
-    Ok(Json(services.policies.replace(&administrator, name, request.policy).await?))
+    let admin = services.admin(credential).await?;
+    services.service_accounts.disable(&admin, project, account, disabled).await?;
+    Ok(nothing())
 }
 
 /// `GET …/serviceAccounts/EMAIL/keys`
@@ -150,8 +136,8 @@ async fn list_keys(
     Path((project, account)): Path<(String, String)>,
     credential: Credential,
 ) -> Answer<ListKeysResponse> {
-    let administrator = services.administrator(&credential).await?;
-    let listed = services.service_accounts.list_keys(&administrator, &project, &account).await?;
+    let admin = services.admin(&credential).await?;
+    let listed = services.service_accounts.list_keys(&admin, &project, &account).await?;
     let keys = listed.keys.iter().map(|key| shown_key(&services, &listed.account, key, None)).collect();
     Ok(Json(ListKeysResponse { keys }))
 }
@@ -163,10 +149,10 @@ async fn create_key(
     credential: Credential,
     body: Body,
 ) -> Result<Response, ApiFailure> {
-    let administrator = services.administrator(&credential).await?;
+    let admin = services.admin(&credential).await?;
     let StrictJson(request) = StrictJson::<CreateKeyRequest>::read(&body?)?;
     let CreatedKey { account, key, file } =
-        services.service_accounts.create_key(&administrator, &project, &account, &request).await?;
+        services.service_accounts.create_key(&admin, &project, &account, &request).await?;
     Ok(secret(Json(shown_key(&services, &account, &key, Some(&file)))))
 }
 
@@ -176,9 +162,9 @@ async fn remove_key(
     Path((project, account, key)): Path<(String, String, String)>,
     credential: Credential,
 ) -> Answer<serde_json::Value> {
-    let administrator = services.administrator(&credential).await?;
-    services.service_accounts.delete_key(&administrator, &project, &account, &key).await?;
-    Ok(Json(serde_json::json!({})))
+    let admin = services.admin(&credential).await?;
+    services.service_accounts.delete_key(&admin, &project, &account, &key).await?;
+    Ok(nothing())
 }
 
 /// `POST …/serviceAccounts/EMAIL/keys/KEY_ID:disable`, `:enable`
@@ -192,9 +178,9 @@ async fn call_key(
         Some((key, "enable")) => (key, false),
         _ => return Err(ApiFailure::no_such_method()),
     };
-    let administrator = services.administrator(&credential).await?;
-    services.service_accounts.disable_key(&administrator, &project, (&account, key), disabled).await?;
-    Ok(Json(serde_json::json!({})))
+    let admin = services.admin(&credential).await?;
+    services.service_accounts.disable_key(&admin, &project, (&account, key), disabled).await?;
+    Ok(nothing())
 }
 
 fn shown(services: &Services, account: &account::ServiceAccount) -> ServiceAccount {

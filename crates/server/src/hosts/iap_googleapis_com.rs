@@ -1,94 +1,66 @@
-//! `iap.googleapis.com`: policies and settings of protected resources.
+//! `iap.googleapis.com`: policies and settings of resources, the brand and its OAuth clients.
+//!
+//! Spec: <https://cloud.google.com/iap/docs/reference/rest>
+
+mod brands;
+mod settings;
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use doorward_wire::google_api::{GetIamPolicyRequest, IapSettings, Policy, SetIamPolicyRequest, Status};
-use serde::Deserialize;
+use doorward_wire::google_api::Status;
+use http::Uri;
 
-use super::{Body, Credential, Routes, Services, StrictJson};
+use super::policies::{self, Sent};
+use super::{Credential, Routes, Services};
 use crate::errors::google_api::ApiFailure;
 
+/// What is said of the destination groups of tunnels, which have policies and nothing else yet.
+const NO_TUNNELS: &str = "Tunnels are not served yet, so there are no destination groups to make, change or list. \
+                          Policies of tunnel resources are: use getIamPolicy and setIamPolicy. Nothing was changed.";
+
 pub(super) fn router() -> Routes {
-    Routes::new().route("/v1/{*name}", get(settings).patch(update_settings).post(call))
+    Routes::new()
+        .route("/v1/{*name}", get(settings::show).patch(settings::update).post(call).delete(elsewhere))
+        .merge(brands::router())
 }
 
-type Answer<T> = Result<Json<T>, ApiFailure>;
-
 /// `POST /v1/{resource=**}:METHOD`. A resource's name has slashes, so the method is what follows the last colon.
-async fn call(
-    State(services): State<Arc<Services>>,
-    Path(name): Path<String>,
-    credential: Credential,
-    body: Body,
-) -> Response {
+async fn call(State(services): State<Arc<Services>>, Path(name): Path<String>, uri: Uri, sent: Sent) -> Response {
     match name.rsplit_once(':') {
-        Some((resource, "getIamPolicy")) => {
-            get_iam_policy(&services, resource, &credential, body).await.into_response()
+        Some((resource, "validateAttributeExpression")) => {
+            settings::validate_expression(&services, resource, sent, &uri).await.into_response()
         }
-        Some((resource, "setIamPolicy")) => {
-            set_iam_policy(&services, resource, &credential, body).await.into_response()
-        }
-        _ => ApiFailure::no_such_method().into_response(),
+        Some((resource, method)) => policies::call(&services, resource, method, sent).await,
+        None => not_here(&services, &name, &sent.credential).await.into_response(),
     }
 }
 
-/// `POST /v1/{resource=**}:getIamPolicy`
-///
-/// Spec: <https://cloud.google.com/iap/docs/reference/rest/v1/TopLevel/getIamPolicy>
-async fn get_iam_policy(services: &Services, resource: &str, credential: &Credential, body: Body) -> Answer<Policy> {
-    let administrator = services.administrator(credential).await?;
-    let StrictJson(GetIamPolicyRequest {}) = StrictJson::read(&body?)?;
-    Ok(Json(services.policies.get(&administrator, resource).await?))
-}
-
-/// `POST /v1/{resource=**}:setIamPolicy`
-///
-/// Spec: <https://cloud.google.com/iap/docs/reference/rest/v1/TopLevel/setIamPolicy>
-async fn set_iam_policy(services: &Services, resource: &str, credential: &Credential, body: Body) -> Answer<Policy> {
-    let administrator = services.administrator(credential).await?;
-    let StrictJson(request) = StrictJson::<SetIamPolicyRequest>::read(&body?)?;
-    Ok(Json(services.policies.replace(&administrator, resource, request.policy).await?))
-}
-
-/// `GET /v1/{name=**}:iapSettings`
-///
-/// Spec: <https://cloud.google.com/iap/docs/reference/rest/v1/TopLevel/getIapSettings>
-async fn settings(
+/// `DELETE` of what is not served.
+async fn elsewhere(
     State(services): State<Arc<Services>>,
     Path(name): Path<String>,
     credential: Credential,
-) -> Answer<IapSettings> {
-    let resource = name.strip_suffix(":iapSettings").ok_or_else(ApiFailure::no_such_method)?;
-    let administrator = services.administrator(&credential).await?;
-    Ok(Json(services.settings.get(&administrator, resource).await?))
+) -> ApiFailure {
+    not_here(&services, &name, &credential).await
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct UpdateQuery {
-    #[serde(alias = "update_mask")]
-    update_mask: Option<String>,
+/// Why there is no method for a name: it is one of Google's that is not served, or of nobody's.
+async fn not_here(services: &Services, name: &str, credential: &Credential) -> ApiFailure {
+    if !is_destination_group(name) {
+        return ApiFailure::no_such_method();
+    }
+    match services.admin(credential).await {
+        Ok(_) => ApiFailure::new(Status::Unimplemented, NO_TUNNELS),
+        Err(refused) => refused,
+    }
 }
 
-/// `PATCH /v1/{name=**}:iapSettings?updateMask=`
-///
-/// Spec: <https://cloud.google.com/iap/docs/reference/rest/v1/TopLevel/updateIapSettings>
-async fn update_settings(
-    State(services): State<Arc<Services>>,
-    Path(name): Path<String>,
-    credential: Credential,
-    query: Result<Query<UpdateQuery>, QueryRejection>,
-    body: Body,
-) -> Answer<IapSettings> {
-    let resource = name.strip_suffix(":iapSettings").ok_or_else(ApiFailure::no_such_method)?;
-    let administrator = services.administrator(&credential).await?;
-    let Query(UpdateQuery { update_mask }) =
-        query.map_err(|error| ApiFailure::new(Status::InvalidArgument, error.body_text()))?;
-    let StrictJson(settings) = StrictJson::<IapSettings>::read(&body?)?;
-    Ok(Json(services.settings.update(&administrator, resource, settings, update_mask.as_deref()).await?))
+/// `projects/P/iap_tunnel/locations/L/destGroups`, or a group in it.
+fn is_destination_group(name: &str) -> bool {
+    let segments: Vec<&str> = name.split('/').collect();
+    matches!(segments.as_slice(), ["projects", _, "iap_tunnel", "locations", _, "destGroups"])
+        || matches!(segments.as_slice(), ["projects", _, "iap_tunnel", "locations", _, "destGroups", _])
 }

@@ -5,13 +5,17 @@
 //! address would otherwise speak to us as the same origin.
 
 mod accounts_google_com;
+mod appengine_googleapis_com;
 pub(crate) mod browser;
+mod cloudresourcemanager_googleapis_com;
+mod compute_googleapis_com;
 mod iam_googleapis_com;
 mod iamcredentials_googleapis_com;
 mod iap_googleapis_com;
 mod oauth2_googleapis_com;
 mod openidconnect_googleapis_com;
 mod own;
+mod policies;
 mod sdk_cloud_google_com;
 mod sts_googleapis_com;
 #[cfg(test)]
@@ -22,39 +26,53 @@ mod www_gstatic_com;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Query};
 use axum::response::{IntoResponse, Response};
-use doorward_control::callers::{Administrator, ApiCaller, CallerError, Callers};
+use axum::{Json, Router};
+use doorward_control::access_levels::AccessLevelService;
+use doorward_control::admin::{Admin, Changes};
+use doorward_control::applications::{AppEngine, Applications, BackendServices};
+use doorward_control::brands::Brands;
+use doorward_control::callers::{ApiCaller, CallerError, Callers};
 use doorward_control::certificates::Certificates;
+use doorward_control::deny_policies::DenyPolicies;
+use doorward_control::explain::Explanations;
+use doorward_control::groups::GroupService;
 use doorward_control::iam_credentials::IamCredentials;
 use doorward_control::keys::Keys;
 use doorward_control::oauth_clients::OAuthClients;
 use doorward_control::policies::Policies;
+use doorward_control::projects::Projects;
 use doorward_control::record::{Recorder, Refused};
+use doorward_control::roles::RoleService;
 use doorward_control::service_accounts::ServiceAccounts;
 use doorward_control::settings::SettingsService;
 use doorward_control::sign_in::SignIn;
+use doorward_control::simulate::Simulations;
 use doorward_control::sts::TokenExchange;
 use doorward_control::tokens::TokenService;
 use doorward_control::workload_identity::WorkloadIdentity;
+use doorward_control::world::World;
 use doorward_core::audit::{AuditClosed, TokenMethod};
 use doorward_core::clock::Clock;
 use doorward_core::entropy::{Entropy, EntropyError};
 use doorward_core::resource::{Host, Origin, Scheme};
 use doorward_core::snapshot::SnapshotCell;
+use doorward_core::store::AuditStore;
 use doorward_proxy::ServerName;
 use doorward_wire::google_api::Status;
 use doorward_wire::headers::{Bearer, bearer};
 use doorward_wire::jose::parse_object;
 use doorward_wire::oauth::{ParameterError, Parameters};
-use http::header::{AUTHORIZATION, HOST};
+use http::header::{AUTHORIZATION, HOST, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use tower::ServiceExt as _;
 
 use crate::audit_log::AuditLog;
+use crate::audit_sinks::Sinks;
 use crate::console::Console;
 use crate::dev::names::GOOGLE_NAMES;
 use crate::errors::google_api::{ApiFailure, CallRefusal};
@@ -68,8 +86,11 @@ const BODY_LIMIT: usize = 1024 * 1024;
 const NOT_SERVED: &str = "This Google host is not served here yet.";
 
 /// Every Google host that is served, with its routes.
-const HOSTS: [(&str, RouterOf); 10] = [
+const HOSTS: [(&str, RouterOf); 13] = [
     ("accounts.google.com", accounts_google_com::router),
+    ("appengine.googleapis.com", appengine_googleapis_com::router),
+    ("cloudresourcemanager.googleapis.com", cloudresourcemanager_googleapis_com::router),
+    ("compute.googleapis.com", compute_googleapis_com::router),
     ("iam.googleapis.com", iam_googleapis_com::router),
     ("iamcredentials.googleapis.com", iamcredentials_googleapis_com::router),
     ("iap.googleapis.com", iap_googleapis_com::router),
@@ -107,14 +128,32 @@ pub struct Services {
     pub(crate) iam_credentials: IamCredentials,
     pub(crate) certificates: Certificates,
     pub(crate) oauth_clients: OAuthClients,
-    pub(crate) settings: SettingsService,
     pub(crate) keys: Keys,
     pub(crate) callers: Callers,
-    pub(crate) service_accounts: ServiceAccounts,
-    pub(crate) policies: Policies,
+    pub(crate) service_accounts: Arc<ServiceAccounts>,
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) deny_policies: Arc<DenyPolicies>,
+    pub(crate) roles: Arc<RoleService>,
+    pub(crate) groups: Arc<GroupService>,
+    pub(crate) access_levels: Arc<AccessLevelService>,
+    pub(crate) settings: Arc<SettingsService>,
+    pub(crate) applications: Applications,
+    pub(crate) backend_services: BackendServices,
+    pub(crate) app_engine: AppEngine,
+    pub(crate) brands: Brands,
+    pub(crate) projects: Projects,
+    pub(crate) explanations: Explanations,
+    pub(crate) simulations: Simulations,
+    pub(crate) world: World,
     pub(crate) console: Console,
     pub(crate) snapshots: Arc<SnapshotCell>,
     pub(crate) audit: Arc<AuditLog>,
+    /// For the record, which is read here and not by a use case.
+    pub(crate) audit_store: Arc<dyn AuditStore>,
+    /// Who may read the record.
+    pub(crate) changes: Changes,
+    /// Those that run. Whoever started them takes them out to end them.
+    pub(crate) sinks: tokio::sync::Mutex<Option<Sinks>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// For what is refused before it reaches one of the services, which record for themselves.
@@ -137,9 +176,10 @@ impl Services {
         &self.console
     }
 
-    /// Proves the administrator who calls. A refusal is recorded.
-    async fn administrator(&self, credential: &Credential) -> Result<Administrator, ApiFailure> {
-        let proven = self.callers.administrator(credential.bearer.as_deref(), credential.host).await;
+    /// Proves who calls an API of administration; what they may do there is for the use case to say. A refusal is recorded.
+    async fn admin(&self, credential: &Credential) -> Result<Admin, ApiFailure> {
+        let Credential { bearer, host, peer, user_agent } = credential;
+        let proven = self.callers.admin(bearer.as_deref(), host, *peer, user_agent.as_deref()).await;
         self.admit(proven, credential).await
     }
 
@@ -155,7 +195,7 @@ impl Services {
             Err(error) => error,
         };
         let mut event = self.recorder.begin(TokenMethod::Api, Some(credential.peer)).map_err(CallRefusal::from)?;
-        if let CallerError::Forbidden { member } = &error {
+        if let CallerError::InsufficientScope { member } = &error {
             event.account = Some(member.clone());
         }
         Ok(self.recorder.finish(event, Err(CallRefusal::Caller(error))).await?)
@@ -197,6 +237,7 @@ struct Credential {
     /// The Google host whose API is called, which a JWT that an account signed itself names; empty at what is ours.
     host: &'static str,
     peer: IpAddr,
+    user_agent: Option<String>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Credential {
@@ -205,7 +246,13 @@ impl<S: Sync> FromRequestParts<S> for Credential {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiFailure> {
         let reached = parts.extensions.get::<Reached>().ok_or_else(ApiFailure::not_routed)?;
         let bearer = single_bearer(&parts.headers).map(str::to_owned);
-        Ok(Credential { bearer, host: reached.surface.unwrap_or_default(), peer: reached.connection.peer })
+        let user_agent = parts.headers.get(USER_AGENT);
+        Ok(Credential {
+            bearer,
+            host: reached.surface.unwrap_or_default(),
+            peer: reached.connection.peer,
+            user_agent: user_agent.map(|sent| String::from_utf8_lossy(sent.as_bytes()).into_owned()),
+        })
     }
 }
 
@@ -343,6 +390,23 @@ impl<T: DeserializeOwned> StrictJson<T> {
         let object = parse_object(text).map_err(|error| refused(&error))?;
         serde_json::from_value(object.into()).map(StrictJson).map_err(|error| refused(&error))
     }
+}
+
+/// A query as handlers take it: read before they run, and judged by them, after the caller is proven.
+type Asked<T> = Result<Query<T>, QueryRejection>;
+
+/// What was asked for.
+fn asked<T>(query: Asked<T>) -> Result<T, ApiFailure> {
+    let refused = |error: QueryRejection| ApiFailure::new(Status::InvalidArgument, format!("{}.", error.body_text()));
+    query.map(|Query(query)| query).map_err(refused)
+}
+
+/// What most handlers answer.
+type Answer<T> = Result<Json<T>, ApiFailure>;
+
+/// The answer of a method that has nothing to say.
+fn nothing() -> Json<serde_json::Value> {
+    Json(serde_json::json!({}))
 }
 
 /// An answer that may be kept for `seconds`, by anybody: public keys and discovery.

@@ -46,7 +46,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Connection {
     /// The other end's address.
     pub(crate) peer: IpAddr,
-    /// The request came over TLS.
+    /// The client spoke TLS, with us or with somebody before us.
     pub(crate) tls: bool,
 }
 
@@ -54,17 +54,24 @@ pub(crate) struct Connection {
 pub(crate) struct Listener {
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
+    /// Clients speak TLS, with us or with somebody before us.
+    is_https: bool,
 }
 
 impl Listener {
     /// Plain HTTP.
     pub(crate) fn plain(socket: TcpListener) -> Self {
-        Listener { socket, tls: None }
+        Listener { socket, tls: None, is_https: false }
+    }
+
+    /// Plain HTTP from somebody who ends TLS before us, and without whom nobody reaches us.
+    pub(crate) fn behind_tls(socket: TcpListener) -> Self {
+        Listener { socket, tls: None, is_https: true }
     }
 
     /// HTTP over TLS.
     pub(crate) fn tls(socket: TcpListener, acceptor: TlsAcceptor) -> Self {
-        Listener { socket, tls: Some(acceptor) }
+        Listener { socket, tls: Some(acceptor), is_https: true }
     }
 }
 
@@ -151,9 +158,10 @@ where
     F: Fn(Request<Body>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response> + Send + 'static,
 {
+    let is_https = listener.is_https;
     accept(listener, room, stop, patience, move |stream, client, stop| {
         let answer = answer.clone();
-        let connection = Connection { peer: client.ip().to_canonical(), tls: stream.is_tls() };
+        let connection = Connection { peer: client.ip().to_canonical(), tls: is_https };
         let server_name = stream.server_name();
         let service = service_fn(move |mut request: Request<Incoming>| {
             if let Some(name) = &server_name {
@@ -233,7 +241,7 @@ where
     F: Fn(Stream, SocketAddr, Stop) -> C + Clone + Send + 'static,
     C: Future<Output = ()> + Send + 'static,
 {
-    let Listener { socket, tls } = listener;
+    let Listener { socket, tls, is_https: _ } = listener;
     let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener cannot be used"),

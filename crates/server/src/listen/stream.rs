@@ -34,10 +34,6 @@ impl Stream {
             Stream::Tls(stream) => stream.get_ref().1.server_name().map(|name| ServerName(name.to_owned())),
         }
     }
-
-    pub(super) fn is_tls(&self) -> bool {
-        matches!(self, Stream::Tls(_))
-    }
 }
 
 impl AsyncRead for Stream {

@@ -1,10 +1,11 @@
 //! Pages: server-rendered, no script, nothing from third parties; by keyboard, on a phone, in dark mode.
 
+pub(crate) mod explanation;
 pub(crate) mod sign_in;
 
 use askama::Template;
 use axum::response::{IntoResponse, Response};
-use doorward_core::audit::{AuditEvent, Outcome, StoredEvent, TokenEvent, TokenMethod};
+use doorward_core::audit::{AdminKind, AuditEvent, Outcome, StoredEvent, TokenEvent, TokenMethod};
 use doorward_core::clock::Timestamp;
 use doorward_wire::time::rfc3339;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
@@ -141,10 +142,14 @@ fn row(stored: &StoredEvent) -> Row {
     match &stored.event {
         AuditEvent::Decision(decision) => {
             let (allowed, mut explanation) = match &decision.outcome {
-                Outcome::Allowed { binding_resource, role, member } => {
-                    (true, format!("{role} for {member} on {binding_resource}"))
+                Outcome::Allowed { binding_resource, role, member, condition } => {
+                    let condition = condition.as_ref().map(|title| format!(", while {title:?}")).unwrap_or_default();
+                    (true, format!("{role} for {member} on {binding_resource}{condition}"))
                 }
-                Outcome::Refused { reason, detail } => (false, format!("{}: {detail}", reason.code())),
+                Outcome::Refused { reason, detail, denied_by } => {
+                    let rule = denied_by.as_ref().map(|(policy, rule)| format!(" (rule {} of {policy})", rule + 1));
+                    (false, format!("{}: {detail}{}", reason.code(), rule.unwrap_or_default()))
+                }
             };
             if let Some(note) = &decision.note {
                 explanation = format!("{explanation} ({note})");
@@ -160,6 +165,20 @@ fn row(stored: &StoredEvent) -> Row {
                 id: decision.id.clone(),
             }
         }
+        AuditEvent::Admin(admin) => Row {
+            time: shown_time(admin.time),
+            allowed: admin.code == 0,
+            verdict: match (admin.code, admin.kind) {
+                (0, AdminKind::Read) => "shown",
+                (0, AdminKind::Write | AdminKind::DataWrite) => "changed",
+                _ => "refused",
+            },
+            caller: admin.caller.clone().unwrap_or_else(|| "not proven".to_owned()),
+            request: format!("{} {}", admin.method.rsplit('.').next().unwrap_or(&admin.method), admin.resource),
+            status: String::new(),
+            explanation: admin.message.clone(),
+            id: admin.id.clone(),
+        },
         AuditEvent::Token(token) => {
             let allowed = token.issued.is_some();
             let told = token.audience.as_ref().map(|audience| format!(" for {audience}")).unwrap_or_default();

@@ -12,8 +12,10 @@ use super::{html, message};
 pub(crate) struct SignInPage<'a> {
     pub(crate) action: &'a str,
     pub(crate) flow: &'a str,
-    /// The program that is signed in to; none where a device is let in.
+    /// The program that is signed in to; none where it is for something else.
     pub(crate) client_name: Option<&'a str>,
+    /// For what it is then, after the words "Sign in".
+    pub(crate) purpose: &'a str,
     pub(crate) email: &'a str,
     pub(crate) problem: Option<&'a str>,
 }

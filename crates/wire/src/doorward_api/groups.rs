@@ -36,6 +36,17 @@ pub struct ListGroupsResponse {
     pub next_page_token: Option<String>,
 }
 
+/// Answer of the list of a group's members.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ListMembersResponse {
+    /// In the order of their texts.
+    pub members: Vec<String>,
+    /// Gives the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_page_token: Option<String>,
+}
+
 /// Body of `POST /v1/groups/EMAIL:addMembers` and `:removeMembers`. Adding one who is there, and removing one who is
 /// not, changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

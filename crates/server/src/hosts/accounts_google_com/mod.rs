@@ -98,6 +98,11 @@ pub(super) async fn authorize_as(
     }
 }
 
+/// The page that asks for an address and a password, for whatever comes after it.
+pub(super) fn sign_in_page(services: &Services, browser: &Browser, flow: &Flow) -> Result<Response, BrowserFailure> {
+    sign_in::page(services, browser, flow, sign_in::Asked::default())
+}
+
 /// Goes on where a person was going, now that it is known who they are.
 async fn go_on(
     services: &Services,
@@ -118,6 +123,8 @@ async fn go_on(
                 }
             }
         }
+        // Where it was shown: only our own origin shows that flow.
+        Flow::Decision { id } => Ok(browser.redirect(StatusCode::SEE_OTHER, &format!("/decisions/{id}"))),
         Flow::Device { user_code } => device::question(services, browser, &user_code, person).await,
         Flow::DeviceCode | Flow::DeviceDecision { .. } | Flow::SignOut => {
             Err(browser.refuse_flow(services, method).await)

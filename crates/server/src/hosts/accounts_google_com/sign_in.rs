@@ -75,6 +75,7 @@ pub(super) fn page(
         action: &browser.reached.accounts_path("/signin"),
         flow: &carried.text,
         client_name: flow.client_name(),
+        purpose: flow.purpose(),
         email,
         problem: problem.as_deref(),
     };
@@ -110,7 +111,7 @@ async fn with_password(
     body: Body,
 ) -> Result<Response, BrowserFailure> {
     let (flow, mut form) = browser.receive(&services, TokenMethod::SignIn, body).await?;
-    if !matches!(flow, Flow::Client { .. } | Flow::Device { .. }) {
+    if !matches!(flow, Flow::Client { .. } | Flow::Device { .. } | Flow::Decision { .. }) {
         return Err(browser.refuse_flow(&services, TokenMethod::SignIn).await);
     }
     let email = form.take("email").unwrap_or_default();

@@ -8,10 +8,10 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::routing::get;
-use doorward_control::callers::Administrator;
+use doorward_control::admin::Admin;
+use doorward_control::workload_identity::WorkloadIdentityError;
 use doorward_wire::google_api::{
     ListPoolsResponse, ListProvidersResponse, Operation, Status, WorkloadIdentityPool, WorkloadIdentityPoolProvider,
 };
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::errors::google_api::ApiFailure;
-use crate::hosts::{Body, Credential, Routes, Services, StrictJson};
+use crate::hosts::{Answer, Asked, Body, Credential, Routes, Services, StrictJson, asked};
 
 /// The id of every operation: each is done when it is answered, so there is nothing to tell them apart by.
 const DONE: &str = "done";
@@ -39,8 +39,7 @@ pub(super) fn router() -> Routes {
         .route(&format!("{POOLS}/{{pool}}/providers/{{provider}}/operations/{{operation}}"), get(provider_operation))
 }
 
-type Answer<T> = Result<Json<T>, ApiFailure>;
-type Parsed = Result<Query<ChangeQuery>, QueryRejection>;
+type Parsed = Asked<ChangeQuery>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -59,8 +58,8 @@ async fn list_pools(
     Path(project): Path<String>,
     credential: Credential,
 ) -> Answer<ListPoolsResponse> {
-    let administrator = services.administrator(&credential).await?;
-    let workload_identity_pools = services.workload_identity.pools(&administrator, &project).await?;
+    let admin = services.admin(&credential).await?;
+    let workload_identity_pools = services.workload_identity.pools(&admin, &project).await?;
     Ok(Json(ListPoolsResponse { workload_identity_pools }))
 }
 
@@ -72,9 +71,9 @@ async fn create_pool(
     query: Parsed,
     body: Body,
 ) -> Answer<Operation> {
-    let (administrator, query, given) = admit(&services, &credential, query, body).await?;
+    let (admin, query, given) = admit(&services, &credential, query, body).await?;
     let id = query.workload_identity_pool_id.unwrap_or_default();
-    let pool = services.workload_identity.create_pool(&administrator, &project, &id, given).await?;
+    let pool = services.workload_identity.create_pool(&admin, &project, &id, given).await?;
     Ok(pool_is_done(&pool))
 }
 
@@ -84,8 +83,8 @@ async fn show_pool(
     Path((project, pool)): Path<(String, String)>,
     credential: Credential,
 ) -> Answer<WorkloadIdentityPool> {
-    let administrator = services.administrator(&credential).await?;
-    Ok(Json(services.workload_identity.pool(&administrator, &project, &pool).await?))
+    let admin = services.admin(&credential).await?;
+    Ok(Json(services.workload_identity.pool(&admin, &project, &pool).await?))
 }
 
 /// `PATCH …/workloadIdentityPools/POOL?updateMask=`
@@ -96,9 +95,9 @@ async fn update_pool(
     query: Parsed,
     body: Body,
 ) -> Answer<Operation> {
-    let (administrator, query, given) = admit(&services, &credential, query, body).await?;
+    let (admin, query, given) = admit(&services, &credential, query, body).await?;
     let mask = query.update_mask.as_deref();
-    let pool = services.workload_identity.update_pool(&administrator, &project, &pool, given, mask).await?;
+    let pool = services.workload_identity.update_pool(&admin, &project, &pool, given, mask).await?;
     Ok(pool_is_done(&pool))
 }
 
@@ -108,8 +107,8 @@ async fn delete_pool(
     Path((project, pool)): Path<(String, String)>,
     credential: Credential,
 ) -> Answer<Operation> {
-    let administrator = services.administrator(&credential).await?;
-    let pool = services.workload_identity.delete_pool(&administrator, &project, &pool).await?;
+    let admin = services.admin(&credential).await?;
+    let pool = services.workload_identity.delete_pool(&admin, &project, &pool).await?;
     Ok(pool_is_done(&pool))
 }
 
@@ -119,7 +118,8 @@ async fn pool_operation(
     Path((project, pool, operation)): Path<(String, String, String)>,
     credential: Credential,
 ) -> Answer<Operation> {
-    services.administrator(&credential).await?;
+    let admin = services.admin(&credential).await?;
+    or_gone(services.workload_identity.pool(&admin, &project, &pool).await)?;
     shown_operation(&format!("projects/{project}/locations/global/workloadIdentityPools/{pool}"), &operation)
 }
 
@@ -129,8 +129,8 @@ async fn list_providers(
     Path((project, pool)): Path<(String, String)>,
     credential: Credential,
 ) -> Answer<ListProvidersResponse> {
-    let administrator = services.administrator(&credential).await?;
-    let providers = services.workload_identity.providers(&administrator, &project, &pool).await?;
+    let admin = services.admin(&credential).await?;
+    let providers = services.workload_identity.providers(&admin, &project, &pool).await?;
     Ok(Json(ListProvidersResponse { workload_identity_pool_providers: providers }))
 }
 
@@ -142,9 +142,9 @@ async fn create_provider(
     query: Parsed,
     body: Body,
 ) -> Answer<Operation> {
-    let (administrator, query, given) = admit(&services, &credential, query, body).await?;
+    let (admin, query, given) = admit(&services, &credential, query, body).await?;
     let name = (pool.as_str(), query.workload_identity_pool_provider_id.as_deref().unwrap_or_default());
-    let provider = services.workload_identity.create_provider(&administrator, &project, name, given).await?;
+    let provider = services.workload_identity.create_provider(&admin, &project, name, given).await?;
     Ok(provider_is_done(&provider))
 }
 
@@ -154,8 +154,8 @@ async fn show_provider(
     Path((project, pool, provider)): Path<(String, String, String)>,
     credential: Credential,
 ) -> Answer<WorkloadIdentityPoolProvider> {
-    let administrator = services.administrator(&credential).await?;
-    Ok(Json(services.workload_identity.provider(&administrator, &project, (&pool, &provider)).await?))
+    let admin = services.admin(&credential).await?;
+    Ok(Json(services.workload_identity.provider(&admin, &project, (&pool, &provider)).await?))
 }
 
 /// `PATCH …/workloadIdentityPools/POOL/providers/PROVIDER?updateMask=`
@@ -166,9 +166,9 @@ async fn update_provider(
     query: Parsed,
     body: Body,
 ) -> Answer<Operation> {
-    let (administrator, query, given) = admit(&services, &credential, query, body).await?;
+    let (admin, query, given) = admit(&services, &credential, query, body).await?;
     let (name, mask) = ((pool.as_str(), provider.as_str()), query.update_mask.as_deref());
-    let provider = services.workload_identity.update_provider(&administrator, &project, name, given, mask).await?;
+    let provider = services.workload_identity.update_provider(&admin, &project, name, given, mask).await?;
     Ok(provider_is_done(&provider))
 }
 
@@ -178,8 +178,8 @@ async fn delete_provider(
     Path((project, pool, provider)): Path<(String, String, String)>,
     credential: Credential,
 ) -> Answer<Operation> {
-    let administrator = services.administrator(&credential).await?;
-    let provider = services.workload_identity.delete_provider(&administrator, &project, (&pool, &provider)).await?;
+    let admin = services.admin(&credential).await?;
+    let provider = services.workload_identity.delete_provider(&admin, &project, (&pool, &provider)).await?;
     Ok(provider_is_done(&provider))
 }
 
@@ -189,7 +189,8 @@ async fn provider_operation(
     Path((project, pool, provider, operation)): Path<(String, String, String, String)>,
     credential: Credential,
 ) -> Answer<Operation> {
-    services.administrator(&credential).await?;
+    let admin = services.admin(&credential).await?;
+    or_gone(services.workload_identity.provider(&admin, &project, (&pool, &provider)).await)?;
     let pool = format!("projects/{project}/locations/global/workloadIdentityPools/{pool}");
     shown_operation(&format!("{pool}/providers/{provider}"), &operation)
 }
@@ -200,9 +201,9 @@ async fn admit<T: DeserializeOwned + Named>(
     credential: &Credential,
     query: Parsed,
     body: Body,
-) -> Result<(Administrator, ChangeQuery, T), ApiFailure> {
-    let administrator = services.administrator(credential).await?;
-    let Query(query) = query.map_err(|error| ApiFailure::new(Status::InvalidArgument, error.body_text()))?;
+) -> Result<(Admin, ChangeQuery, T), ApiFailure> {
+    let admin = services.admin(credential).await?;
+    let query = asked(query)?;
     let body = body?;
     let StrictJson(fields) = StrictJson::<Map<String, Value>>::read(&body)?;
     all_known(&fields, T::FIELDS)?;
@@ -210,7 +211,7 @@ async fn admit<T: DeserializeOwned + Named>(
         all_known(oidc, &OIDC_FIELDS)?;
     }
     let StrictJson(given) = StrictJson::read(&body)?;
-    Ok((administrator, query, given))
+    Ok((admin, query, given))
 }
 
 /// A message whose fields are all known by name: a condition with a mistake in its name must not be no condition.
@@ -281,6 +282,14 @@ fn done(resource: &str, kind: &str, made: &impl Serialize) -> Json<Operation> {
         fields.insert("@type".to_owned(), format!("type.googleapis.com/{kind}").into());
     }
     Json(Operation { name: format!("{resource}/operations/{DONE}"), done: true, response })
+}
+
+/// Who may see what an operation was about may see the operation; what it removed is not there.
+fn or_gone<T>(found: Result<T, WorkloadIdentityError>) -> Result<(), WorkloadIdentityError> {
+    match found {
+        Ok(_) | Err(WorkloadIdentityError::NotFound(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// An operation that is asked for later: Google's answer does not say again what was made.

@@ -22,8 +22,8 @@ async fn list(
     State(services): State<Arc<Services>>,
     credential: Credential,
 ) -> Result<Json<ListKeysResponse>, ApiFailure> {
-    let administrator = services.administrator(&credential).await?;
-    Ok(Json(encode(services.keys.list(&administrator))))
+    let admin = services.admin(&credential).await?;
+    Ok(Json(encode(services.keys.list(&admin).await?)))
 }
 
 /// `POST /v1/keys:rotate`: replaces the keys of one purpose, or of every purpose that has keys to be replaced.
@@ -32,10 +32,10 @@ async fn rotate(
     credential: Credential,
     body: Body,
 ) -> Result<Json<ListKeysResponse>, ApiFailure> {
-    let administrator = services.administrator(&credential).await?;
+    let admin = services.admin(&credential).await?;
     let StrictJson(request) = StrictJson::<RotateKeysRequest>::read(&body?)?;
     let purpose = Some(request.purpose.as_str()).filter(|purpose| !purpose.is_empty());
-    Ok(Json(encode(services.keys.rotate(&administrator, purpose, request.immediately).await?)))
+    Ok(Json(encode(services.keys.rotate(&admin, purpose, request.immediately).await?)))
 }
 
 fn encode((keys, now): (Vec<ListedKey>, Timestamp)) -> ListKeysResponse {

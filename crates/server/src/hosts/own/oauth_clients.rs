@@ -26,8 +26,8 @@ async fn list(
     State(services): State<Arc<Services>>,
     credential: Credential,
 ) -> Result<Json<ListOAuthClientsResponse>, ApiFailure> {
-    let administrator = services.administrator(&credential).await?;
-    let clients = services.oauth_clients.list(&administrator).await?;
+    let admin = services.admin(&credential).await?;
+    let clients = services.oauth_clients.list(&admin).await?;
     Ok(Json(ListOAuthClientsResponse { oauth_clients: clients.into_iter().map(shown).collect() }))
 }
 
@@ -37,10 +37,10 @@ async fn create(
     credential: Credential,
     body: Body,
 ) -> Result<Response, ApiFailure> {
-    let administrator = services.administrator(&credential).await?;
+    let admin = services.admin(&credential).await?;
     let StrictJson(asked) = StrictJson::<OAuthClientResource>::read(&body?)?;
     let display_name = asked.display_name.clone();
-    let created = services.oauth_clients.create(&administrator, &display_name, kind(asked)?).await?;
+    let created = services.oauth_clients.create(&admin, &display_name, kind(asked)?).await?;
     Ok(secret(Json(created_resource(created))))
 }
 
@@ -50,8 +50,8 @@ async fn show(
     Path(client): Path<String>,
     credential: Credential,
 ) -> Result<Json<OAuthClientResource>, ApiFailure> {
-    let administrator = services.administrator(&credential).await?;
-    Ok(Json(shown(services.oauth_clients.get(&administrator, &client).await?)))
+    let admin = services.admin(&credential).await?;
+    Ok(Json(shown(services.oauth_clients.get(&admin, &client).await?)))
 }
 
 /// `DELETE /v1/oauthClients/ID`
@@ -60,8 +60,8 @@ async fn remove(
     Path(client): Path<String>,
     credential: Credential,
 ) -> Result<Json<serde_json::Value>, ApiFailure> {
-    let administrator = services.administrator(&credential).await?;
-    services.oauth_clients.delete(&administrator, &client).await?;
+    let admin = services.admin(&credential).await?;
+    services.oauth_clients.delete(&admin, &client).await?;
     Ok(Json(serde_json::json!({})))
 }
 
@@ -71,9 +71,9 @@ async fn call(
     Path(call): Path<String>,
     credential: Credential,
 ) -> Result<Response, ApiFailure> {
-    let administrator = services.administrator(&credential).await?;
+    let admin = services.admin(&credential).await?;
     let client = call.strip_suffix(":resetSecret").ok_or_else(ApiFailure::no_such_method)?;
-    Ok(secret(Json(created_resource(services.oauth_clients.reset_secret(&administrator, client).await?))))
+    Ok(secret(Json(created_resource(services.oauth_clients.reset_secret(&admin, client).await?))))
 }
 
 /// The kind of client that is asked for. What belongs to another kind, and what is ours to say, is refused: to pass over it would

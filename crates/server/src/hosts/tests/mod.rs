@@ -1,11 +1,13 @@
 //! The API as clients and browsers see it, on a store in memory.
 
+mod administration;
 mod apis;
+mod endpoints;
 mod federation;
 mod sign_in;
 mod tokens;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,19 +15,22 @@ use axum::body::Body;
 use doorward_control::keys::ensure_keys;
 use doorward_control::sign_in::hash_password;
 use doorward_core::account::{ServiceAccount, UniqueId, User};
-use doorward_core::audit::{AuditEvent, TokenEvent, TokenReason};
+use doorward_core::audit::{AdminEvent, AuditEvent, TokenEvent, TokenReason};
 use doorward_core::client::{ClientKind, OAuthClient};
 use doorward_core::clock::{Clock, ManualClock, Timestamp};
 use doorward_core::entropy::{Entropy, SystemEntropy};
 use doorward_core::grant::{AccessGrant, Subject, TokenHash};
 use doorward_core::outbound::Reach;
-use doorward_core::policy::{Binding, Role};
-use doorward_core::resource::{Application, ClientId, Host, Project, Resource};
+use doorward_core::policy::condition::HeaderAllowList;
+use doorward_core::policy::{Binding, Etag};
+use doorward_core::resource::{
+    Ancestor, Application, ClientId, Host, Origin, PathPrefix, Project, Resource, Route, Scheme, ServiceKind,
+};
+use doorward_core::settings::{Defaults, EmailClaim};
 use doorward_core::store::{
     ApplicationStore as _, GrantStore as _, OAuthClientStore as _, PolicyStore as _, ServiceAccountStore as _, Store,
     UserStore as _,
 };
-use doorward_proxy::EmailClaim;
 use doorward_store::SqliteStore;
 use doorward_wire::oauth::Scopes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
@@ -56,6 +61,7 @@ struct World {
     api: Api,
     services: Arc<Services>,
     clock: Arc<ManualClock>,
+    _background: tokio::task::JoinSet<()>,
 }
 
 /// Names and values, in the order in which they are sent.
@@ -89,10 +95,24 @@ impl World {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let now = clock.now();
         ensure_keys(&sqlite, &entropy, now).await.unwrap();
-        let project = Project { id: "p".into(), number: "123".into() };
-        let application =
-            Application { name: "app".into(), service_id: "777".into(), client_id: ClientId(APPLICATION.into()) };
-        sqlite.add_application(&application).await.unwrap();
+        let ancestors = vec![Ancestor::Folder("21".into()), Ancestor::Organization("1".into())];
+        let project = Project { id: "p".into(), number: "123".into(), ancestors };
+        let application = Application {
+            name: "app".parse().unwrap(),
+            service_id: "777".into(),
+            kind: ServiceKind::BackendService { region: None },
+            client_id: ClientId(APPLICATION.into()),
+            iap_enabled: true,
+            routes: vec![Route {
+                origin: Origin::new(Scheme::Https, &Host::parse("app.test").unwrap()),
+                prefix: PathPrefix::root(),
+            }],
+            upstreams: vec!["http://127.0.0.1:3000".into()],
+            description: String::new(),
+            labels: BTreeMap::new(),
+            etag: Etag::UNWRITTEN,
+        };
+        sqlite.add_application(&application).await.unwrap().unwrap();
         let password = hash_password(PASSWORD, &*entropy).unwrap();
         for (id, email) in [("1001", "alice@example.com"), ("1002", "bob@example.com")] {
             let user = User { unique_id: UniqueId(id.into()), email: email.parse().unwrap(), disabled: false };
@@ -111,8 +131,9 @@ impl World {
         }
         let target = Resource::ServiceAccount { unique_id: UniqueId("2002".into()) };
         let binding = Binding {
-            role: Role::ServiceAccountTokenCreator,
+            role: "roles/iam.serviceAccountTokenCreator".parse().unwrap(),
             members: vec![format!("serviceAccount:{CALLER}").parse().unwrap()],
+            condition: None,
         };
         sqlite.replace_policy(&target.name(&project), &[binding], None, &[]).await.unwrap();
         let scopes = [
@@ -151,12 +172,14 @@ impl World {
             api_url: "http://127.0.0.1:8081".into(),
             api_https_url: Some("https://127.0.0.1:8444".into()),
             api_hosts: [HOST, "127.0.0.1:8081", "localhost:8444"].map(|host| Host::parse(host).unwrap()).into(),
-            applications: HashMap::new(),
-            email_claim: EmailClaim::Optional,
-            admin_token: TokenHash::of(ADMIN),
+            admin_token: Some(TokenHash::of(ADMIN)),
             trusted_issuers: Default::default(),
             reach: Reach::Loopback,
+            defaults: Defaults { email_claim: EmailClaim::Optional, forward_credential: true },
+            condition_headers: HeaderAllowList::default(),
+            staleness_limit: std::time::Duration::from_secs(60),
             keep_events: 10_000,
+            keep_for: std::time::Duration::from_secs(86_400),
         };
         let store: Arc<dyn Store> = Arc::new(sqlite);
         let stack = wiring::build(
@@ -165,7 +188,7 @@ impl World {
         )
         .await
         .unwrap();
-        World { api: Api::new(stack.services.clone()), services: stack.services, clock }
+        World { api: Api::new(stack.services.clone()), services: stack.services, clock, _background: stack.background }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
@@ -195,6 +218,15 @@ impl World {
         }
     }
 
+    /// The newest event of administration.
+    async fn last_admin_event(&self) -> AdminEvent {
+        let events = self.services.audit.latest(1).await.unwrap();
+        match events.into_iter().next().map(|stored| stored.event) {
+            Some(AuditEvent::Admin(event)) => *event,
+            other => panic!("{other:?}"),
+        }
+    }
+
     async fn last_reason(&self) -> Option<TokenReason> {
         self.last_event().await.reason
     }
@@ -209,6 +241,10 @@ fn request(method: Method, path: &str, fields: &[(&str, &str)], body: &str) -> R
         builder = builder.header(*name, *value);
     }
     builder.extension(Connection { peer: PEER, tls: false }).body(Body::from(body.to_owned())).unwrap()
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
 }
 
 fn form(pairs: &[(&str, &str)]) -> String {

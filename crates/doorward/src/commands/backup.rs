@@ -1,0 +1,69 @@
+//! `doorward backup`: everything that a store holds, in one file, while it is served or not.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use doorward_server::config::Config;
+use doorward_server::serve::init::open;
+use doorward_store::{BackupError, Sealer, SqlStore};
+
+use super::serve::ConfigArgs;
+use crate::output::{json_line, print, printable};
+
+/// Write everything that the store of `doorward serve` holds to a new file, as it is at one moment; the server may run
+///
+/// Private keys in it stay sealed: keep a copy of the store's key file too, and elsewhere, for without it the backup is worth little.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The file is the same for SQLite and PostgreSQL, and only you can read it.
+
+Example:
+  doorward backup doorward.backup --config doorward.toml")]
+pub(crate) struct Args {
+    /// The file to write, which must not be there
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Writes the file.
+pub(crate) async fn run(Args { file, config, json }: Args) -> anyhow::Result<()> {
+    let config = config.read()?;
+    let store = store_of(&config).await?;
+    let written = store.backup(&file).await;
+    store.close().await;
+    written.map_err(|error| advice(&error, &file))?;
+    let key_file = config.store.key_file();
+    Ok(print(&if json {
+        json_line(&serde_json::json!({"file": file, "key_file": key_file}))?
+    } else {
+        let text = format!("wrote {}; its private keys are sealed with {}", file.display(), key_file.display());
+        printable(&text) + "\n"
+    })?)
+}
+
+fn advice(error: &BackupError, file: &Path) -> anyhow::Error {
+    match error {
+        BackupError::File(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {
+            anyhow!("{} exists and is not overwritten: name another file", file.display())
+        }
+        BackupError::File(_) => anyhow!("{error}: name another file"),
+        BackupError::Store(_) => anyhow!("{error}; there is no backup: try again"),
+    }
+}
+
+/// The store of a server's file.
+pub(super) async fn store_of(config: &Config) -> anyhow::Result<SqlStore> {
+    let path = config.store.key_file();
+    let sealer = Sealer::from_file(path).map_err(|error| {
+        anyhow!(
+            "the key file {} cannot be used: {error}; name the one of this store in [store], as key_file",
+            path.display()
+        )
+    })?;
+    Ok(open(&config.store, sealer).await?)
+}

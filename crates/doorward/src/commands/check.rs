@@ -1,0 +1,62 @@
+//! `doorward check`: every mistake of the server's file, without starting anything.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use doorward_server::config::Config;
+use doorward_server::serve;
+
+use crate::output::{json_line, print, say};
+
+/// Find every mistake in the file of `doorward serve`, and start nothing
+///
+/// Asks nobody and changes nothing. Exit code 1 if there is a mistake.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  doorward check doorward.toml")]
+pub(crate) struct Args {
+    /// The server's file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks the file.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let config = read(&args.file)?;
+    let text = match args.json {
+        true => json_line(&serde_json::json!({"api_url": config.api_url, "applications": config.applications.len()}))?,
+        false => format!("{} is good\n", crate::output::printable(&args.file.display().to_string())),
+    };
+    Ok(print(&text)?)
+}
+
+/// Reads the file; what is wrong with it is told on standard error, each mistake on a line.
+pub(super) fn read(path: &Path) -> anyhow::Result<Config> {
+    serve::read(path).or_else(|mistakes| {
+        let lines: Vec<String> = mistakes.to_string().lines().map(str::to_owned).collect();
+        lines.iter().for_each(|line| say(line));
+        let count = if lines.len() == 1 { "1 mistake".to_owned() } else { format!("{} mistakes", lines.len()) };
+        bail!("{count} in {}: mend them, and see with `doorward check {}`", path.display(), crate::output::quoted(path))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_file_is_read_and_a_wrong_one_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("doorward.toml");
+        let good = "[server]\napi_url = 'http://127.0.0.1:8081'\napi = { listen = '127.0.0.1:8081' }\napps = { listen = '127.0.0.1:8080' }\n";
+        std::fs::write(&path, good).unwrap();
+        assert_eq!(read(&path).unwrap().api_url, "http://127.0.0.1:8081");
+        std::fs::write(&path, format!("{good}colour = 'red'\n")).unwrap();
+        let message = read(&path).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("1 mistake in {}: mend them", path.display())), "{message}");
+    }
+}
