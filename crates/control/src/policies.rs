@@ -69,7 +69,7 @@ pub enum PolicyError {
         member: String,
     },
     /// A service account of the project that does not exist; identities of a pool that does not exist, or is another project's; or
-    /// those of an issuer that is not trusted.
+    /// those of an issuer that is not trusted. The binding did not have it before.
     #[error("{member} in the binding of {role} does not exist")]
     UnknownMember {
         /// The role of the binding.
@@ -95,6 +95,7 @@ pub enum PolicyError {
 }
 
 /// The policies of the one project: of its applications and of its service accounts.
+#[derive(Clone)]
 pub struct Policies {
     store: Arc<dyn Store>,
     publisher: Arc<SnapshotPublisher>,
@@ -114,6 +115,9 @@ impl Policies {
     }
 
     /// Replaces the policy of a resource and gives what is in force from now on. Without an etag it overwrites.
+    ///
+    /// What a binding has may stay in it, even if it is gone by now, as the identities of an issuer are that left the list: else such a
+    /// member would keep every other from being changed. It is not put into another binding, nor back once it was taken out.
     pub async fn replace(
         &self,
         _: &Administrator,
@@ -134,39 +138,60 @@ impl Policies {
         if let Some(binding) = bindings.iter().find(names_everybody) {
             return Err(PolicyError::Everybody { role: binding.role });
         }
-        let members = self.find_members(&bindings)?;
-        let mut named: Vec<Named> = members.iter().map(|(named, ..)| named.clone()).collect();
-        if let Resource::ServiceAccount { unique_id } = &resource {
-            named.push(Named::ServiceAccountId(unique_id.clone()));
-        }
-        let store = self.store.clone();
-        let write = async move {
-            match store.replace_policy(&name, &bindings, expected, &named).await? {
-                PolicyWrite::Written(etag) => Ok(encode(&Policy { bindings, etag })),
-                PolicyWrite::Conflict => Err(PolicyError::Conflict),
-                PolicyWrite::Missing(gone) => Err(match members.into_iter().find(|(named, ..)| *named == gone) {
-                    Some((_, role, member)) => PolicyError::UnknownMember { role, member },
-                    None => PolicyError::Resource(ResourceError::NotFound),
-                }),
-            }
+        let account = match resource {
+            Resource::ServiceAccount { unique_id } => Some(Named::ServiceAccountId(unique_id)),
+            Resource::Project | Resource::Web | Resource::Compute | Resource::Service { .. } => None,
         };
+        let policies = self.clone();
+        let write = async move { policies.write(&name, bindings, expected, account).await };
         self.publisher.change(write).await
     }
 
+    /// Writes bindings, if everything that they name anew is there, and `on`, which the policy is of, too.
+    async fn write(
+        &self,
+        name: &str,
+        bindings: Vec<Binding>,
+        expected: Option<PolicyEtag>,
+        on: Option<Named>,
+    ) -> Result<google_api::Policy, PolicyError> {
+        loop {
+            let stored = self.store.policy(name).await?;
+            if expected.is_some_and(|expected| expected != stored.etag) {
+                return Err(PolicyError::Conflict);
+            }
+            let added = self.find_added(&bindings, &stored.bindings)?;
+            let named: Vec<Named> = added.iter().map(|(named, ..)| named.clone()).chain(on.clone()).collect();
+            // Also where none is expected, only over the state that was read: what was taken out of it meanwhile would be added anew,
+            // and nobody would have looked whether it is there.
+            match self.store.replace_policy(name, &bindings, Some(stored.etag), &named).await? {
+                PolicyWrite::Written(etag) => return Ok(encode(&Policy { bindings, etag })),
+                PolicyWrite::Conflict if expected.is_none() => {}
+                PolicyWrite::Conflict => return Err(PolicyError::Conflict),
+                PolicyWrite::Missing(gone) => {
+                    return Err(match added.into_iter().find(|(named, ..)| *named == gone) {
+                        Some((_, role, member)) => PolicyError::UnknownMember { role, member },
+                        None => PolicyError::Resource(ResourceError::NotFound),
+                    });
+                }
+            }
+        }
+    }
+
     /// What the store has to find when it writes the bindings, each once, with the first member that names it: the project's accounts,
-    /// and pools. To look for them here would be too early: they may go before the store writes.
+    /// and pools. To look for them here would be too early: they may go before the store writes. What the same role has in `stored` is
+    /// passed over.
     ///
     /// # Errors
     /// [`PolicyError::UnknownMember`]: a member of a pool of another project, or of an issuer that is not trusted.
-    fn find_members(&self, bindings: &[Binding]) -> Result<Vec<(Named, Role, Member)>, PolicyError> {
+    fn find_added(&self, bindings: &[Binding], stored: &[Binding]) -> Result<Vec<(Named, Role, Member)>, PolicyError> {
+        let held: HashSet<(Role, &Member)> = members_by_role(stored).collect();
         let (mut members, mut seen) = (Vec::new(), HashSet::new());
-        for binding in bindings {
-            for member in &binding.members {
-                let unknown = |Unknown| PolicyError::UnknownMember { role: binding.role, member: member.clone() };
-                let named = self.named_by(member).map_err(unknown)?;
-                if let Some(named) = named.filter(|named| seen.insert(named.clone())) {
-                    members.push((named, binding.role, member.clone()));
-                }
+        for (role, member) in members_by_role(bindings).filter(|pair| !held.contains(pair)) {
+            let unknown = |Unknown| PolicyError::UnknownMember { role, member: member.clone() };
+            let named = self.named_by(member).map_err(unknown)?;
+            if let Some(named) = named.filter(|named| seen.insert(named.clone())) {
+                members.push((named, role, member.clone()));
             }
         }
         Ok(members)
@@ -211,6 +236,11 @@ impl Policies {
         };
         Ok(Resource::ServiceAccount { unique_id: account.ok_or(ResourceError::NotFound)?.unique_id })
     }
+}
+
+/// Every member with the role that it has.
+fn members_by_role(bindings: &[Binding]) -> impl Iterator<Item = (Role, &Member)> {
+    bindings.iter().flat_map(|binding| binding.members.iter().map(|member| (binding.role, member)))
 }
 
 /// A member that nobody here can be.

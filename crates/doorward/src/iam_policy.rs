@@ -25,8 +25,15 @@ pub(crate) struct Governed {
     pub(crate) shown_by: String,
 }
 
-/// The forms of a member.
-const FORMS: &str = "user:EMAIL, serviceAccount:EMAIL, domain:DOMAIN, principal://..., principalSet://..., allAuthenticatedUsers or allUsers";
+/// The forms of a member, as a literal, for texts that are put together when this is compiled.
+macro_rules! member_forms {
+    () => {
+        "user:EMAIL, serviceAccount:EMAIL, domain:DOMAIN, principal://..., principalSet://..., allAuthenticatedUsers or allUsers"
+    };
+}
+pub(crate) use member_forms;
+
+const FORMS: &str = member_forms!();
 
 /// A member as a command line has it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use doorward_server::dev::description::Description;
 
 use super::Common;
 use crate::api::Api;
-use crate::iam_policy::{Change, Governed, MemberArg, member};
+use crate::iam_policy::{Change, Governed, MemberArg, member, member_forms};
 use crate::world::AppName;
 
 /// What a command line says of a place that has a policy.
@@ -132,12 +132,14 @@ Example:
     };
     const ADD: Help = Help {
         about: "Let a member in, from the next request on",
-        after: "\
-Members: user:EMAIL, serviceAccount:EMAIL, domain:DOMAIN, allAuthenticatedUsers, allUsers.
-
+        after: concat!(
+            "Members: ",
+            member_forms!(),
+            ".\n
 Example:
   doorward policy add --app app --member user:bob@example.com
-  doorward policy add --project --member domain:example.com",
+  doorward policy add --project --member domain:example.com"
+        ),
     };
     const REMOVE: Help = Help {
         about: "Take a binding away, from the next request on",

@@ -9,7 +9,6 @@ mod self_signed;
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
 
 use doorward_core::clock::Timestamp;
 use doorward_core::grant::{ACCESS_TOKEN_PREFIX, ADMIN_TOKEN_PREFIX};
@@ -414,10 +413,6 @@ fn time_error(error: ClaimError) -> TokenError {
         ClaimError::Expired(at) => TokenError::Expired(at),
         ClaimError::NotYetValid(at) => TokenError::NotYetValid(at),
     }
-}
-
-fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

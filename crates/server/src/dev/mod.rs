@@ -128,8 +128,10 @@ pub enum StartError {
         address: SocketAddr,
     },
     /// The list of trusted issuers is not taken.
+    ///
+    /// It stands within the sentence, and is no `source`: it would be printed twice.
     #[error("--trusted-issuers {0}")]
-    TrustedIssuers(#[from] TrustedIssuersFileError),
+    TrustedIssuers(TrustedIssuersFileError),
     /// The metadata server gives tokens to whoever asks, so it is never for other machines.
     #[error(
         "--metadata-listen {0} can be reached from other machines, and the metadata server gives tokens to whoever asks: use 127.0.0.1:8099"
@@ -248,12 +250,12 @@ pub async fn start(options: Options) -> Result<World, StartError> {
     let directory = Directory::take(&options.directory, Addressing::OwnOrigin)?;
     let sockets = Sockets::bind(&options)?;
     let store = Arc::new(SqliteStore::open(&directory.database()).await?);
-    let policy = Openness {
+    let openness = Openness {
         reachable_by_others: options.unsafe_listen,
         email_claim: options.email_claim,
         trusted_issuers: options.trusted_issuers,
     };
-    serve(policy, upstream, directory, store, sockets).await
+    serve(openness, upstream, directory, store, sockets).await
 }
 
 /// Starts everything on sockets to which Google's names lead: when this returns, requests are served and the description is in
@@ -267,8 +269,8 @@ pub async fn start_named(options: NamedOptions, sockets: NamedSockets) -> Result
     let store = Arc::new(SqliteStore::open(&directory.database()).await?);
     // In a network of its own only the programs in it reach anything.
     let (email_claim, trusted_issuers) = (options.email_claim, options.trusted_issuers);
-    let policy = Openness { reachable_by_others: false, email_claim, trusted_issuers };
-    serve(policy, upstream, directory, store, sockets.0).await
+    let openness = Openness { reachable_by_others: false, email_claim, trusted_issuers };
+    serve(openness, upstream, directory, store, sockets.0).await
 }
 
 /// How open the world is.
@@ -345,7 +347,7 @@ async fn serve(
         ]),
         email_claim: openness.email_claim,
         admin_token: TokenHash::of(&secrets.admin_token),
-        trusted_issuers: Arc::new(list.transpose()?.unwrap_or_default()),
+        trusted_issuers: Arc::new(list.transpose().map_err(StartError::TrustedIssuers)?.unwrap_or_default()),
         reach: Reach::Loopback,
         keep_events: KEEP_EVENTS,
     };
