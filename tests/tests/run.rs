@@ -3,11 +3,12 @@
 mod needs_namespaces {
     use std::collections::BTreeSet;
     use std::fs;
+    use std::net::TcpListener;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
     use std::path::{Path, PathBuf};
     use std::process::Command;
 
-    use doorward_tests::{Dev, Finished, Process, doorward, run};
+    use doorward_tests::{Dev, Finished, Process, Request, doorward, run};
     use serde_json::Value;
     use tempfile::TempDir;
 
@@ -280,6 +281,49 @@ mod needs_namespaces {
         if let Ok(system) = fs::read_to_string(bundle) {
             assert_eq!(trusted, format!("{system}{authority}"));
         }
+    }
+
+    #[test]
+    fn the_keys_of_the_signed_header_and_nothing_else_are_served_outside_if_that_is_asked_for() {
+        let state = State::new();
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let mut command = doorward();
+        command.args(["run", "--verbose", "--keys-listen", &format!("127.0.0.1:{port}"), "--dir"]).arg(state.dir());
+        let process =
+            Process::start(command.args(["--", "sh", "-c", "trap 'exit 7' TERM; echo ready; sleep 1000 & wait"]));
+        assert_eq!(process.next_line().as_deref(), Some("ready"));
+        let outside = |path: &str| Request::get(&format!("http://127.0.0.1:{port}{path}")).send();
+        let keys = outside("/www.gstatic.com/iap/verify/public_key-jwk").expect(200).json();
+        let named = keys["keys"][0]["kid"].as_str().expect("a key id");
+        assert!(outside("/www.gstatic.com/iap/verify/public_key").expect(200).json()[named].is_string());
+        for path in ["/", "/decisions", "/oauth2.googleapis.com/token", "/www.googleapis.com/oauth2/v3/certs"] {
+            assert_eq!(outside(path).status, 404, "{path}");
+        }
+        process.signal("TERM");
+        let Finished { code, stderr, .. } = process.finish();
+        let told = format!("Keys outside  http://127.0.0.1:{port}/www.gstatic.com/iap/verify/public_key-jwk\n");
+        assert!(code == Some(7) && stderr.contains(&told), "{stderr}");
+
+        let mut open = doorward();
+        open.args(["run", "--keys-listen", "0.0.0.0:0", "--dir"]).arg(state.dir()).args(["--", "true"]);
+        let Finished { code, stderr, .. } = run(&mut open);
+        assert_eq!(
+            (code, stderr.as_str()),
+            (Some(125), "doorward: --keys-listen 0.0.0.0:0 can be reached from other machines: use 127.0.0.1\n")
+        );
+    }
+
+    #[test]
+    fn a_key_file_of_dev_is_told_inside_that_its_server_is_not_reached() {
+        let state = State::new();
+        let dev = Dev::start(&[]);
+        let key_file = dev.text("/service_accounts/robot/key_file");
+        let told = state
+            .shell_with_doorward(&format!("\"$0\" token --app app --no-cache --key-file {key_file} 2>&1 || echo $?"));
+        assert!(
+            told.contains("inside `doorward run` no server of the machine is reached") && told.ends_with("\n1\n"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::transport::{self, TIMEOUT};
+use crate::world::if_unreachable;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -27,7 +28,7 @@ pub(crate) enum ApiError {
     AdminToken,
     #[error("the access token in the answer is damaged: another program serves at this address")]
     AccessToken,
-    #[error("cannot connect to {address} ({cause}): is `doorward dev` still running?")]
+    #[error("cannot connect to {address} ({cause}): {}", if_unreachable())]
     Connect { address: String, cause: io::Error },
     #[error(
         "{address} and this program do not agree on TLS ({cause}): if a private authority signed its certificate, add that to \

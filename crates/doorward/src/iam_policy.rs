@@ -82,7 +82,12 @@ fn note(world: &Description, member: &Member) -> Option<String> {
         return None;
     }
     let known: Vec<&str> = world.users.keys().map(String::as_str).collect();
-    Some(format!("note: nobody in dev.json has the address {email}; the people are {}", known.join(", ")))
+    Some(format!(
+        "note: nobody in dev.json has the address {email}, so it lets nobody in unless an issuer of --trusted-issuers vouches for \
+         {}; the people are {}",
+        email.domain(),
+        known.join(", ")
+    ))
 }
 
 impl Governed {
@@ -266,7 +271,7 @@ mod tests {
         let cases = [
             ("user:alice@example.com",    None),
             ("user:Alice@Example.com",    None),
-            ("user:nobody@nowhere.org",   Some("note: nobody in dev.json has the address nobody@nowhere.org; the people are alice@example.com")),
+            ("user:nobody@nowhere.org",   Some("note: nobody in dev.json has the address nobody@nowhere.org, so it lets nobody in unless an issuer of --trusted-issuers vouches for nowhere.org; the people are alice@example.com")),
             ("domain:nowhere.org",        None),
             ("serviceAccount:a@p.example", None),
             ("allUsers",                  None),

@@ -19,12 +19,16 @@ pub enum TrustedIssuersFileError {
         error: std::io::Error,
     },
     /// Not TOML, or not a list of issuers; says the line.
-    #[error("{}: {error}", path.display())]
+    #[error("{}, line {line}, column {column}: {message}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Why and where.
-        error: Box<toml::de::Error>,
+        /// Where, from 1.
+        line: usize,
+        /// Where in the line, from 1, in characters.
+        column: usize,
+        /// Why, on one line.
+        message: String,
     },
     /// An id is malformed.
     #[error("{}: trusted issuer {id:?}: {error}", path.display())]
@@ -95,8 +99,8 @@ pub(crate) fn read(
 ) -> Result<TrustedIssuers, TrustedIssuersFileError> {
     use TrustedIssuersFileError as E;
     let text = |path: &Path| std::fs::read_to_string(path).map_err(|error| E::Read { path: path.to_owned(), error });
-    let file: File =
-        toml::from_str(&text(path)?).map_err(|error| E::Syntax { path: path.to_owned(), error: Box::new(error) })?;
+    let list = text(path)?;
+    let file: File = toml::from_str(&list).map_err(|error| syntax(path, &list, &error))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut entries = Vec::new();
     for entry in file.trusted_issuer {
@@ -133,6 +137,18 @@ pub(crate) fn read(
     TrustedIssuers::new(entries, own).map_err(|error| E::List { path: path.to_owned(), error })
 }
 
+/// The mistake in one line. The library's own text draws the place below the line, for a terminal alone.
+fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> TrustedIssuersFileError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    TrustedIssuersFileError::Syntax {
+        path: path.to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+        message: error.message().lines().collect::<Vec<_>>().join("; "),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,7 +181,9 @@ mod tests {
             (with("insecure_loopback = true"),                             true,  "ok"),
             (with("insecure_loopback = true"),                             false, "insecure_loopback is for `doorward dev`"),
             (with("googel = true"),                                        true,  "unknown field `googel`"),
-            (with("google = 1"),                                           true,  "line 7"),
+            (with("google = 1"),                                           true,  "line 7, column 14: invalid type: integer `1`, expected a boolean"),
+            ("[[trusted_issuer]\nid = 1".to_owned(),                       true,  "issuers.toml, line 1, column 18: unclosed"),
+            (GOOD.replace("https://login.corp.example", "http://127.0.0.1:9000"), true, "set `insecure_loopback = true`"),
             (with("jwks_file = \"keys.json\""),                            true,  "no RS256 or ES256 key"),
             (with("jwks_file = \"gone.json\""),                            true,  "cannot read"),
             (GOOD.replace("\"corp\"", "\"Corp\""),                         true,  "an id has"),
@@ -182,7 +200,10 @@ mod tests {
             std::fs::write(&path, &text).unwrap();
             match read(&path, own, allows) {
                 Ok(_) => assert_eq!(expected, "ok", "{text}"),
-                Err(error) => assert!(error.to_string().contains(expected), "{text}: {error}"),
+                Err(error) => {
+                    let told = error.to_string();
+                    assert!(told.contains(expected) && !told.contains('\n'), "{text}: {told}");
+                }
             }
         }
         assert!(matches!(read(folder.path(), own, true), Err(TrustedIssuersFileError::Read { .. })));

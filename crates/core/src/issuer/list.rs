@@ -45,6 +45,11 @@ pub enum TrustedIssuersError {
     /// Not `https`, or not a URL without query and fragment.
     #[error("{0:?} is not an issuer: it is an https URL without a query (OpenID Connect Core 1.0 section 2)")]
     Issuer(String),
+    /// On this machine, and `http`, without leave.
+    #[error(
+        "{0:?} is on this machine and speaks plain HTTP: set `insecure_loopback = true` in its entry, or use https"
+    )]
+    PlainLoopback(String),
     /// Not a domain.
     #[error("{0:?} is not a domain")]
     Domain(String),
@@ -88,7 +93,8 @@ impl TrustedIssuers {
                 return Err(if is_google { E::OwnAsGoogle(entry.issuer) } else { E::Own(entry.issuer) });
             }
             if !is_issuer(&entry.issuer, entry.insecure_loopback) {
-                return Err(E::Issuer(entry.issuer));
+                let only_plain = is_issuer(&entry.issuer, true);
+                return Err(if only_plain { E::PlainLoopback(entry.issuer) } else { E::Issuer(entry.issuer) });
             }
             if entry.google {
                 let stands_for_it = entry.insecure_loopback && is_on_loopback(&entry.issuer);
@@ -214,7 +220,7 @@ mod tests {
             (vec![loopback("http://a.example")],                                       Err(E::Issuer("http://a.example".into()))),
             (vec![TrustedIssuer { google: true, ..a() }],                              Err(E::NotGoogle("a".into()))),
             (vec![google("https://accounts.google.example")],                          Err(E::NotGoogle("g".into()))),
-            (vec![google("http://127.0.0.1:9000")],                                    Err(E::Issuer("http://127.0.0.1:9000".into()))),
+            (vec![google("http://127.0.0.1:9000")],                                    Err(E::PlainLoopback("http://127.0.0.1:9000".into()))),
             (vec![google("https://127.0.0.1:9000")],                                   Err(E::NotGoogle("g".into()))),
             (vec![here("g", "http://127.0.0.1:9000")],                                 Ok(())),
             (vec![TrustedIssuer { insecure_loopback: true, google: true, ..a() }],     Err(E::NotGoogle("a".into()))),

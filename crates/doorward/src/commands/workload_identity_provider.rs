@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use doorward_core::federation::FederationId;
+use doorward_core::issuer::is_issuer;
 use doorward_server::dev::description::Description;
 use doorward_wire::google_api::{ListProvidersResponse, Oidc, Status, WorkloadIdentityPoolProvider};
 use doorward_wire::oauth::JWT_TYPE;
@@ -147,6 +148,11 @@ impl ProviderArgs {
     }
 }
 
+/// Whether only `--insecure-loopback` makes this URL one of an issuer. The server says the same in the words of its API.
+fn needs_insecure_loopback(issuer: &str) -> bool {
+    is_issuer(issuer, true) && !is_issuer(issuer, false)
+}
+
 fn pair(text: &str) -> Result<(String, String), String> {
     let (attribute, expression) =
         text.split_once('=').ok_or("write ATTRIBUTE=EXPRESSION, such as google.subject=assertion.sub")?;
@@ -166,6 +172,9 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
 
 async fn create(args: CreateArgs) -> anyhow::Result<()> {
     let CreateArgs { provider, issuer, audiences, mapping, condition, jwks_file, common, .. } = args;
+    if needs_insecure_loopback(&issuer) && !args.insecure_loopback {
+        bail!("{issuer} is on this machine and speaks plain HTTP: allow that with --insecure-loopback, or use https");
+    }
     let world = common.world.open()?;
     let jwks_json = jwks_file.as_deref().map(read).transpose()?;
     let mut attribute_mapping: BTreeMap<String, String> = mapping.into_iter().collect();
@@ -270,6 +279,22 @@ fn shown(provider: &WorkloadIdentityPoolProvider) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_issuer_on_this_machine_that_speaks_plain_http_needs_the_option() {
+        #[rustfmt::skip]
+        let cases = [
+            ("http://127.0.0.1:9000",   true),
+            ("http://localhost:9000/a", true),
+            ("https://127.0.0.1:9000",  false),
+            ("https://k8s.example.com", false),
+            ("http://k8s.example.com",  false),
+            ("nonsense",                false),
+        ];
+        for (issuer, needed) in cases {
+            assert_eq!(needs_insecure_loopback(issuer), needed, "{issuer}");
+        }
+    }
 
     #[test]
     fn a_mapping_is_an_attribute_and_an_expression() {

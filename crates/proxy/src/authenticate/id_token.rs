@@ -36,7 +36,9 @@ pub(super) fn check(
     let audience = claims.string("aud").ok_or(TokenError::Claims)?;
     let mut accepted = std::iter::once(&resource.application.client_id).chain(&resource.programmatic_clients);
     if !accepted.any(|client| client.0 == audience) {
-        return Err(TokenError::Audience(audience.to_owned()));
+        let asked_for_itself = claims.string("azp") == Some(audience);
+        let error = if asked_for_itself { TokenError::OwnClient } else { TokenError::Audience };
+        return Err(error(audience.to_owned()));
     }
     let unique_id = UniqueId(claims.string("sub").ok_or(TokenError::Claims)?.to_owned());
     let account = snapshot.account(&unique_id).filter(|account| !account.disabled).ok_or(TokenError::Claims)?;

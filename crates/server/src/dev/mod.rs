@@ -3,6 +3,7 @@
 mod clients;
 pub mod description;
 mod directory;
+mod keys;
 pub mod names;
 mod people;
 mod seed;
@@ -44,6 +45,7 @@ use crate::wiring::{self, Outside, ServedApplication, StackConfig, WiringError};
 use description::Description;
 use directory::Directory;
 pub use directory::DirectoryError;
+use keys::KeysSocket;
 use names::{Addressing, CERTIFIED, METADATA_NAMES};
 pub use seed::SeedError;
 pub use surfaces::NamedSockets;
@@ -92,6 +94,8 @@ pub struct NamedOptions {
     pub email_claim: EmailClaim,
     /// The list of issuers beside ourselves whose ID tokens are callers.
     pub trusted_issuers: Option<PathBuf>,
+    /// Where the keys of the signed header are served besides, for an application on the machine's own network.
+    pub keys_listen: Option<SocketAddr>,
 }
 
 /// Listeners over TLS, beside the plain ones.
@@ -137,6 +141,9 @@ pub enum StartError {
         "--metadata-listen {0} can be reached from other machines, and the metadata server gives tokens to whoever asks: use 127.0.0.1:8099"
     )]
     MetadataNotLoopback(SocketAddr),
+    /// The keys are for an application on this machine.
+    #[error("--keys-listen {0} can be reached from other machines: use 127.0.0.1")]
+    KeysNotLoopback(SocketAddr),
     /// An address cannot be listened at.
     #[error(
         "cannot listen at {option} {address}: {cause}; stop what uses it, or choose another with {option} (port 0 takes a free one)"
@@ -191,6 +198,7 @@ pub struct World {
     description: Description,
     description_file: PathBuf,
     console_link: String,
+    keys_url: Option<String>,
     stopper: Stopper,
     workers: Vec<std::thread::JoinHandle<()>>,
     control: tokio::task::JoinSet<()>,
@@ -213,6 +221,11 @@ impl World {
     /// The address of the decisions, with a key that works once.
     pub fn console_link(&self) -> &str {
         &self.console_link
+    }
+
+    /// Where the keys of the signed header are served outside of the network of the rest, if that was asked for.
+    pub fn keys_url(&self) -> Option<&str> {
+        self.keys_url.as_deref()
     }
 
     /// Ends requests that have begun, writes what is to be written, and closes the store.
@@ -254,6 +267,7 @@ pub async fn start(options: Options) -> Result<World, StartError> {
         reachable_by_others: options.unsafe_listen,
         email_claim: options.email_claim,
         trusted_issuers: options.trusted_issuers,
+        keys: None,
     };
     serve(openness, upstream, directory, store, sockets).await
 }
@@ -268,8 +282,12 @@ pub async fn start_named(options: NamedOptions, sockets: NamedSockets) -> Result
     let directory = Directory::take(&options.directory, Addressing::GoogleNames)?;
     let store = Arc::new(SqliteStore::open(&directory.database()).await?);
     // In a network of its own only the programs in it reach anything.
-    let (email_claim, trusted_issuers) = (options.email_claim, options.trusted_issuers);
-    let openness = Openness { reachable_by_others: false, email_claim, trusted_issuers };
+    let openness = Openness {
+        reachable_by_others: false,
+        email_claim: options.email_claim,
+        trusted_issuers: options.trusted_issuers,
+        keys: options.keys_listen.map(KeysSocket::bind).transpose()?,
+    };
     serve(openness, upstream, directory, store, sockets.0).await
 }
 
@@ -281,6 +299,8 @@ struct Openness {
     email_claim: EmailClaim,
     /// The list of issuers beside ourselves.
     trusted_issuers: Option<PathBuf>,
+    /// Where the keys of the signed header are served besides.
+    keys: Option<KeysSocket>,
 }
 
 async fn serve(
@@ -381,6 +401,10 @@ async fn serve(
     for listener in listeners.api {
         control.spawn(serve_api(listener, room.clone(), answering.clone(), stop.clone()));
     }
+    let keys_url = openness.keys.as_ref().map(|keys| keys.url.clone());
+    if let Some(keys) = openness.keys {
+        control.spawn(keys.serve(room.clone(), answering.clone(), stop.clone()));
+    }
     let room = Room::for_applications();
     let workers = listeners.workers.into_iter().enumerate().map(|(number, listeners)| {
         listen::start_worker(number, listeners, stack.proxy.clone(), room.clone(), stop.clone())
@@ -422,6 +446,7 @@ async fn serve(
         description,
         description_file,
         console_link,
+        keys_url,
         stopper,
         workers,
         control,
