@@ -11,6 +11,9 @@ use doorward_tests::{doorward, run};
 
 const ROUNDS: usize = 11;
 
+/// What it may add, at most.
+const LIMIT: Duration = Duration::from_millis(1500);
+
 fn main() {
     // `cargo test --benches` runs this too, and asks for nothing.
     if !std::env::args().any(|argument| argument == "--bench") {
@@ -29,6 +32,10 @@ fn main() {
     println!("  doorward run, new directory  {}", summary(&mut first));
     println!("  doorward run, later          {}", summary(&mut later));
     println!("  alone                        {}", summary(&mut alone));
+    let limit = LIMIT.as_millis();
+    println!("What `doorward run` adds, median against median, and its limit");
+    println!("  new directory                {:.0}, limit {limit}", added(&first, &alone));
+    println!("  later                        {:.0}, limit {limit}", added(&later, &alone));
 }
 
 fn within(dir: &Path) -> Command {
@@ -48,6 +55,18 @@ fn took(command: &mut Command) -> Duration {
 
 fn summary(times: &mut [Duration]) -> String {
     times.sort();
-    let millis = |time: Duration| time.as_secs_f64() * 1000.0;
-    format!("{:.0} [{:.0}-{:.0}]", millis(times[times.len() / 2]), millis(times[0]), millis(times[times.len() - 1]))
+    format!("{:.0} [{:.0}-{:.0}]", millis(median(times)), millis(times[0]), millis(times[times.len() - 1]))
+}
+
+/// Of sorted times.
+fn added(times: &[Duration], alone: &[Duration]) -> f64 {
+    millis(median(times)) - millis(median(alone))
+}
+
+fn median(sorted: &[Duration]) -> Duration {
+    sorted[sorted.len() / 2]
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }

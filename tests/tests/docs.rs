@@ -202,6 +202,31 @@ mod needs_python {
             samples_get_in(page, "python", python());
         }
     }
+
+    mod needs_jq_openssl_curl {
+        use super::*;
+
+        #[test]
+        fn the_python_sample_of_a_pipeline_gets_in_as_the_account_with_what_the_commands_before_it_made() {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let dev = Dev::start_in(&dir.path().join(".doorward"), &["--tls"]);
+            let page = fs::read_to_string(root().join("docs/guide/let-a-workload-in.md")).expect("a page of the book");
+            let (before, _) =
+                page.split_once("\n### When it is no longer needed\n").expect("the end of the guide's pipeline");
+            let mut shell = Command::new("sh");
+            shell.args(["-ec", &script(&dev, &commands(before))]).current_dir(&dir);
+            let finished = run(&mut shell);
+            assert_eq!(finished.code, Some(0), "{}\n{}", finished.stdout, finished.stderr);
+            let sample = dir.path().join("sample");
+            fs::write(&sample, samples(&page, "python")).expect("the sample is written");
+            let mut program = python();
+            program.arg(sample).current_dir(&dir).env("GOOGLE_APPLICATION_CREDENTIALS", "credentials.json");
+            program.env("NO_GCE_CHECK", "true").env("CLOUDSDK_CONFIG", dir.path()).env("no_proxy", "127.0.0.1");
+            let finished = run(&mut program);
+            assert_eq!(finished.code, Some(0), "{}\n{}", finished.stdout, finished.stderr);
+            assert!(finished.stdout.contains(dev.text("/service_accounts/target/email")), "{}", finished.stdout);
+        }
+    }
 }
 
 mod needs_node {
@@ -213,19 +238,19 @@ mod needs_node {
     }
 }
 
+/// The commands of a page as one script, which says on standard error which of them it comes to.
+fn script(dev: &Dev, commands: &[String]) -> String {
+    let binary = doorward().get_program().to_string_lossy().into_owned();
+    let mut script = format!("doorward() {{ '{binary}' \"$@\"; }}\n");
+    for (number, command) in commands.iter().enumerate() {
+        let command = here(command, |pointer| dev.text(pointer));
+        script += &format!("echo 'command {number}' >&2\n{command}\n");
+    }
+    script
+}
+
 mod needs_jq_openssl_curl_namespaces {
     use super::*;
-
-    /// The commands of a page as one script, which says on standard error which of them it comes to.
-    fn script(dev: &Dev, commands: &[String]) -> String {
-        let binary = doorward().get_program().to_string_lossy().into_owned();
-        let mut script = format!("doorward() {{ '{binary}' \"$@\"; }}\n");
-        for (number, command) in commands.iter().enumerate() {
-            let command = here(command, |pointer| dev.text(pointer));
-            script += &format!("echo 'command {number}' >&2\n{command}\n");
-        }
-        script
-    }
 
     #[test]
     fn every_command_of_the_documentation_works() {

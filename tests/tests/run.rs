@@ -3,11 +3,12 @@
 mod needs_namespaces {
     use std::collections::BTreeSet;
     use std::fs;
-    use std::os::unix::fs::{PermissionsExt as _, chown};
-    use std::path::Path;
+    use std::net::TcpListener;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+    use std::path::{Path, PathBuf};
     use std::process::Command;
 
-    use doorward_tests::{Dev, Finished, Process, doorward, run};
+    use doorward_tests::{Dev, Finished, Process, Request, doorward, run};
     use serde_json::Value;
     use tempfile::TempDir;
 
@@ -19,7 +20,7 @@ mod needs_namespaces {
             State(tempfile::tempdir().expect("a temporary directory"))
         }
 
-        fn dir(&self) -> std::path::PathBuf {
+        fn dir(&self) -> PathBuf {
             self.0.path().join("state")
         }
 
@@ -73,16 +74,16 @@ mod needs_namespaces {
         fs::write(&plain, "no program").expect("a file");
         let plain = plain.to_str().expect("UTF-8");
         #[rustfmt::skip]
-    let cases: [(&[&str], i32, &str); 8] = [
-        (&["true"],                     0,   ""),
-        (&["sh", "-c", "exit 3"],       3,   ""),
-        (&["sh", "-c", "exit 255"],     255, ""),
-        (&["sh", "-c", "kill -TERM $$"], 143, ""),
-        (&["sh", "-c", "kill -KILL $$"], 137, ""),
-        (&["no-such-program", "-x"],    127, "doorward: cannot run no-such-program: No such file or directory (os error 2)\n"),
-        (&[plain],                      126, "Permission denied (os error 13)\n"),
-        (&["/"],                        126, "doorward: cannot run /: Permission denied (os error 13)\n"),
-    ];
+        let cases: [(&[&str], i32, &str); 8] = [
+            (&["true"],                     0,   ""),
+            (&["sh", "-c", "exit 3"],       3,   ""),
+            (&["sh", "-c", "exit 255"],     255, ""),
+            (&["sh", "-c", "kill -TERM $$"], 143, ""),
+            (&["sh", "-c", "kill -KILL $$"], 137, ""),
+            (&["no-such-program", "-x"],    127, "doorward: cannot run no-such-program: No such file or directory (os error 2)\n"),
+            (&[plain],                      126, "Permission denied (os error 13)\n"),
+            (&["/"],                        126, "doorward: cannot run /: Permission denied (os error 13)\n"),
+        ];
         for (command, code, stderr) in cases {
             let finished = run(&mut state.command(command));
             assert_eq!((finished.code, finished.stdout.as_str()), (Some(code), ""), "{command:?}: {}", finished.stderr);
@@ -104,17 +105,39 @@ mod needs_namespaces {
         let mut bad_to = doorward();
         bad_to.args(["run", "--to", "ftp://127.0.0.1:1", "--dir"]).arg(State::new().dir()).args(["--", "true"]);
         #[rustfmt::skip]
-    let cases = [
-        (state.command(&["true"]),     in_use.as_str()),
-        (elsewhere.command(&["true"]), "doorward: cannot write "),
-        (bad_to,                       "doorward: --to ftp://127.0.0.1:1: "),
-    ];
+        let cases = [
+            (state.command(&["true"]),     in_use.as_str()),
+            (elsewhere.command(&["true"]), "doorward: cannot write "),
+            (bad_to,                       "doorward: --to ftp://127.0.0.1:1: "),
+        ];
         for (mut command, expected) in cases {
             let Finished { code, stdout, stderr } = run(&mut command);
             assert_eq!((code, stdout.as_str()), (Some(125), ""), "{stderr}");
             assert!(stderr.starts_with(expected) && stderr.lines().count() == 1, "{stderr}");
         }
         assert_eq!(run(doorward().args(["run"])).code, Some(2));
+    }
+
+    #[test]
+    fn a_list_of_issuers_that_is_not_taken_is_named_once_whoever_reads_it() {
+        let state = State::new();
+        let list = state.0.path().join("issuers.toml");
+        let named = list.to_str().expect("UTF-8");
+        let malformed = "[[trusted_issuer]]\nid = \"A\"\nissuer = \"https://a.example\"\naudiences = [\"a\"]\n";
+        let unread = format!("cannot read {named}: No such file or directory (os error 2)");
+        let untaken = format!("{named}: trusted issuer \"A\": an id has 1 to 32 characters of a-z, 0-9 and '-'");
+        for (text, told) in [(None, unread), (Some(malformed), untaken)] {
+            if let Some(text) = text {
+                fs::write(&list, text).expect("a file");
+            }
+            let mut inside = doorward();
+            inside.args(["run", "--trusted-issuers", named, "--dir"]).arg(state.dir()).args(["--", "true"]);
+            let outside = Dev::launch(&state.dir(), &["--trusted-issuers", named]);
+            for (finished, code) in [(outside.finish(), 1), (run(&mut inside), 125)] {
+                assert_eq!(finished.stderr, format!("doorward: --trusted-issuers {told}\n"));
+                assert_eq!((finished.code, finished.stdout.as_str()), (Some(code), ""));
+            }
+        }
     }
 
     #[test]
@@ -149,27 +172,35 @@ mod needs_namespaces {
         assert_eq!(stdout, input);
     }
 
+    /// A value with every key at every depth, and the kind of each leaf in its place.
+    fn shape(value: &Value) -> Value {
+        match value {
+            Value::Object(members) => members.iter().map(|(key, value)| (key.clone(), shape(value))).collect(),
+            Value::Array(values) => values.iter().map(shape).collect(),
+            Value::Null => "null".into(),
+            Value::Bool(_) => "boolean".into(),
+            Value::Number(_) => "number".into(),
+            Value::String(_) => "text".into(),
+        }
+    }
+
     #[test]
     fn the_description_is_that_of_dev_with_addresses_of_googles_own() {
         let state = State::new();
         let inside = state.description();
         let dev = Dev::start_in(&state.dir(), &["--tls"]);
         let outside = dev.description();
-        let keys = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
-        for pointer in ["", "/app", "/other_app", "/service_accounts/robot", "/users/bob@example.com", "/metadata"] {
-            let at = |description: &Value| keys(description.pointer(pointer).expect("an object"));
-            assert_eq!(at(&inside), at(outside), "{pointer}");
-        }
+        assert_eq!(shape(&inside), shape(outside));
         #[rustfmt::skip]
-    let expected = [
-        ("/api_url",            "http://doorward.internal"),
-        ("/api_https_url",      "https://doorward.internal"),
-        ("/metadata/host",      "metadata.google.internal"),
-        ("/app/url",            "http://127.0.0.1:8080"),
-        ("/app/https_url",      "https://127.0.0.1:8443"),
-        ("/other_app/url",      "http://127.0.0.1:8082"),
-        ("/other_app/https_url", "https://127.0.0.1:8445"),
-    ];
+        let expected = [
+            ("/api_url",            "http://doorward.internal"),
+            ("/api_https_url",      "https://doorward.internal"),
+            ("/metadata/host",      "metadata.google.internal"),
+            ("/app/url",            "http://127.0.0.1:8080"),
+            ("/app/https_url",      "https://127.0.0.1:8443"),
+            ("/other_app/url",      "http://127.0.0.1:8082"),
+            ("/other_app/https_url", "https://127.0.0.1:8445"),
+        ];
         for (pointer, expected) in expected {
             assert_eq!(inside.pointer(pointer).and_then(Value::as_str), Some(expected), "{pointer}");
         }
@@ -253,6 +284,49 @@ mod needs_namespaces {
     }
 
     #[test]
+    fn the_keys_of_the_signed_header_and_nothing_else_are_served_outside_if_that_is_asked_for() {
+        let state = State::new();
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let mut command = doorward();
+        command.args(["run", "--verbose", "--keys-listen", &format!("127.0.0.1:{port}"), "--dir"]).arg(state.dir());
+        let process =
+            Process::start(command.args(["--", "sh", "-c", "trap 'exit 7' TERM; echo ready; sleep 1000 & wait"]));
+        assert_eq!(process.next_line().as_deref(), Some("ready"));
+        let outside = |path: &str| Request::get(&format!("http://127.0.0.1:{port}{path}")).send();
+        let keys = outside("/www.gstatic.com/iap/verify/public_key-jwk").expect(200).json();
+        let named = keys["keys"][0]["kid"].as_str().expect("a key id");
+        assert!(outside("/www.gstatic.com/iap/verify/public_key").expect(200).json()[named].is_string());
+        for path in ["/", "/decisions", "/oauth2.googleapis.com/token", "/www.googleapis.com/oauth2/v3/certs"] {
+            assert_eq!(outside(path).status, 404, "{path}");
+        }
+        process.signal("TERM");
+        let Finished { code, stderr, .. } = process.finish();
+        let told = format!("Keys outside  http://127.0.0.1:{port}/www.gstatic.com/iap/verify/public_key-jwk\n");
+        assert!(code == Some(7) && stderr.contains(&told), "{stderr}");
+
+        let mut open = doorward();
+        open.args(["run", "--keys-listen", "0.0.0.0:0", "--dir"]).arg(state.dir()).args(["--", "true"]);
+        let Finished { code, stderr, .. } = run(&mut open);
+        assert_eq!(
+            (code, stderr.as_str()),
+            (Some(125), "doorward: --keys-listen 0.0.0.0:0 can be reached from other machines: use 127.0.0.1\n")
+        );
+    }
+
+    #[test]
+    fn a_key_file_of_dev_is_told_inside_that_its_server_is_not_reached() {
+        let state = State::new();
+        let dev = Dev::start(&[]);
+        let key_file = dev.text("/service_accounts/robot/key_file");
+        let told = state
+            .shell_with_doorward(&format!("\"$0\" token --app app --no-cache --key-file {key_file} 2>&1 || echo $?"));
+        assert!(
+            told.contains("inside `doorward run` no server of the machine is reached") && told.ends_with("\n1\n"),
+            "{told}"
+        );
+    }
+
+    #[test]
     fn signals_reach_the_program_and_its_answer_comes_back() {
         for signal in ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2"] {
             let state = State::new();
@@ -297,7 +371,7 @@ mod needs_namespaces {
         // One that left its session and its output, and would stay for ever anywhere else.
         let line = format!(
             "setsid sh -c 'trap \"\" HUP TERM; : > {mark}.up; exec tail -f {mark}' >/dev/null 2>&1 &
-         until [ -e {mark}.up ]; do :; done; exit 5"
+             until [ -e {mark}.up ]; do :; done; exit 5"
         );
         let Finished { code, .. } = run(&mut state.command(&["sh", "-c", &line]));
         assert_eq!(code, Some(5));
@@ -336,37 +410,44 @@ mod needs_namespaces {
         assert_eq!(theirs.last(), Some(&"lo"));
     }
 
-    /// Whether everybody on the machine could run the binary, as an installed one can be.
-    fn runs_as_nobody(binary: &Path) -> bool {
-        let status = Command::new("setpriv").args(NOBODY).arg(binary).arg("--version").output();
-        status.is_ok_and(|output| output.status.success())
+    const NOBODY: u32 = 65534;
+
+    /// What runs `program` as nobody.
+    fn as_nobody(program: &Path) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()]);
+        command.arg(program);
+        command
     }
 
-    const NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    /// Our program where nobody can run it: where it is, or a copy in their directory.
+    fn runnable_by_nobody(directory: &Path) -> PathBuf {
+        let binary = PathBuf::from(doorward().get_program());
+        if as_nobody(&binary).arg("--version").output().is_ok_and(|output| output.status.success()) {
+            return binary;
+        }
+        let copy = directory.join("doorward");
+        fs::copy(&binary, &copy).expect("a copy of the binary");
+        copy
+    }
 
     #[test]
     fn it_runs_without_root_and_the_program_is_who_it_was_with_no_rights_besides() {
         let state = State::new();
-        let binary = doorward().get_program().to_owned();
-        let mut command = state.command(&[
-            "sh",
-            "-c",
-            "id -u; grep -E '^Cap(Eff|Prm|Amb)' /proc/self/status | cut -f2; cat /proc/self/stat | cut -d' ' -f4",
-        ]);
-        let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-        if is_root && runs_as_nobody(Path::new(&binary)) {
-            chown(state.0.path(), Some(65534), Some(65534)).expect("nobody's directory");
-            let mut as_nobody = Command::new("setpriv");
-            as_nobody.args(NOBODY).arg(&binary).args(command.get_args());
-            command = as_nobody;
-        } else if is_root {
-            return; // Nobody but root can reach the binary here.
+        let mut command =
+            state.command(&["sh", "-c", "id -u; grep -E '^Cap(Eff|Prm|Amb)' /proc/self/status | cut -f2"]);
+        let mut user = fs::metadata("/proc/self").expect("/proc").uid();
+        if user == 0 {
+            user = NOBODY;
+            chown(state.0.path(), Some(NOBODY), Some(NOBODY)).expect("nobody's directory");
+            let mut lowered = as_nobody(&runnable_by_nobody(state.0.path()));
+            lowered.args(command.get_args());
+            command = lowered;
         }
         let Finished { code, stdout, stderr } = run(&mut command);
         assert_eq!(code, Some(0), "{stderr}");
-        let lines: Vec<&str> = stdout.lines().collect();
-        assert_ne!(lines[0], "0");
-        assert_eq!(lines[1..4], ["0000000000000000"; 3], "{stdout}");
+        let none = "0000000000000000\n".repeat(3);
+        assert_eq!(stdout, format!("{user}\n{none}"));
     }
 
     #[test]
@@ -421,23 +502,23 @@ mod needs_namespaces {
         fn every_name_of_googles_answers_over_trusted_tls_and_no_other_name_does() {
             let state = State::new();
             #[rustfmt::skip]
-        let cases = [
-            ("https://oauth2.googleapis.com/tokeninfo",                                  "400"),
-            ("https://www.googleapis.com/oauth2/v3/certs",                               "200"),
-            ("https://www.gstatic.com/iap/verify/public_key-jwk",                        "200"),
-            ("https://accounts.google.com/.well-known/openid-configuration",             "200"),
-            ("https://iamcredentials.googleapis.com/",                                   "404"),
-            ("https://compute.googleapis.com/",                                          "404"),
-            ("https://tunnel.cloudproxy.app/",                                           "404"),
-            ("https://sdk.cloud.google.com/authcode.html",                               "400"),
-            ("http://www.googleapis.com/oauth2/v3/certs",                                "200"),
-            ("https://doorward.internal/.well-known/oauth-authorization-server",         "200"),
-            ("https://127.0.0.1:8443/",                                                  "302"),
-            ("http://metadata.google.internal/",                                         "200"),
-            ("http://metadata.google.internal./computeMetadata/v1/instance/id",          "200"),
-            ("http://169.254.169.254/computeMetadata/v1/project/project-id",             "200"),
-            ("http://metadata/computeMetadata/v1/instance/id",                           "200"),
-        ];
+            let cases = [
+                ("https://oauth2.googleapis.com/tokeninfo",                                  "400"),
+                ("https://www.googleapis.com/oauth2/v3/certs",                               "200"),
+                ("https://www.gstatic.com/iap/verify/public_key-jwk",                        "200"),
+                ("https://accounts.google.com/.well-known/openid-configuration",             "200"),
+                ("https://iamcredentials.googleapis.com/",                                   "404"),
+                ("https://compute.googleapis.com/",                                          "404"),
+                ("https://tunnel.cloudproxy.app/",                                           "404"),
+                ("https://sdk.cloud.google.com/authcode.html",                               "400"),
+                ("http://www.googleapis.com/oauth2/v3/certs",                                "200"),
+                ("https://doorward.internal/.well-known/oauth-authorization-server",         "200"),
+                ("https://127.0.0.1:8443/",                                                  "302"),
+                ("http://metadata.google.internal/",                                         "200"),
+                ("http://metadata.google.internal./computeMetadata/v1/instance/id",          "200"),
+                ("http://169.254.169.254/computeMetadata/v1/project/project-id",             "200"),
+                ("http://metadata/computeMetadata/v1/instance/id",                           "200"),
+            ];
             let line =
                 "for url; do curl -sS -o /dev/null -w '%{http_code}\\n' -H 'Metadata-Flavor: Google' \"$url\"; done";
             let mut command = vec!["sh", "-c", line, "sh"];
@@ -491,12 +572,17 @@ mod needs_namespaces {
         fn an_application_outside_is_reached_through_the_proxy_alone() {
             let state = State::new();
             let upstream = Upstream::start();
+            let audience = r#"$(sed -n 's/.*"client_id": "\([^"]*\)".*/\1/p' "$DOORWARD_DEV_JSON" | head -1)"#;
+            let tokens =
+                "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/identity";
             let line = format!(
-            "TOKEN=$(curl -fsS -H 'Metadata-Flavor: Google' \"http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/identity?format=full&audience=$(sed -n 's/.*\"client_id\": \"\\([^\"]*\\)\".*/\\1/p' \"$DOORWARD_DEV_JSON\" | head -1)\")
-             curl -fsS -H \"Authorization: Bearer $TOKEN\" https://127.0.0.1:8443/hello; echo
-             curl -sS {} || echo $?",
-            upstream.url()
-        );
+                r#"
+                TOKEN=$(curl -fsS -H 'Metadata-Flavor: Google' "{tokens}?format=full&audience={audience}")
+                curl -fsS -H "Authorization: Bearer $TOKEN" https://127.0.0.1:8443/hello; echo
+                curl -sS {} || echo $?
+                "#,
+                upstream.url()
+            );
             let mut command = doorward();
             command.args(["run", "--to", upstream.url(), "--dir"]).arg(state.dir()).args(["--", "sh", "-ec", &line]);
             let Finished { code, stdout, stderr } = run(&mut command);

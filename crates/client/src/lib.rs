@@ -432,3 +432,8 @@ pub use verify::{
     GOOGLE_KEY_URL, Identity, KeysError, Verifier, VerifierBuilder, VerifierError, VerifyError, VerifyLayer,
     VerifyService,
 };
+
+/// The guide: what it shows compiles.
+#[cfg(all(doctest, feature = "reqwest"))]
+#[doc = include_str!("../../../docs/guide/use-the-sdk.md")]
+mod guide {}

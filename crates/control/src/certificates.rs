@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorward_core::clock::{Clock, Timestamp};
+use doorward_core::clock::{Clock, Timestamp, whole_seconds};
 use doorward_core::keys::{CERTIFICATE_TTL, KeyError, KeyPurpose};
 use doorward_core::snapshot::SnapshotCell;
 use doorward_wire::jose::{Jwk, KeyMaterialError, VerifyingKey};
@@ -65,7 +65,7 @@ impl Certificates {
 
 /// From some time ago to some time ahead.
 pub fn validity(now: Timestamp) -> Validity {
-    let back = i64::try_from(BACKDATED.as_secs()).unwrap_or(0);
+    let back = whole_seconds(BACKDATED);
     Validity { from: now.seconds() - back, until: (now + CERTIFICATE_TTL).seconds() - back }
 }
 

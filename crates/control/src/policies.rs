@@ -72,7 +72,7 @@ pub enum PolicyError {
         member: String,
     },
     /// A service account of the project or a group that does not exist; identities of a pool that does not exist, or is another
-    /// project's; or those of an issuer that is not trusted.
+    /// project's; or those of an issuer that is not trusted. The binding did not have it before.
     #[error("{member} in the binding of {role} does not exist")]
     UnknownMember {
         /// The role of the binding.
@@ -161,6 +161,10 @@ impl Policies {
     }
 
     /// Replaces the policy of a resource and gives what is in force from now on. Without an etag it overwrites, conditions included.
+    ///
+    /// What a binding has may stay in it, even if it is gone by now, as the identities of an issuer are that left the list: else such a
+    /// member would keep every other from being changed. It is not put into another binding, nor under another condition, nor back
+    /// once it was taken out.
     pub async fn replace(
         &self,
         admin: &Admin,
@@ -183,6 +187,27 @@ impl Policies {
         on: &Permitted,
         request: SetIamPolicyRequest,
     ) -> Result<google_api::Policy, PolicyError> {
+        let expected = etags::decode(request.policy.etag.as_ref()).map_err(|NoState| PolicyError::Conflict);
+        loop {
+            match self.replace_once(call, on, request.clone()).await {
+                // Only over the state that was read, also where none is expected: what was taken out of it meanwhile would be added
+                // anew, and nobody would have looked whether it is there, or who may give it.
+                Err(PolicyError::Conflict) if matches!(expected, Ok(None)) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Replaces the policy as it is now.
+    ///
+    /// # Errors
+    /// [`PolicyError::Conflict`]: also if another wrote it meanwhile.
+    async fn replace_once(
+        &self,
+        call: &mut Call<'_>,
+        on: &Permitted,
+        request: SetIamPolicyRequest,
+    ) -> Result<google_api::Policy, PolicyError> {
         let SetIamPolicyRequest { policy, update_mask } = request;
         let mask = FieldMask::parse(update_mask.as_deref().unwrap_or(""), "policy", &SetIamPolicyRequest::FIELDS)?;
         let version = policy.version.unwrap_or_default();
@@ -192,18 +217,18 @@ impl Policies {
         if expected.is_some_and(|expected| expected != before.etag) {
             return Err(PolicyError::Conflict);
         }
-        let (proposed, expected) = match mask.touches("bindings") {
+        let proposed = match mask.touches("bindings") {
             true => {
                 // Who knows no conditions would take them from a policy that they read without.
                 if expected.is_some() && version != WITH_CONDITIONS && before.version() == WITH_CONDITIONS {
                     return Err(policy::PolicyError::ConditionNeedsVersion.into());
                 }
                 let bindings = decode(policy.bindings, self.publisher.project())?;
-                (self.propose(on.resource(), bindings, version, &before).await?, expected)
+                self.propose(on.resource(), bindings, version, &before).await?
             }
             false => {
                 let bindings = before.bindings.clone();
-                (self.propose(on.resource(), bindings, WITH_CONDITIONS, &before).await?, Some(before.etag))
+                self.propose(on.resource(), bindings, WITH_CONDITIONS, &before).await?
             }
         };
         let modified = modified_roles(&before.bindings, &proposed.bindings);
@@ -216,7 +241,7 @@ impl Policies {
         let (store, name) = (self.store.clone(), on.name().to_owned());
         let missing = AdminError::NotFound(name.clone());
         let write = async move {
-            match store.replace_policy(&name, &after.bindings, expected, &named).await? {
+            match store.replace_policy(&name, &after.bindings, Some(before.etag), &named).await? {
                 PolicyWrite::Written(etag) => Ok(Policy { etag, ..after }),
                 PolicyWrite::Conflict => Err(PolicyError::Conflict),
                 PolicyWrite::Missing(gone) => Err(match members.into_iter().find(|(named, ..)| *named == gone) {
@@ -265,7 +290,7 @@ impl Policies {
         for binding in &bindings {
             check_role(binding, resource, before, &snapshot)?;
         }
-        let members = find_members(&bindings, &snapshot)?;
+        let members = find_added(&bindings, &before.bindings, &snapshot)?;
         // Compiling many conditions takes a while.
         let checking = tokio::task::spawn_blocking(move || {
             Policy::check(&bindings, version, snapshot.schema()).map(|()| bindings)
@@ -370,22 +395,35 @@ fn check_role(binding: &Binding, resource: &Resource, before: &Policy, snapshot:
 }
 
 /// What the store has to find when it writes the bindings, each once, with the first member that names it: the project's accounts,
-/// groups, and pools. To look for them here would be too early: they may go before the store writes.
+/// groups, and pools. To look for them here would be too early: they may go before the store writes. What the same binding has in
+/// `stored` is passed over.
 ///
 /// # Errors
 /// [`PolicyError::UnknownMember`]: a member of a pool of another project, or of an issuer that is not trusted.
-fn find_members(bindings: &[Binding], snapshot: &Snapshot) -> Result<Vec<(Named, RoleName, Member)>, PolicyError> {
+fn find_added(
+    bindings: &[Binding],
+    stored: &[Binding],
+    snapshot: &Snapshot,
+) -> Result<Vec<(Named, RoleName, Member)>, PolicyError> {
+    let held: HashSet<Held<'_>> = each_held(stored).collect();
     let (mut members, mut seen) = (Vec::new(), HashSet::new());
-    for binding in bindings {
-        for member in &binding.members {
-            let unknown = |Unknown| PolicyError::UnknownMember { role: binding.role.clone(), member: member.clone() };
-            let named = named_by(member, snapshot).map_err(unknown)?;
-            if let Some(named) = named.filter(|named| seen.insert(named.clone())) {
-                members.push((named, binding.role.clone(), member.clone()));
-            }
+    for (role, _, member) in each_held(bindings).filter(|it| !held.contains(it)) {
+        let unknown = |Unknown| PolicyError::UnknownMember { role: role.clone(), member: member.clone() };
+        let named = named_by(member, snapshot).map_err(unknown)?;
+        if let Some(named) = named.filter(|named| seen.insert(named.clone())) {
+            members.push((named, role.clone(), member.clone()));
         }
     }
     Ok(members)
+}
+
+/// What a binding gives to one member: the role, the condition, and the member.
+type Held<'a> = (&'a RoleName, Option<&'a ConditionText>, &'a Member);
+
+fn each_held(bindings: &[Binding]) -> impl Iterator<Item = Held<'_>> {
+    bindings
+        .iter()
+        .flat_map(|binding| binding.members.iter().map(|member| (&binding.role, binding.condition.as_ref(), member)))
 }
 
 /// A member that nobody here can be.
@@ -427,15 +465,8 @@ fn is_inside(name: &str, parent: &str) -> bool {
 
 /// The roles that somebody gets or loses, each once, in the order of names.
 fn modified_roles(before: &[Binding], after: &[Binding]) -> Vec<String> {
-    type Held<'a> = HashSet<(&'a RoleName, Option<&'a ConditionText>, &'a Member)>;
-    fn held(bindings: &[Binding]) -> Held<'_> {
-        let mut held = Held::new();
-        for binding in bindings {
-            held.extend(binding.members.iter().map(|member| (&binding.role, binding.condition.as_ref(), member)));
-        }
-        held
-    }
-    let (before, after) = (held(before), held(after));
+    let (before, after): (HashSet<Held<'_>>, HashSet<Held<'_>>) =
+        (each_held(before).collect(), each_held(after).collect());
     let changed = before.symmetric_difference(&after).map(|(role, ..)| role.to_string());
     changed.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }

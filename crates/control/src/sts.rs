@@ -8,29 +8,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorward_core::audit::{AuditClosed, TokenEvent, TokenMethod, TokenReason};
-use doorward_core::clock::{CLOCK_SKEW, Timestamp};
+use doorward_core::clock::{CLOCK_SKEW, Timestamp, whole_seconds};
 use doorward_core::entropy::EntropyError;
 use doorward_core::federation::{FederatedIdentity, MappedError, Provider};
 use doorward_core::grant::{ACCESS_TOKEN_TTL, Subject, TokenHash};
+use doorward_core::issuer::LONGEST_LIFE;
 use doorward_core::keys::KeyError;
 use doorward_core::outbound::{IssuerKeys, IssuerKeysError};
 use doorward_core::resource::Project;
 use doorward_core::snapshot::{KnownProvider, SnapshotCell};
 use doorward_core::store::{Store, StoreError};
-use doorward_wire::jose::{Algorithm, ClaimError, Claims, JwsError, TOKEN_LIMIT, Unverified};
+use doorward_wire::jose::{Algorithm, ClaimError, Claims, JwsError, TOKEN_LIMIT, TokenKind, Unverified};
 use doorward_wire::oauth::{
     ACCESS_TOKEN_TYPE, AWS4_REQUEST_TYPE, ID_TOKEN_TYPE, JWT_TYPE, SAML2_TYPE, Scopes, TokenExchangeRequest,
     TokenFormError,
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::record::{Recorder, Refused};
 use crate::tokens::{MintError, Minter};
-
-/// The longest time from `iat` to `exp` of a token that is exchanged.
-///
-/// Spec: <https://cloud.google.com/iam/docs/workload-identity-federation-with-other-providers>, "Prepare your external IdP".
-const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// What the resource name of a provider stands behind in `audience`.
 const AUDIENCE_PREFIX: &str = "//iam.googleapis.com/";
@@ -308,8 +304,11 @@ impl TokenExchange {
         if unverified.unproven_claims().get("iss").and_then(Value::as_str) != Some(&provider.issuer) {
             return Err(ExchangeError::Issuer);
         }
-        if !is_jwt(unverified.unproven_header()) {
-            return Err(ExchangeError::Kind);
+        match unverified.kind() {
+            // There are issuers that give a workload an access token (RFC 9068) and no other. Whom it lets in, `aud`, the mapping and the
+            // condition say.
+            TokenKind::Jwt | TokenKind::AccessToken => {}
+            TokenKind::Other => return Err(ExchangeError::Kind),
         }
         let kid = unverified.kid().ok_or(ExchangeError::KeyIdMissing)?.to_owned();
         let keys = self.keys.keys(&provider.key_source(project), &kid).await?;
@@ -358,16 +357,6 @@ fn check_request(request: &TokenExchangeRequest) -> Result<Scopes, ExchangeError
     Scopes::parse(scope).map_err(|_| ExchangeError::Scope)
 }
 
-/// Whether a token's header says that it is a JWT, or nothing of what it is. `typ` is compared as a media type, of which
-/// `application/` may be left out.
-///
-/// Spec: RFC 7515 section 4.1.9, RFC 7519 section 5.1, RFC 9068 section 2.1
-fn is_jwt(header: &Map<String, Value>) -> bool {
-    let Some(kind) = header.get("typ") else { return true };
-    let kind = kind.as_str().map(str::to_ascii_lowercase).unwrap_or_default();
-    matches!(kind.strip_prefix("application/").unwrap_or(&kind), "jwt" | "at+jwt")
-}
-
 /// Whether a name has the form of a provider's, of whatever project.
 fn is_provider_name(name: &str) -> bool {
     match name.split('/').collect::<Vec<_>>()[..] {
@@ -382,10 +371,9 @@ fn is_provider_name(name: &str) -> bool {
 ///
 /// There is no grace after `exp`: what would be issued had no time to live.
 fn check_time(claims: &Claims, now: Timestamp) -> Result<Duration, ExchangeError> {
-    let whole = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(0);
-    claims.check_time(now.seconds(), whole(CLOCK_SKEW))?;
+    claims.check_time(now.seconds(), whole_seconds(CLOCK_SKEW))?;
     let (issued, expires) = (claims.seconds("iat")?, claims.seconds("exp")?);
-    if expires < issued || expires.saturating_sub(issued) > whole(LONGEST_LIFE) {
+    if expires < issued || expires.saturating_sub(issued) > whole_seconds(LONGEST_LIFE) {
         return Err(ExchangeError::TooLongLived);
     }
     let rest = Timestamp::from_seconds(expires).since(now).min(ACCESS_TOKEN_TTL);

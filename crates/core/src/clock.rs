@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 /// Grace for clocks that disagree, where a rule does not say otherwise.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
+/// A duration in whole seconds, as claims count time. Zero for what is beyond any clock: nothing is good for so long, and no grace is.
+pub fn whole_seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(0)
+}
+
 /// A point in time: microseconds since the Unix epoch, without leap seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -89,5 +94,23 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_no_clock_can_reach_lets_nothing_pass() {
+        for (duration, expected) in [
+            (Duration::from_millis(29_999), 29),
+            (CLOCK_SKEW, 30),
+            (Duration::from_secs(i64::MAX as u64), i64::MAX),
+            (Duration::from_secs(i64::MAX as u64 + 1), 0),
+            (Duration::MAX, 0),
+        ] {
+            assert_eq!(whole_seconds(duration), expected, "{duration:?}");
+        }
     }
 }

@@ -87,6 +87,19 @@ impl<'a> MemberProbe<'a> {
         MemberProbe { hash: hash(kind, text), name: Name::Of(kind, text) }
     }
 
+    /// `allUsers`. Hashed once and for all, as every decision asks for it.
+    pub(crate) fn all_users() -> MemberProbe<'static> {
+        static PROBE: LazyLock<MemberProbe<'static>> = LazyLock::new(|| MemberProbe::of(&Member::AllUsers));
+        *PROBE
+    }
+
+    /// `allAuthenticatedUsers`, likewise.
+    pub(crate) fn all_authenticated_users() -> MemberProbe<'static> {
+        static PROBE: LazyLock<MemberProbe<'static>> =
+            LazyLock::new(|| MemberProbe::of(&Member::AllAuthenticatedUsers));
+        *PROBE
+    }
+
     pub(crate) fn of(member: &'a Member) -> Self {
         let (kind, text) = member.key();
         MemberProbe::new(kind, text)
@@ -166,7 +179,7 @@ struct Node {
 #[repr(align(64))]
 struct Membership {
     text: Arc<str>,
-    groups: Numbers,
+    groups: FewOrMany<6>,
     hash: MemberHash,
     kind: MemberKind,
 }
@@ -177,31 +190,30 @@ impl Membership {
     }
 }
 
-const FEW: usize = 6;
-
-/// Numbers of groups: in place as long as there are few.
+/// A list that is in place as long as it is short, so that what holds it is all that has to be read.
 #[derive(Debug, Clone)]
-enum Numbers {
-    Few(u8, [GroupNumber; FEW]),
-    Many(Arc<[GroupNumber]>),
+pub(crate) enum FewOrMany<const FEW: usize> {
+    /// The length, and the list with something behind it.
+    Few(u8, [u32; FEW]),
+    Many(Arc<[u32]>),
 }
 
-impl Numbers {
-    fn new(numbers: &[GroupNumber]) -> Self {
+impl<const FEW: usize> FewOrMany<FEW> {
+    pub(crate) fn new(list: &[u32]) -> Self {
         let mut few = [0; FEW];
-        match (few.get_mut(..numbers.len()), u8::try_from(numbers.len())) {
+        match (few.get_mut(..list.len()), u8::try_from(list.len())) {
             (Some(place), Ok(length)) => {
-                place.copy_from_slice(numbers);
-                Numbers::Few(length, few)
+                place.copy_from_slice(list);
+                FewOrMany::Few(length, few)
             }
-            (None, _) | (_, Err(_)) => Numbers::Many(numbers.into()),
+            (None, _) | (_, Err(_)) => FewOrMany::Many(list.into()),
         }
     }
 
-    fn as_slice(&self) -> &[GroupNumber] {
+    pub(crate) fn as_slice(&self) -> &[u32] {
         match self {
-            Numbers::Few(length, few) => &few[..usize::from(*length)],
-            Numbers::Many(many) => many,
+            FewOrMany::Few(length, few) => &few[..usize::from(*length)],
+            FewOrMany::Many(many) => many,
         }
     }
 }
@@ -428,11 +440,11 @@ impl Groups {
         let shard = Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[place]);
         match shard.find_entry(hash, same) {
             Ok(entry) if groups.is_empty() => drop(entry.remove()),
-            Ok(mut entry) => entry.get_mut().groups = Numbers::new(&groups),
+            Ok(mut entry) => entry.get_mut().groups = FewOrMany::new(&groups),
             Err(_) if groups.is_empty() => {}
             Err(_) => {
                 let (kind, text) = member.key();
-                let new = Membership { text: text.into(), groups: Numbers::new(&groups), hash: probe.hash, kind };
+                let new = Membership { text: text.into(), groups: FewOrMany::new(&groups), hash: probe.hash, kind };
                 shard.insert_unique(hash, new, |it| spread(it.hash));
             }
         }
@@ -529,6 +541,27 @@ mod tests {
             assert_eq!(groups_of(&groups, "ann"), expected, "{what} {group} {who}");
             assert_eq!(groups_of(&before, "ann"), old, "the snapshot before changed: {what} {group} {who}");
         }
+    }
+
+    #[test]
+    fn somebody_may_be_in_few_groups_and_in_many() {
+        let mut groups = Groups::default();
+        let name = |number: usize| format!("g{number:02}");
+        let expected = |count: usize| (0..count).map(name).collect::<Vec<_>>().join(" ");
+        for count in 1..=20 {
+            groups.add_member(&email(&name(count - 1)), &member("ann"));
+            assert_eq!(groups_of(&groups, "ann"), expected(count));
+        }
+        for count in (0..20).rev() {
+            groups.remove_member(&email(&name(count)), &member("ann"));
+            assert_eq!(groups_of(&groups, "ann"), expected(count));
+        }
+    }
+
+    #[test]
+    fn what_a_decision_reads_of_a_caller_and_of_a_group_stays_small() {
+        assert_eq!(size_of::<Membership>(), 64);
+        assert_eq!(size_of::<Head>(), 8);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use doorward_wire::jose::{ClaimError, Claims, Unverified};
 
 use crate::account::UniqueId;
-use crate::clock::{CLOCK_SKEW, Timestamp};
+use crate::clock::{CLOCK_SKEW, Timestamp, whole_seconds};
 use crate::member::Email;
 use crate::snapshot::{AccountKind, KnownAccount, Snapshot};
 
@@ -84,14 +84,14 @@ pub fn prove<'a>(
     use SelfSignedError as E;
     let known = unverified.kid().and_then(|kid| snapshot.account_key(kid)).ok_or(E::Signature)?;
     let claims = unverified.verify(&known.key).map_err(|_| E::Signature)?;
-    claims.check_time(now.seconds(), seconds(CLOCK_SKEW)).map_err(|error| match error {
+    claims.check_time(now.seconds(), whole_seconds(CLOCK_SKEW)).map_err(|error| match error {
         ClaimError::Missing(_) => E::Claims,
         ClaimError::Expired(at) => E::Expired(at),
         ClaimError::NotYetValid(at) => E::NotYetValid(at),
     })?;
     let (Ok(issued), Ok(expires)) = (claims.seconds("iat"), claims.seconds("exp")) else { return Err(E::Claims) };
     let life = expires.saturating_sub(issued);
-    if life > seconds(LONGEST_LIFE) {
+    if life > whole_seconds(LONGEST_LIFE) {
         return Err(E::TooLong(life));
     }
     let (Some(issuer), Some(subject)) = (claims.string("iss"), claims.string("sub")) else { return Err(E::Claims) };
@@ -102,11 +102,6 @@ pub fn prove<'a>(
     let entry = snapshot.account_entry(&known.account).filter(|(_, account)| signs_as(account));
     let (unique_id, account) = entry.ok_or(E::Account)?;
     Ok(SelfSigned { unique_id, account, claims, valid_until: Timestamp::from_seconds(expires) + CLOCK_SKEW })
-}
-
-/// Zero for what is beyond any clock: nothing is good for so long.
-fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(0)
 }
 
 #[cfg(test)]

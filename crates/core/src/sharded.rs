@@ -12,7 +12,9 @@ const SHARDS: usize = 256;
 
 /// A map in parts. A clone shares them all. A key is hashed once for the part and for the place in it.
 #[derive(Debug)]
-pub(crate) struct Sharded<K, V>(Arc<[Arc<HashTable<(K, V)>>]>);
+pub(crate) struct Sharded<K, V>(Arc<[Shard<K, V>]>);
+
+type Shard<K, V> = Arc<HashTable<(K, V)>>;
 
 impl<K, V> Clone for Sharded<K, V> {
     fn clone(&self) -> Self {

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::server::{KEY_FILE, TOKEN_FILE};
 use crate::transport::{self, TIMEOUT};
+use crate::world::if_unreachable;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -30,7 +31,7 @@ pub(crate) enum ApiError {
     AccessToken,
     #[error("the token that was given is none: see that {TOKEN_FILE} names the right file")]
     GivenToken,
-    #[error("cannot connect to {address} ({cause}): is `doorward dev` still running?")]
+    #[error("cannot connect to {address} ({cause}): {}", if_unreachable())]
     Connect { address: String, cause: io::Error },
     #[error(
         "{address} and this program do not agree on TLS ({cause}): if a private authority signed its certificate, add that to \

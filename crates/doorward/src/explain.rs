@@ -2,11 +2,14 @@
 
 mod shown;
 
+use std::time::Duration;
+
 use doorward_core::client::CLIENT_SECRET_PREFIX;
 use doorward_core::clock::{CLOCK_SKEW, Timestamp};
 use doorward_core::grant::{
     ACCESS_TOKEN_PREFIX, ADMIN_TOKEN_PREFIX, CODE_PREFIX, DEVICE_CODE_PREFIX, REFRESH_TOKEN_PREFIX,
 };
+use doorward_core::issuer::{LONGEST_LIFE, is_same_issuer};
 use doorward_core::keys::ID_TOKEN_TTL;
 use doorward_server::dev::description::Description;
 use doorward_wire::headers::ASSERTION_ISSUER;
@@ -27,8 +30,8 @@ pub(crate) struct Explanation {
     header: Map<String, Value>,
     claims: Map<String, Value>,
     findings: Vec<Finding>,
-    /// Applications that would take it for a proof of who calls.
-    accepted_by: Vec<&'static str>,
+    /// Applications that would take it for a proof of who calls; `None` if that is not known here.
+    accepted_by: Option<Vec<&'static str>>,
     #[serde(skip)]
     now: Timestamp,
 }
@@ -55,6 +58,8 @@ enum Kind {
     SelfSigned,
     /// The signed header that an application receives.
     Assertion,
+    /// Of another issuer, by whatever algorithm.
+    Foreign,
     OtherAlgorithm,
 }
 
@@ -72,12 +77,16 @@ pub(crate) struct Known<'a> {
 pub(crate) fn self_signer(token: &str) -> Option<String> {
     let unverified = Unverified::parse(token, TOKEN_LIMIT, &[Algorithm::Rs256]).ok()?;
     let claim = |name: &str| unverified.unproven_claims().get(name).and_then(Value::as_str);
-    (kind(&unverified) == Kind::SelfSigned).then(|| claim("iss").map(str::to_owned))?
+    (kind(&unverified, None) == Kind::SelfSigned).then(|| claim("iss").map(str::to_owned))?
 }
 
-fn kind(token: &Unverified<'_>) -> Kind {
+/// `api_url` is where we are, under which name we issue no ID tokens.
+fn kind(token: &Unverified<'_>, api_url: Option<&str>) -> Kind {
     let issuer = token.unproven_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
+    let own = [Some(""), Some(ISSUER), Some(ASSERTION_ISSUER), api_url];
+    let is_own = own.into_iter().flatten().any(|own| is_same_issuer(own, issuer));
     match token.algorithm() {
+        _ if !is_own && !issuer.ends_with(".gserviceaccount.com") => Kind::Foreign,
         Algorithm::Es256 if issuer == ASSERTION_ISSUER => Kind::Assertion,
         Algorithm::Es256 => Kind::OtherAlgorithm,
         Algorithm::Rs256 if issuer.ends_with(".gserviceaccount.com") => Kind::SelfSigned,
@@ -92,17 +101,20 @@ pub(crate) fn explain(token: &str, known: &Known<'_>) -> Explanation {
         bytes.and_then(|bytes| parse_object(&bytes).ok()).unwrap_or_default()
     };
     let mut explanation =
-        Explanation { header: part(0), claims: part(1), findings: Vec::new(), accepted_by: Vec::new(), now: known.now };
+        Explanation { header: part(0), claims: part(1), findings: Vec::new(), accepted_by: None, now: known.now };
     let applications = match Unverified::parse(token, TOKEN_LIMIT, &[Algorithm::Rs256, Algorithm::Es256]) {
         Ok(unverified) => explanation.judge(unverified, known),
         Err(error) => {
             explanation.bad(not_a_jwt(token, &error));
-            Vec::new()
+            Some(Vec::new())
         }
     };
-    if explanation.findings.iter().all(|finding| finding.verdict != Verdict::Bad) {
-        explanation.accepted_by = applications.into_iter().map(AppName::name).collect();
-    }
+    let is_bad = explanation.findings.iter().any(|finding| finding.verdict == Verdict::Bad);
+    explanation.accepted_by = match applications {
+        _ if is_bad => Some(Vec::new()),
+        Some(applications) => Some(applications.into_iter().map(AppName::name).collect()),
+        None => None,
+    };
     explanation
 }
 
@@ -155,9 +167,9 @@ impl Explanation {
         self.claims.get(claim).and_then(StrictNumber::integer)
     }
 
-    /// Gives the applications that its audience fits.
-    fn judge(&mut self, token: Unverified<'_>, known: &Known<'_>) -> Vec<AppName> {
-        let kind = kind(&token);
+    /// Gives the applications that its audience fits; `None` if that is not known here.
+    fn judge(&mut self, token: Unverified<'_>, known: &Known<'_>) -> Option<Vec<AppName>> {
+        let kind = kind(&token, Some(&known.world.api_url));
         match kind {
             Kind::IdToken if self.text("iss").as_deref() == Some(ISSUER) => {
                 self.good(format!("an ID token of {ISSUER}"));
@@ -166,22 +178,40 @@ impl Explanation {
             Kind::SelfSigned => self.good("a JWT that a service account signed itself"),
             Kind::Assertion => {
                 self.bad("the signed header that an application receives: it says who called, and opens nothing");
-                return Vec::new();
+                return Some(Vec::new());
+            }
+            Kind::Foreign => {
+                self.judge_foreign();
+                return None;
             }
             Kind::OtherAlgorithm => {
                 self.bad("ES256: an ID token, and a JWT that an account signed, is RS256");
-                return Vec::new();
+                return Some(Vec::new());
             }
         }
         self.judge_signature(token, &known.keys);
-        self.judge_times();
-        match kind {
+        self.judge_times(ID_TOKEN_TTL, "an hour");
+        Some(match kind {
             Kind::SelfSigned => self.judge_url(known.world),
-            Kind::IdToken | Kind::Assertion | Kind::OtherAlgorithm => {
+            Kind::IdToken | Kind::Assertion | Kind::Foreign | Kind::OtherAlgorithm => {
                 self.judge_email();
                 self.judge_client(known)
             }
-        }
+        })
+    }
+
+    /// Which issuers are trusted, and with what audiences, the server alone knows. What every issuer must keep to is judged.
+    fn judge_foreign(&mut self) {
+        let issuer = self.text("iss").unwrap_or_default();
+        self.found(
+            Verdict::Note,
+            format!(
+                "of {issuer}, which is not this server: its key and its audience are not judged here. An application takes it if \
+                 --trusted-issuers lists the issuer and aud; sts.googleapis.com/v1/token exchanges it if a provider of a workload \
+                 identity pool has the issuer (`doorward workload-identity-provider list --pool POOL`)"
+            ),
+        );
+        self.judge_times(LONGEST_LIFE, "24 hours");
     }
 
     fn judge_signature(&mut self, token: Unverified<'_>, keys: &Result<VerifyingKeys, String>) {
@@ -198,12 +228,12 @@ impl Explanation {
         }
     }
 
-    fn judge_times(&mut self) {
+    fn judge_times(&mut self, longest: Duration, in_words: &str) {
         let (Some(issued), Some(expires)) = (self.seconds("iat"), self.seconds("exp")) else {
             return self.bad("iat and exp must be whole numbers of seconds");
         };
         let skew = i64::try_from(CLOCK_SKEW.as_secs()).unwrap_or(0);
-        let longest = i64::try_from(ID_TOKEN_TTL.as_secs()).unwrap_or(0);
+        let longest = i64::try_from(longest.as_secs()).unwrap_or(0);
         let now = self.now.seconds();
         if now >= expires.saturating_add(skew) {
             self.bad(format!("expired {}", distance(expires, now)));
@@ -213,7 +243,7 @@ impl Explanation {
             self.good(format!("expires {}", distance(expires, now)));
         }
         if expires.saturating_sub(issued) > longest {
-            self.bad("exp is more than an hour after iat");
+            self.bad(format!("exp is more than {in_words} after iat"));
         }
     }
 
@@ -366,7 +396,9 @@ mod tests {
             (json!({"exp": NOW - 29}),                        app,    ""),
             (json!({"email": null, "email_verified": null}),  app,    "Note: no email: Google's IAP refuses it (401)"),
             (json!({"aud": "123-other-app.apps.googleusercontent.com"}), &["other_app"][..], ""),
-            (json!({"iss": "https://evil.example"}),          nobody, "Bad: iss is not https://accounts.google.com"),
+            (json!({"iss": "accounts.google.com"}),           nobody, "Bad: iss is not https://accounts.google.com"),
+            (json!({"iss": "http://127.0.0.1:8081"}),         nobody, "Bad: iss is not https://accounts.google.com"),
+            (json!({"iss": null}),                            nobody, "Bad: iss is not https://accounts.google.com"),
             (json!({"exp": NOW - 3600, "iat": NOW - 7200}),   nobody, "Bad: expired 60 minutes ago"),
             (json!({"iat": NOW + 300}),                       nobody, "Bad: issued in 5 minutes: is the clock"),
             (json!({"exp": NOW + 7200}),                      nobody, "Bad: exp is more than an hour after iat"),
@@ -380,7 +412,7 @@ mod tests {
         for (changes, accepted, expected) in cases {
             let token = keys.rsa.sign(&with(&base, changes.clone())).unwrap();
             let explanation = explained(&token, Some(&keys.rsa), false);
-            assert_eq!(explanation.accepted_by, accepted, "{changes}");
+            assert_eq!(explanation.accepted_by.as_deref(), Some(accepted), "{changes}");
             let blemishes = blemishes(&explanation);
             assert!(
                 blemishes.starts_with(expected) && blemishes.is_empty() == expected.is_empty(),
@@ -388,7 +420,7 @@ mod tests {
             );
         }
         let token = keys.rsa.sign(&with(&base, json!({"aud": DESKTOP}))).unwrap();
-        assert_eq!(explained(&token, Some(&keys.rsa), true).accepted_by, ["app"], "a listed client");
+        assert_eq!(explained(&token, Some(&keys.rsa), true).accepted_by.as_deref(), Some(app), "a listed client");
 
         let token = keys.rsa.sign(base.as_object().unwrap()).unwrap();
         #[rustfmt::skip]
@@ -399,7 +431,7 @@ mod tests {
         ];
         for (key, accepted, expected) in signatures {
             let explanation = explained(&token, key, false);
-            assert_eq!(explanation.accepted_by, accepted);
+            assert_eq!(explanation.accepted_by.as_deref(), Some(accepted));
             assert!(blemishes(&explanation).starts_with(expected), "{}", blemishes(&explanation));
         }
     }
@@ -422,12 +454,35 @@ mod tests {
             let token = keys.rsa.sign(&with(&base, changes.clone())).unwrap();
             assert_eq!(self_signer(&token).as_deref(), Some(ROBOT));
             let explanation = explained(&token, Some(&keys.rsa), false);
-            assert_eq!(explanation.accepted_by.is_empty(), !bad.is_empty(), "{changes}");
+            assert_eq!(explanation.accepted_by.as_deref().is_some_and(<[_]>::is_empty), !bad.is_empty(), "{changes}");
             let told = |verdict, text: &str| {
                 explanation.findings.iter().any(|finding| finding.verdict == verdict && finding.text.starts_with(text))
             };
             assert!(bad.is_empty() || told(Verdict::Bad, bad), "{changes}: {:?}", explanation.findings);
             assert!(good.is_empty() || told(Verdict::Good, good), "{changes}: {:?}", explanation.findings);
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_issuer_is_judged_only_by_what_every_issuer_must_keep_to() {
+        let keys = keys();
+        let base = json!({"iss": "https://ci.example", "aud": "x", "sub": "1", "iat": NOW, "exp": NOW + 86_400});
+        #[rustfmt::skip]
+        let cases = [
+            (json!({}),                      None,             "Note: of https://ci.example, which is not this server"),
+            (json!({"exp": NOW + 86_401}),   Some(Vec::new()), "after iat"),
+            (json!({"exp": NOW - 60, "iat": NOW - 120}), Some(Vec::new()), "Bad: expired 60 seconds ago"),
+            (json!({"exp": null}),           Some(Vec::new()), "Bad: iat and exp must be"),
+        ];
+        for key in [&keys.rsa, &keys.p256] {
+            for (changes, accepted, expected) in &cases {
+                let token = key.sign(&with(&base, changes.clone())).unwrap();
+                let explanation = explained(&token, Some(&keys.rsa), false);
+                assert_eq!(&explanation.accepted_by, accepted, "{changes}");
+                assert!(blemishes(&explanation).contains(expected), "{changes}: {}", blemishes(&explanation));
+                let no_verdict = "Whether an application accepts it is not known here.\n";
+                assert_eq!(explanation.shown().ends_with(no_verdict), accepted.is_none(), "{changes}");
+            }
         }
     }
 
@@ -457,7 +512,7 @@ mod tests {
         ];
         for (token, expected) in cases {
             let explanation = explained(&token, None, false);
-            assert!(explanation.accepted_by.is_empty());
+            assert_eq!(explanation.accepted_by, Some(Vec::new()));
             assert!(explanation.findings[0].text.starts_with(expected), "{token}: {:?}", explanation.findings);
         }
         assert_eq!(self_signer("x"), None);

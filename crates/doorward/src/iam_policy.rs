@@ -29,8 +29,15 @@ pub(crate) struct Governed {
     pub(crate) shown_by: String,
 }
 
-/// The forms of a member.
-const FORMS: &str = "user:EMAIL, serviceAccount:EMAIL, group:EMAIL, domain:DOMAIN, principal://..., principalSet://..., allAuthenticatedUsers or allUsers";
+/// The forms of a member, as a literal, for texts that are put together when this is compiled.
+macro_rules! member_forms {
+    () => {
+        "user:EMAIL, serviceAccount:EMAIL, group:EMAIL, domain:DOMAIN, principal://..., principalSet://..., allAuthenticatedUsers or allUsers"
+    };
+}
+pub(crate) use member_forms;
+
+const FORMS: &str = member_forms!();
 
 /// A member as a command line has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +86,12 @@ fn note(world: &Description, member: &Member) -> Option<String> {
         return None;
     }
     let known: Vec<&str> = world.users.keys().map(String::as_str).collect();
-    Some(format!("note: nobody in dev.json has the address {email}; the people are {}", known.join(", ")))
+    Some(format!(
+        "note: nobody in dev.json has the address {email}, so it lets nobody in unless an issuer of --trusted-issuers vouches for \
+         {}; the people are {}",
+        email.domain(),
+        known.join(", ")
+    ))
 }
 
 /// A binding as a command line names it.
@@ -353,7 +365,7 @@ mod tests {
         let cases = [
             ("user:alice@example.com",    None),
             ("user:Alice@Example.com",    None),
-            ("user:nobody@nowhere.org",   Some("note: nobody in dev.json has the address nobody@nowhere.org; the people are alice@example.com")),
+            ("user:nobody@nowhere.org",   Some("note: nobody in dev.json has the address nobody@nowhere.org, so it lets nobody in unless an issuer of --trusted-issuers vouches for nowhere.org; the people are alice@example.com")),
             ("domain:nowhere.org",        None),
             ("serviceAccount:a@p.example", None),
             ("allUsers",                  None),

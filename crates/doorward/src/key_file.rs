@@ -23,6 +23,12 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<ServiceAccountFile> {
 enum NoKeyFile {
     #[error("a file of type {0}, and no service account's key")]
     OtherType(&'static str),
+    #[error(
+        "a file of type external_account, which holds no key but says where a token from elsewhere lies: the libraries of Google \
+         and the SDK take it in GOOGLE_APPLICATION_CREDENTIALS, and by hand that token is exchanged at sts.googleapis.com/v1/token. \
+         For --key-file"
+    )]
+    ExternalAccount,
     #[error("no key file ({0})")]
     Malformed(#[from] CredentialFileError),
 }
@@ -32,7 +38,7 @@ fn parse(bytes: &[u8]) -> Result<ServiceAccountFile, NoKeyFile> {
         CredentialFile::ServiceAccount(file) => Ok(file),
         CredentialFile::AuthorizedUser(_) => Err(NoKeyFile::OtherType("authorized_user")),
         CredentialFile::ImpersonatedServiceAccount(_) => Err(NoKeyFile::OtherType("impersonated_service_account")),
-        CredentialFile::ExternalAccount(_) => Err(NoKeyFile::OtherType("external_account")),
+        CredentialFile::ExternalAccount(_) => Err(NoKeyFile::ExternalAccount),
     }
 }
 
@@ -189,6 +195,16 @@ pub(crate) mod tests {
         assert_eq!(read(&path).unwrap_err().to_string(), format!("{no_key_file}: name another file"));
         fs::write(&path, json!({"type": "authorized_user", "client_id": "1", "refresh_token": "x"}).to_string())
             .unwrap();
+        let elsewhere = json!({
+            "type": "external_account", "audience": "//iam.googleapis.com/x", "token_url": "https://sts.googleapis.com/v1/token",
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "credential_source": {"file": "t"},
+        });
+        fs::write(dir.path().join("elsewhere.json"), elsewhere.to_string()).unwrap();
+        let told = read(&dir.path().join("elsewhere.json")).unwrap_err().to_string();
+        assert!(
+            told.contains("GOOGLE_APPLICATION_CREDENTIALS") && told.ends_with("For --key-file: name another file"),
+            "{told}"
+        );
         let other = format!("{shown} is a file of type authorized_user, and no service account's key");
         assert_eq!(read(&path).unwrap_err().to_string(), format!("{other}: name another file"));
         fs::remove_file(&path).unwrap();

@@ -33,7 +33,7 @@ pub(crate) fn client_parameters(client: &OAuthClientDescription) -> Vec<(&str, &
 
 /// The address of the endpoint of `oauth2.googleapis.com` with this path.
 pub(crate) fn oauth2(world: &Description, path: &str) -> String {
-    format!("{}/oauth2.googleapis.com/{path}", world.api_url)
+    format!("{}/{path}", world.base("oauth2.googleapis.com"))
 }
 
 /// Somebody who is signed in at a world, as far as we know.

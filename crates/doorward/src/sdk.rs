@@ -7,6 +7,7 @@ use doorward_client::{Credentials, CredentialsBuilder, TokenError, TransportErro
 use doorward_server::dev::description::Description;
 
 use crate::transport::TIMEOUT;
+use crate::world::if_unreachable;
 
 /// Credentials that ask whom their file names. They ask once: whoever waits at a terminal is told at once that nobody answers.
 pub(crate) fn builder() -> CredentialsBuilder {
@@ -33,7 +34,7 @@ pub(crate) fn explained(error: &TokenError, advice: &dyn Fn(&str, &str) -> Optio
             format!("{account} cannot be impersonated: {}", explained(source, advice))
         }
         E::Transport(T::Connect { address, cause }) => {
-            format!("cannot connect to {address} ({cause}): is `doorward dev` still running?")
+            format!("cannot connect to {address} ({cause}): {}", if_unreachable())
         }
         E::Transport(T::Timeout { address, after }) => {
             let seconds = after.as_secs();

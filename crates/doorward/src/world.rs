@@ -34,6 +34,22 @@ impl WorldArgs {
     }
 }
 
+/// What to do if nobody answers at an address. Of the network of `doorward run`, the machine's own is no part.
+pub(crate) fn if_unreachable() -> &'static str {
+    let named = std::env::var_os(DESCRIPTION_VARIABLE).filter(|path| !path.is_empty());
+    let inside = named.is_some_and(|path| Place::File(path.into()).open().is_ok_and(|world| world.names));
+    next_step(inside)
+}
+
+fn next_step(inside: bool) -> &'static str {
+    if inside {
+        "inside `doorward run` no server of the machine is reached, and a key file or --dir of `doorward dev` names one; use a key \
+         file that $DOORWARD_DEV_JSON names, or make one inside with `doorward service-account keys create`"
+    } else {
+        "is `doorward dev` still running?"
+    }
+}
+
 /// Where a description lies, by how it was named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {

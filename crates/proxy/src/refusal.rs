@@ -9,8 +9,9 @@ use std::sync::Arc;
 use doorward_core::audit::Reason;
 use doorward_core::entropy::Entropy;
 use doorward_core::keys::KeyError;
+use doorward_core::member::Member;
 use doorward_core::outbound::IssuerKeysError;
-use doorward_core::resource::{ClientId, Origin, Route};
+use doorward_core::resource::{Application, ClientId, Origin, Route};
 use doorward_core::self_signed::SelfSignedError;
 use doorward_core::snapshot::{ProtectedResource, Snapshot};
 use doorward_wire::headers::{DOORWARD_DECISION_ID, DOORWARD_FIX, DOORWARD_REASON, IAP_GENERATED_RESPONSE};
@@ -37,7 +38,7 @@ pub(crate) enum Refusal {
     #[error("no credential")]
     SignInRequired { resource: Arc<ProtectedResource>, place: Box<Route>, invalid_proxy_authorization: bool },
     #[error("{error}")]
-    BadCredential { error: TokenError, expected: ClientId, place: Box<Route> },
+    BadCredential { error: TokenError, resource: Arc<ProtectedResource>, place: Box<Route> },
     #[error("the keys of {entry}: {cause}")]
     KeysUnavailable { entry: String, cause: IssuerKeysError },
     #[error("{0}")]
@@ -236,7 +237,7 @@ impl Refusal {
                 };
                 told(StatusCode::UNAUTHORIZED, Reason::NoCredential, &format!("{PREFIX}empty token"), fix)
             }
-            R::BadCredential { error, expected, place } => bad_credential(error, expected, &place.origin),
+            R::BadCredential { error, resource, place } => bad_credential(error, resource, &place.origin),
             R::KeysUnavailable { .. } => told(
                 StatusCode::SERVICE_UNAVAILABLE,
                 Reason::KeysUnavailable,
@@ -300,15 +301,21 @@ impl Refusal {
                     status,
                     Reason::UpstreamFailed,
                     "The application did not answer.",
-                    "Start the application, or correct the address that the proxy forwards to.",
+                    "Start the application, or correct the address that the proxy forwards to (--to). With doorward run, the \
+                     application runs on the machine, outside of run.",
                 )
             }
         }
     }
 }
 
+/// To whom a signature tells nothing: a token of ours that was spoilt, or one of an issuer that means nothing to an application.
+const SIGNATURE_FIX: &str = "Get a new ID token from Doorward's token endpoint; a token of another issuer is exchanged at \
+                             sts.googleapis.com/v1/token, or its issuer is listed with --trusted-issuers.";
+
 /// The sentences of Google's that clients parse, each for its cause.
-fn bad_credential(error: &TokenError, expected: &ClientId, origin: &Origin) -> Told {
+fn bad_credential(error: &TokenError, resource: &ProtectedResource, origin: &Origin) -> Told {
+    let Application { name: application, client_id: expected, .. } = &*resource.application;
     const ID_TOKEN: &str = "Send an ID token whose aud is the application's OAuth client id";
     const CLAIMS: &str = "JWT claims are not valid";
     use SelfSignedError as S;
@@ -330,7 +337,9 @@ fn bad_credential(error: &TokenError, expected: &ClientId, origin: &Origin) -> T
         E::Algorithm => (
             Reason::JwtAlg,
             "JWT signature is invalid".to_owned(),
-            "Send an ID token of this issuer: they are signed with RS256.".to_owned(),
+            "Send an ID token of Doorward's: they are signed with RS256. A token of another issuer is exchanged at \
+             sts.googleapis.com/v1/token, or its issuer is listed with --trusted-issuers."
+                .to_owned(),
         ),
         E::Assertion => (
             Reason::WrongTokenKind,
@@ -375,16 +384,10 @@ fn bad_credential(error: &TokenError, expected: &ClientId, origin: &Origin) -> T
             ),
         ),
         E::Foreign { issuer: _, error } => return foreign_credential(error),
-        E::Signature => (
-            Reason::InvalidToken,
-            "JWT signature is invalid".to_owned(),
-            "Get a new ID token from this issuer's token endpoint.".to_owned(),
-        ),
-        E::Claims => (
-            Reason::InvalidToken,
-            CLAIMS.to_owned(),
-            "Get a new ID token from this issuer's token endpoint.".to_owned(),
-        ),
+        E::Signature => (Reason::InvalidToken, "JWT signature is invalid".to_owned(), SIGNATURE_FIX.to_owned()),
+        E::Claims => {
+            (Reason::InvalidToken, CLAIMS.to_owned(), "Get a new ID token from Doorward's token endpoint.".to_owned())
+        }
         E::Expired(at) | E::SelfSigned(S::Expired(at)) => (
             Reason::ExpiredToken,
             "Expired JWT".to_owned(),
@@ -395,16 +398,12 @@ fn bad_credential(error: &TokenError, expected: &ClientId, origin: &Origin) -> T
             "JWT is not yet valid".to_owned(),
             format!("Set the clocks right: the token is valid from {}.", doorward_wire::time::rfc3339(*at)),
         ),
-        E::Audience(audience) => (
-            Reason::WrongAudience,
-            // Public clients read the right client id out of this sentence and try again.
-            format!(
-                "JWT audience doesn't match this application ('aud' claim ({}) doesn't match expected value ({}))",
-                html_escaped(&doorward_core::audit::escaped(audience.as_bytes(), 256)),
-                expected.0
-            ),
-            audience_fix(audience, expected),
-        ),
+        E::Audience(audience) => {
+            (Reason::WrongAudience, audience_sentence(audience, expected), format!("{}.", ask_for(expected)))
+        }
+        E::OwnClient(client) => {
+            (Reason::WrongAudience, audience_sentence(client, expected), client_fix(client, application.as_str(), expected))
+        }
         E::EmailMissing => (
             Reason::MissingEmail,
             "JWT 'email' claim isn't a string".to_owned(),
@@ -420,9 +419,7 @@ fn foreign_credential(error: &ForeignTokenError) -> Told {
     const CLAIMS: &str = "JWT claims are not valid";
     let (reason, sentence, fix) = match error {
         // The words for a token of an issuer that is not trusted: who is, need not be told here.
-        E::Signature => {
-            (Reason::InvalidToken, "JWT signature is invalid", "Get a new ID token from this issuer's token endpoint.")
-        }
+        E::Signature => (Reason::InvalidToken, "JWT signature is invalid", SIGNATURE_FIX),
         E::Kind => (
             Reason::WrongTokenKind,
             CLAIMS,
@@ -482,8 +479,10 @@ fn access_fix(caller: &Caller, application: &str) -> String {
         Caller::Account(_) => format!("{ask} for {member}."),
         // Nobody knows such a name by heart, so it is told how it is given. A subject may hold any visible character, and an
         // operator copies this into a shell.
-        Caller::Foreign(_) => {
-            format!("{ask}: doorward policy add --app {application} --member {}", shell_quoted(&member))
+        Caller::Foreign(foreign) => {
+            let address = foreign.members.iter().find(|member| matches!(member, Member::User(_)));
+            let or = address.map_or_else(String::new, |address| format!(", for this member or for {address}"));
+            format!("{ask}{or}: doorward policy add --app {application} --member {}", shell_quoted(&member))
         }
     }
 }
@@ -493,18 +492,31 @@ fn shell_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// What to do about another audience. A program that signs people in for its own client, as gcloud does, cannot always ask for
-/// another one: then the application has to list that client. Only what has the form of a client id is repeated.
-fn audience_fix(audience: &str, expected: &ClientId) -> String {
+/// Public clients read the right client id out of this sentence and try again.
+fn audience_sentence(audience: &str, expected: &ClientId) -> String {
+    format!(
+        "JWT audience doesn't match this application ('aud' claim ({}) doesn't match expected value ({}))",
+        html_escaped(&doorward_core::audit::escaped(audience.as_bytes(), 256)),
+        expected.0
+    )
+}
+
+fn ask_for(expected: &ClientId) -> String {
+    format!("Ask for an ID token with the audience {}", expected.0)
+}
+
+/// What to do about a token that a program has for its own client. One that signs people in, as gcloud does, cannot always ask for
+/// another: then the application has to list that client. Only what has the form of a client id is repeated.
+fn client_fix(client: &str, application: &str, expected: &ClientId) -> String {
     const LIMIT: usize = 128;
-    let asked = format!("Ask for an ID token with the audience {}", expected.0);
-    let is_client = audience.strip_suffix(".apps.googleusercontent.com").is_some_and(|name| {
+    let asked = ask_for(expected);
+    let is_client = client.strip_suffix(".apps.googleusercontent.com").is_some_and(|name| {
         (1..LIMIT).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     });
     if is_client {
         format!(
             "{asked}; or, for people whose program cannot ask for one (gcloud), have its client listed: doorward settings set \
-             --app APP --programmatic-client {audience}"
+             --app {application} --programmatic-client {client}"
         )
     } else {
         format!("{asked}.")
@@ -552,7 +564,8 @@ mod tests {
     }
 
     fn bad_token(world: &TestWorld, host: &str, error: TokenError) -> Refusal {
-        Refusal::BadCredential { error, expected: ClientId(CLIENT_ID.into()), place: world.site_at(host).route() }
+        let site = world.site_at(host);
+        Refusal::BadCredential { error, resource: site.resource.clone(), place: site.route() }
     }
 
     #[test]
@@ -658,7 +671,8 @@ mod tests {
             assert_eq!(own_text(answer.body()), format!("app: Access denied. For user {shown}."));
             let fix = answer.headers()[DOORWARD_FIX].to_str().unwrap();
             let (ask, command) = fix.split_once(": ").unwrap();
-            assert_eq!(ask, "Ask for roles/iap.httpsResourceAccessor on this application");
+            let or = email.map_or_else(String::new, |email| format!(", for this member or for user:{email}"));
+            assert_eq!(ask, format!("Ask for roles/iap.httpsResourceAccessor on this application{or}"));
             assert_eq!(command, format!("doorward policy add --app app --member {word}"));
         }
     }
@@ -667,11 +681,12 @@ mod tests {
     fn a_token_for_another_client_is_told_that_the_client_can_be_listed() {
         let world = TestWorld::new(&[]);
         let listed = |audience: &str| {
-            let error = TokenError::Audience(audience.to_owned());
+            let error = TokenError::OwnClient(audience.to_owned());
             let answer = answer(&world, bad_token(&world, "app.test", error), "GET");
             let fix = answer.headers()["x-doorward-fix"].to_str().unwrap();
             let rest = fix.strip_prefix(&format!("Ask for an ID token with the audience {CLIENT_ID}")).unwrap();
-            rest.split_once("--programmatic-client ").map(|(_, client)| client.to_owned())
+            rest.split_once("doorward settings set --app app --programmatic-client ")
+                .map(|(_, client)| client.to_owned())
         };
         #[rustfmt::skip]
         let cases = [
@@ -687,6 +702,10 @@ mod tests {
         for (audience, is_listed) in cases {
             assert_eq!(listed(audience), is_listed.then(|| audience.to_owned()), "{audience:?}");
         }
+        // A token that was asked for another application: to list that one's client would open this one to all of its tokens.
+        let error = TokenError::Audience("1-x.apps.googleusercontent.com".to_owned());
+        let answer = answer(&world, bad_token(&world, "app.test", error), "GET");
+        assert_eq!(answer.headers()["x-doorward-fix"], format!("Ask for an ID token with the audience {CLIENT_ID}."));
     }
 
     #[test]

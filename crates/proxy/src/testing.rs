@@ -14,7 +14,7 @@ use doorward_core::entropy::{SeededEntropy, SystemEntropy, generate_private_key}
 use doorward_core::freshness::Freshness;
 use doorward_core::issuer::{ForeignCaller, IssuerId, TrustedIssuer, TrustedIssuers};
 use doorward_core::keys::{KeyPurpose, KeyRing, StoredKey};
-use doorward_core::member::Member;
+use doorward_core::member::{Email, Member};
 use doorward_core::outbound::FixedIssuerKeys;
 use doorward_core::policy::condition::{HeaderAllowList, Schema};
 use doorward_core::policy::{Binding, ConditionText, Etag, Policy};
@@ -243,12 +243,9 @@ pub(crate) fn entry(id: &str, email_domains: &[&str]) -> TrustedIssuer {
 /// A caller whom the issuer of this entry vouches for.
 pub(crate) fn foreign(id: &str, subject: &str, email: Option<&str>) -> Caller {
     let principal = format!("principal://doorward/trustedIssuers/{id}/subject/{subject}");
-    Caller::Foreign(ForeignCaller {
-        issuer: Arc::new(entry(id, &[])),
-        subject: subject.to_owned(),
-        email: email.map(|email| email.parse().unwrap()),
-        members: Arc::new([principal.parse::<Member>().unwrap()]),
-    })
+    let email: Option<Email> = email.map(|email| email.parse().unwrap());
+    let members = [principal.parse().unwrap()].into_iter().chain(email.clone().map(Member::User)).collect();
+    Caller::Foreign(ForeignCaller { issuer: Arc::new(entry(id, &[])), subject: subject.to_owned(), email, members })
 }
 
 /// The result of what never has to wait.

@@ -38,9 +38,14 @@ pub(super) const METADATA: &str = "curl -H 'Metadata-Flavor: Google' 'http://met
 /// For a shell: a printed command with its placeholders replaced, that shows the status of the answer besides.
 pub(super) fn filled(command: &str, replaced: &[(&str, &str)]) -> String {
     let mut line = command.to_owned();
-    for (placeholder, value) in replaced {
+    // In two steps: a token is a text in which another placeholder, such as `URL`, may well occur.
+    let mark = |number: usize| format!("\0{number}\0");
+    for (number, (placeholder, _)) in replaced.iter().enumerate() {
         assert!(line.contains(placeholder), "{placeholder} in {command}");
-        line = line.replace(placeholder, value);
+        line = line.replace(placeholder, &mark(number));
+    }
+    for (number, (_, value)) in replaced.iter().enumerate() {
+        line = line.replace(&mark(number), value);
     }
     format!("{line} --write-out '\\n%{{http_code}}'")
 }

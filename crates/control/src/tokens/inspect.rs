@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use doorward_core::account::UniqueId;
 use doorward_core::audit::{AuditClosed, TokenEvent, TokenMethod, TokenReason};
-use doorward_core::clock::CLOCK_SKEW;
+use doorward_core::clock::{CLOCK_SKEW, whole_seconds};
 use doorward_core::entropy::EntropyError;
 use doorward_core::grant::{ACCESS_TOKEN_PREFIX, AccessGrant, Subject, TokenHash};
 use doorward_core::keys::KeyPurpose;
@@ -103,8 +103,7 @@ impl TokenService {
         let key = snapshot.keys.verifying(KeyPurpose::IdToken, kid, event.time).ok_or(InspectError::Invalid)?;
         let header = unverified.unproven_header().clone();
         let claims = unverified.verify(key).map_err(|_| InspectError::Invalid)?;
-        let skew = i64::try_from(CLOCK_SKEW.as_secs()).unwrap_or(0);
-        claims.check_time(event.time.seconds(), skew).map_err(|_| InspectError::Invalid)?;
+        claims.check_time(event.time.seconds(), whole_seconds(CLOCK_SKEW)).map_err(|_| InspectError::Invalid)?;
         let subject = claims.string("sub").map(|subject| UniqueId(subject.to_owned())).ok_or(InspectError::Invalid)?;
         self.enabled_account(&subject, event)?;
         if claims.string("iss") != Some(self.minter.issuer()) {

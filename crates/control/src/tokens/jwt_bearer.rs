@@ -3,11 +3,9 @@
 //! The order of the checks is Google's, as it was measured: structure, signature, `iss`, presence of `iat` and `exp`, time
 //! window, scope, `aud`; then `sub` and `jti`.
 
-use std::time::Duration;
-
 use doorward_core::account::UniqueId;
 use doorward_core::audit::{TokenEvent, escaped};
-use doorward_core::clock::{CLOCK_SKEW, Timestamp};
+use doorward_core::clock::{CLOCK_SKEW, Timestamp, whole_seconds};
 use doorward_core::grant::{ACCESS_TOKEN_TTL, Subject};
 use doorward_core::member::Email;
 use doorward_core::self_signed::LONGEST_LIFE;
@@ -143,9 +141,8 @@ fn check_window(claims: &Claims, now: Timestamp) -> Result<i64, RedeemError> {
         Some(not_before) => not_before.ok_or(RedeemError::TimeWindow)?.max(issued),
     };
     let now = now.seconds();
-    let whole = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(0);
-    let short_lived = issued < expires && expires.saturating_sub(issued) <= whole(LONGEST_LIFE);
-    if !short_lived || starts > now + AHEAD || expires.saturating_add(whole(CLOCK_SKEW)) <= now {
+    let short_lived = issued < expires && expires.saturating_sub(issued) <= whole_seconds(LONGEST_LIFE);
+    if !short_lived || starts > now + AHEAD || expires.saturating_add(whole_seconds(CLOCK_SKEW)) <= now {
         return Err(RedeemError::TimeWindow);
     }
     Ok(expires)

@@ -8,7 +8,7 @@ use super::{
     Binding, ConditionText, CustomRole, DenyPolicy, DenyRule, Permission, PermissionSet, Policy, PredefinedRole, Role,
     RoleName,
 };
-use crate::group::{MemberHash, MemberProbe};
+use crate::group::{FewOrMany, MemberHash, MemberProbe};
 use crate::member::Member;
 use crate::resource::Resource;
 
@@ -108,8 +108,8 @@ pub struct NodeBinding {
 /// and are searched without a look at any name; of a name that is found, all that an answer needs is in one place.
 #[derive(Debug, Clone)]
 struct MemberTable {
-    /// One for each of the entries, ascending.
-    hashes: Arc<[MemberHash]>,
+    /// One for each of the entries, ascending. Those of a usual policy stand in the node itself, which a decision has at hand.
+    hashes: FewOrMany<16>,
     entries: Arc<[Entry]>,
 }
 
@@ -130,13 +130,14 @@ impl MemberTable {
             .collect();
         found.sort_unstable();
         let (hashes, entries): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-        MemberTable { hashes: hashes.into(), entries: entries.into() }
+        MemberTable { hashes: FewOrMany::new(&hashes), entries: entries.into() }
     }
 
     /// Every appearance of a member, in the order of the lists.
     fn find<'t>(&'t self, probe: &MemberProbe<'_>) -> impl Iterator<Item = &'t Entry> {
-        let start = self.hashes.partition_point(|hash| *hash < probe.hash);
-        let same = self.hashes[start..].iter().take_while(|hash| **hash == probe.hash);
+        let hashes = self.hashes.as_slice();
+        let start = hashes.partition_point(|hash| *hash < probe.hash);
+        let same = hashes[start..].iter().take_while(|hash| **hash == probe.hash);
         same.zip(start..).map(|(_, place)| &self.entries[place]).filter(|entry| probe.is(&entry.member))
     }
 }
@@ -156,8 +157,9 @@ pub struct AllowNode {
     conditional: Side,
 }
 
-/// What decisions read of some of the bindings of a node.
+/// What decisions read of some of the bindings of a node: two cache lines.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 struct Side {
     /// What they give together: most nodes are passed over by this.
     gives: PermissionSet,
@@ -212,11 +214,7 @@ impl AllowNode {
     }
 
     /// The bindings with or without a condition that name a member, each with the member as the policy has it.
-    pub(super) fn naming(
-        &self,
-        probe: &MemberProbe<'_>,
-        conditional: bool,
-    ) -> impl Iterator<Item = (usize, &Member)> {
+    pub(super) fn naming(&self, probe: &MemberProbe<'_>, conditional: bool) -> impl Iterator<Item = (usize, &Member)> {
         self.side(conditional).members.find(probe).map(|entry| (entry.list, &entry.member))
     }
 
@@ -283,4 +281,43 @@ impl NodeRule {
 
 fn find_first<'m>(table: &'m MemberTable, probes: &[MemberProbe<'_>]) -> Option<&'m Member> {
     probes.iter().find_map(|probe| table.find(probe).next()).map(|entry| &entry.member)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_any_length_finds_each_appearance_of_a_member_in_the_order_of_the_lists() {
+        for length in [0, 1, 15, 16, 17, 300] {
+            let member = |number: usize| Member::Domain(format!("d{number}.test"));
+            let all: Vec<Member> = (0..length).map(member).collect();
+            // The second list has every third member of the first.
+            let third: Vec<Member> = (0..length).step_by(3).map(member).collect();
+            let table = MemberTable::new([(4, &all[..]), (7, &third[..])].into_iter());
+            for number in 0..length + 3 {
+                let asked = member(number);
+                let found: Vec<_> = table.find(&MemberProbe::of(&asked)).map(|it| (&it.member, it.list)).collect();
+                let expected = [(&asked, 4), (&asked, 7)];
+                let count = if number >= length {
+                    0
+                } else if number % 3 == 0 {
+                    2
+                } else {
+                    1
+                };
+                assert_eq!(found, expected[..count], "{number} of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_members_of_one_hash_are_told_apart() {
+        let (ann, bob) = (Member::Domain("ann.test".into()), Member::Domain("bob.test".into()));
+        let probe = MemberProbe::of(&bob);
+        let entries = [ann, bob.clone()].map(|member| Entry { member, list: 0 });
+        let table = MemberTable { hashes: FewOrMany::new(&[probe.hash; 2]), entries: entries.into() };
+        let found: Vec<_> = table.find(&probe).map(|it| &it.member).collect();
+        assert_eq!(found, [&bob]);
+    }
 }

@@ -337,11 +337,11 @@ impl<'a> Probes<'a> {
         domain.into_iter().for_each(|probe| self.push(probe));
         match principal {
             Principal::User(_) | Principal::ServiceAccount(_) => {
-                self.push(MemberProbe::new(MemberKind::AllAuthenticatedUsers, ""));
+                self.push(MemberProbe::all_authenticated_users());
             }
             Principal::Foreign(_) | Principal::Anonymous => {}
         }
-        self.push(MemberProbe::new(MemberKind::AllUsers, ""));
+        self.push(MemberProbe::all_users());
     }
 
     /// The groups that these are in, each once.

@@ -35,6 +35,8 @@ mod what_can;
 mod who_can;
 mod whoami;
 mod workload_identity;
+mod workload_identity_pool;
+mod workload_identity_provider;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -82,9 +84,9 @@ enum Command {
     #[command(subcommand)]
     ServiceAccount(service_account::Command),
     #[command(subcommand)]
-    WorkloadIdentityPool(workload_identity::PoolCommand),
+    WorkloadIdentityPool(workload_identity_pool::Command),
     #[command(subcommand, visible_alias = "provider")]
-    WorkloadIdentityProvider(workload_identity::ProviderCommand),
+    WorkloadIdentityProvider(workload_identity_provider::Command),
     #[command(subcommand, name = "oauth-client")]
     OAuthClient(oauth_client::Command),
     #[command(subcommand)]
@@ -174,8 +176,8 @@ impl Cli {
             Command::Logout(args) => block_on(logout::run(args)),
             Command::Whoami(args) => block_on(whoami::run(args)),
             Command::ServiceAccount(command) => block_on(service_account::run(command)),
-            Command::WorkloadIdentityPool(command) => block_on(workload_identity::run_pool(command)),
-            Command::WorkloadIdentityProvider(command) => block_on(workload_identity::run_provider(command)),
+            Command::WorkloadIdentityPool(command) => block_on(workload_identity_pool::run(command)),
+            Command::WorkloadIdentityProvider(command) => block_on(workload_identity_provider::run(command)),
             Command::OAuthClient(command) => block_on(oauth_client::run(command)),
             Command::App(command) => block_on(app::run(command)),
             Command::Group(command) => block_on(group::run(command)),

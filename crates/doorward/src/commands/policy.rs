@@ -10,7 +10,7 @@ use super::{Common, app};
 use crate::api::path_segment;
 use crate::condition::{FORM, condition};
 use crate::file::{self, Input};
-use crate::iam_policy::{Change, Governed, MemberArg, Named, member};
+use crate::iam_policy::{Change, Governed, MemberArg, Named, member, member_forms};
 use crate::server::Server;
 
 /// What a command line says of a place that has a policy.
@@ -209,14 +209,15 @@ Example:
     };
     const ADD: Help = Help {
         about: "Let a member in, from the next request on",
-        after: "\
-Members: user:EMAIL, serviceAccount:EMAIL, group:EMAIL, domain:DOMAIN, principal://..., principalSet://..., allAuthenticatedUsers,
-allUsers.
-
+        after: concat!(
+            "Members: ",
+            member_forms!(),
+            ".\n
 Example:
   doorward policy add --app app --member user:bob@example.com
   doorward policy add --web --member domain:example.com
-  doorward policy add --app app --member group:staff@example.com --condition 'expression=request.path.startsWith(\"/docs\"),title=docs'",
+  doorward policy add --app app --member group:staff@example.com --condition 'expression=request.path.startsWith(\"/docs\"),title=docs'"
+        ),
     };
     const REMOVE: Help = Help {
         about: "Take a binding away, from the next request on",

@@ -1,6 +1,7 @@
 //! `doorward run`: a program that finds a Doorward under Google's own names.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,6 +31,10 @@ pub(crate) struct Args {
     /// A list of other issuers whose ID tokens are callers: a TOML file of [[trusted_issuer]] tables
     #[arg(long, value_name = "FILE")]
     trusted_issuers: Option<PathBuf>,
+    /// Serve the keys of the signed header outside too, for the application of --to: at this address of the machine, such as
+    /// 127.0.0.1:8081
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    keys_listen: Option<SocketAddr>,
     /// Print on standard error where everything is, before the program starts
     #[arg(long, short)]
     verbose: bool,
@@ -61,6 +66,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         to: args.to,
         directory: args.dir,
         trusted_issuers: args.trusted_issuers,
+        keys_listen: args.keys_listen,
         verbose: args.verbose,
         command: args.command,
     }))

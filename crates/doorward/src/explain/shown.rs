@@ -41,9 +41,10 @@ impl Explanation {
             };
             out.push_str(&format!("  {verdict:<4}  {}\n", printable(&finding.text)));
         }
-        out.push_str(&match self.accepted_by.as_slice() {
-            [] => "No application accepts it.\n".to_owned(),
-            names => format!(
+        out.push_str(&match self.accepted_by.as_deref() {
+            None => "Whether an application accepts it is not known here.\n".to_owned(),
+            Some([]) => "No application accepts it.\n".to_owned(),
+            Some(names) => format!(
                 "It proves who calls {}; whether they may come in, the policy says: `doorward policy get --app {}`\n",
                 names.join(" and "),
                 names[0]

@@ -22,6 +22,7 @@ mod trust;
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -42,6 +43,8 @@ pub(crate) struct Wanted {
     pub(crate) directory: PathBuf,
     /// The list of issuers beside ourselves whose ID tokens are callers.
     pub(crate) trusted_issuers: Option<PathBuf>,
+    /// Where the keys of the signed header are served besides, on the machine's network.
+    pub(crate) keys_listen: Option<SocketAddr>,
     /// Say where everything is.
     pub(crate) verbose: bool,
     /// The program and its arguments.
@@ -59,6 +62,7 @@ pub(crate) fn run(wanted: Wanted) -> anyhow::Result<u8> {
         directory: wanted.directory,
         email_claim: EmailClaim::Optional,
         trusted_issuers: wanted.trusted_issuers,
+        keys_listen: wanted.keys_listen,
     };
     let world = runtime.block_on(dev::start_named(options, sockets))?;
     if wanted.verbose {
@@ -93,6 +97,9 @@ fn say_where(world: &World) {
     say(&format!("Application   {}{}", described.app.url, over_tls(&described.app.https_url)));
     say(&format!("Other app     {}{}", described.other_app.url, over_tls(&described.other_app.https_url)));
     say(&format!("Our origin    {}{}", described.api_url, over_tls(&described.api_https_url)));
+    if let Some(keys) = world.keys_url() {
+        say(&format!("Keys outside  {keys}"));
+    }
     if let Some(metadata) = &described.metadata {
         say(&format!("Metadata      {} ({})", metadata.host, metadata.service_account));
     }

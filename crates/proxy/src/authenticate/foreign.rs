@@ -4,16 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorward_core::audit::escaped;
-use doorward_core::clock::{CLOCK_SKEW, Timestamp};
-use doorward_core::issuer::{ForeignCaller, ForeignClaimsError, TrustedIssuer};
+use doorward_core::clock::{CLOCK_SKEW, Timestamp, whole_seconds};
+use doorward_core::issuer::{ForeignCaller, ForeignClaimsError, LONGEST_LIFE, TrustedIssuer};
 use doorward_core::snapshot::Snapshot;
-use doorward_wire::jose::{Claims, Unverified, VerifyingKeys};
-use serde_json::Value;
+use doorward_wire::jose::{Claims, TokenKind, Unverified, VerifyingKeys};
 
-use super::{TokenError, seconds, time_error};
-
-/// The longest time from `iat` to `exp`. Issuers elsewhere give more than our hour, and the common ones at most a day.
-const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
+use super::{TokenError, time_error};
 
 /// How long a token is taken as verified before its signature is looked at again. A key that its issuer withdrew, or that is good
 /// no longer, ends what it signed within this time after we know of it; and one verification in five minutes costs nothing.
@@ -66,10 +62,12 @@ pub(super) fn check(
         .kid()
         .and_then(|kid| keys.find_for(kid, unverified.algorithm()))
         .ok_or_else(|| refused(E::Signature))?;
-    let is_id_token = is_id_token(&unverified);
+    let kind = unverified.kind();
     let claims = unverified.verify(key).map_err(|_| refused(E::Signature))?;
-    if !is_id_token {
-        return Err(refused(E::Kind));
+    match kind {
+        TokenKind::Jwt => {}
+        // Who can get an access token (RFC 9068 section 4) or a logout token is not who it names.
+        TokenKind::AccessToken | TokenKind::Other => return Err(refused(E::Kind)),
     }
     let expires = check_claims(&claims, issuer, now, refused)?;
     let caller = issuer.caller(&claims, |email| snapshot.is_ours(email)).map_err(|error| {
@@ -85,15 +83,6 @@ pub(super) fn check(
     Ok((caller, claims, (expires + CLOCK_SKEW).min(now + REMEMBERED_FOR)))
 }
 
-/// Whether the header may be that of an ID token. An issuer signs more with the same keys, for the same audience: access tokens
-/// (`at+jwt`), logout tokens, security events. Who can get one of these is not who it names.
-///
-/// Spec: RFC 8725 section 3.11, RFC 9068 section 4.
-fn is_id_token(unverified: &Unverified<'_>) -> bool {
-    let typ = unverified.unproven_header().get("typ").and_then(Value::as_str);
-    typ.is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"))
-}
-
 /// Issuer, times and life. Gives `exp`.
 fn check_claims(
     claims: &Claims,
@@ -105,14 +94,14 @@ fn check_claims(
     if claims.string("iss") != Some(&issuer.issuer) {
         return Err(refused(E::Claims));
     }
-    claims.check_time(now.seconds(), seconds(CLOCK_SKEW)).map_err(|error| match time_error(error) {
+    claims.check_time(now.seconds(), whole_seconds(CLOCK_SKEW)).map_err(|error| match time_error(error) {
         TokenError::Claims => refused(E::Claims),
         other => other,
     })?;
     let (issued, expires) = (claims.seconds("iat"), claims.seconds("exp"));
     let (Ok(issued), Ok(expires)) = (issued, expires) else { return Err(refused(E::Claims)) };
     let life = expires.saturating_sub(issued);
-    if life > seconds(LONGEST_LIFE) {
+    if life > whole_seconds(LONGEST_LIFE) {
         return Err(refused(E::TooLong(life)));
     }
     Ok(Timestamp::from_seconds(expires))
@@ -131,7 +120,7 @@ mod tests {
     use doorward_wire::headers::ASSERTION_ISSUER;
     use doorward_wire::jose::{Algorithm, SigningKey, encode_base64url};
     use http::HeaderMap;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::{
         Authenticated, Authenticator, Basis, BroughtKeys, Caller, MissingKeys, Proven, Undecided, Unproven, find_caller,
@@ -351,13 +340,13 @@ mod tests {
         let scene = Scene::new();
         let verified = |email: &str| json!({"email": email, "email_verified": true});
         let with = |verified: Value| json!({"email": "bob@corp.test", "email_verified": verified});
-        let bob = "corp/1001 user:bob@corp.test domain:corp.test";
+        let bob = "corp/1001 user:bob@corp.test";
         let program = "google/1001 serviceAccount:x@else.iam.gserviceaccount.com";
         #[rustfmt::skip]
         let cases = [
             (CORP,   verified("bob@corp.test"),                            bob),
             (CORP,   verified("BOB@Corp.Test"),                            bob),
-            (CORP,   verified("carol@example.com"),                        "corp/1001 user:carol@example.com domain:example.com"),
+            (CORP,   verified("carol@example.com"),                        "corp/1001 user:carol@example.com"),
             // Not verified.
             (CORP,   with(json!(null)),                                    "corp/1001"),
             (CORP,   json!({"email": "bob@corp.test"}),                    "corp/1001"),
@@ -384,7 +373,7 @@ mod tests {
             (GOOGLE, verified("NEW@Test-Project.iam.gserviceaccount.com"), "google/1001"),
             (GOOGLE, verified("ann@gmail.com"),                            "google/1001"),
             (GOOGLE, verified("ann@hosted.test"),                          "google/1001"),
-            (GOOGLE, json!({"email": "ann@hosted.test", "email_verified": true, "hd": "hosted.test"}), "google/1001 user:ann@hosted.test domain:hosted.test"),
+            (GOOGLE, json!({"email": "ann@hosted.test", "email_verified": true, "hd": "hosted.test"}), "google/1001 user:ann@hosted.test"),
             (GOOGLE, json!({"email": "ann@hosted.test", "email_verified": true, "hd": "evil.test"}),   "google/1001"),
             (GOOGLE, verified("x@gserviceaccount.com"),                    "google/1001"),
             (GOOGLE, json!({"email": "x@else.iam.gserviceaccount.com"}),   "google/1001"),
@@ -499,6 +488,7 @@ mod tests {
             ("the other way",         scene.sign("corp-rs-under-corp-es", &good),                 unsigned()),
             ("typ JWT",               scene.sign("corp-es", &good),                               Ok("corp/1001".to_owned())),
             ("typ jwt",               es256(("typ", json!("jwt"))),                               Ok("corp/1001".to_owned())),
+            ("typ application/jwt",   es256(("typ", json!("application/JWT"))),                   Ok("corp/1001".to_owned())),
             ("an access token",       es256(("typ", json!("at+jwt"))),                            Err(refused("corp", F::Kind))),
             ("a longer spelling",     es256(("typ", json!("application/at+jwt"))),                Err(refused("corp", F::Kind))),
             ("a logout token",        es256(("typ", json!("logout+jwt"))),                        Err(refused("corp", F::Kind))),
@@ -721,7 +711,7 @@ mod tests {
         #[rustfmt::skip]
         let expected = [
             "corp, no address  ++-------+",
-            "corp, bob         ++++-----+",
+            "corp, bob         +++------+",
             "corp, as alice    ++-------+",
             "corp, as robot    ++-------+",
             "other, as bob     ---------+",

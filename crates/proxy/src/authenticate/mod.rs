@@ -9,7 +9,6 @@ mod self_signed;
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
 
 use doorward_core::clock::Timestamp;
 use doorward_core::grant::{ACCESS_TOKEN_PREFIX, ADMIN_TOKEN_PREFIX};
@@ -89,6 +88,9 @@ pub(crate) enum TokenError {
     NotYetValid(i64),
     #[error("for audience {0:?}")]
     Audience(String),
+    /// The token is for the client that asked for it (`azp`): a program that signs people in, and could be listed.
+    #[error("for audience {0:?}, the client that it was issued to")]
+    OwnClient(String),
     #[error("no email claim")]
     EmailMissing,
 }
@@ -366,8 +368,7 @@ fn find_caller(
 fn undecided(unproven: Unproven, site: &Site<'_>) -> Undecided {
     match unproven {
         Unproven::Token(error) => {
-            let expected = site.resource.application.client_id.clone();
-            Refusal::BadCredential { error, expected, place: site.route() }.into()
+            Refusal::BadCredential { error, resource: site.resource.clone(), place: site.route() }.into()
         }
         Unproven::Keys { entry, cause } => Refusal::KeysUnavailable { entry, cause }.into(),
         Unproven::Missing(missing) => Undecided::Missing(missing),
@@ -413,10 +414,6 @@ fn time_error(error: ClaimError) -> TokenError {
         ClaimError::Expired(at) => TokenError::Expired(at),
         ClaimError::NotYetValid(at) => TokenError::NotYetValid(at),
     }
-}
-
-fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -486,6 +483,8 @@ mod tests {
             (json!({"aud": ""}),                                          Err(E::Audience(String::new()))),
             (json!({"aud": "http://app.test/*"}),                         Err(E::Audience("http://app.test/*".into()))),
             (json!({"aud": "other.apps.googleusercontent.com"}),          Err(E::Audience("other.apps.googleusercontent.com".into()))),
+            (json!({"aud": "other.apps.googleusercontent.com", "azp": "1-x"}), Err(E::Audience("other.apps.googleusercontent.com".into()))),
+            (json!({"aud": "1-x", "azp": "1-x"}),                         Err(E::OwnClient("1-x".into()))),
             (json!({"aud": [CLIENT_ID]}),                                 Err(E::Claims)),
             (json!({"aud": null}),                                        Err(E::Claims)),
             (json!({"sub": "9999"}),                                      Err(E::Claims)),

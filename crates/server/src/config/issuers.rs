@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use doorward_core::issuer::{OwnNames, TrustedIssuer, TrustedIssuers};
+use doorward_core::issuer::{OwnNames, TrustedIssuer, TrustedIssuers, TrustedIssuersError};
 use doorward_core::resource::{Host, Origin, Project, Scheme};
 use doorward_wire::headers::ASSERTION_ISSUER;
 use doorward_wire::jose::VerifyingKeys;
@@ -113,7 +113,13 @@ impl Reading<'_> {
             jwks,
         };
         // Alone first, so that each mistake is found at its place; what entries do to each other is seen with the whole list.
-        let alone = TrustedIssuers::new([entry.clone()], own).map_err(Wrong::from);
+        let alone = TrustedIssuers::new([entry.clone()], own).map_err(|cause| match cause {
+            // Where plain HTTP is never allowed, nobody is told to allow it.
+            TrustedIssuersError::PlainLoopback(issuer) if !allows_insecure_loopback => {
+                TrustedIssuersError::Issuer(issuer).into()
+            }
+            cause => Wrong::from(cause),
+        });
         self.noted(span, alone).map(|_| entry)
     }
 }
@@ -150,7 +156,10 @@ mod tests {
             (with("insecure_loopback = true"),                             true,  "ok"),
             (with("insecure_loopback = true"),                             false, "insecure_loopback is for `doorward dev`"),
             (with("googel = true"),                                        true,  "unknown field `googel`"),
-            (with("google = 1"),                                           true,  ":7:14: invalid type"),
+            (with("google = 1"),                                           true,  ":7:14: invalid type: integer `1`, expected a boolean"),
+            ("[[trusted_issuer]]\nid = \"a".to_owned(),                     true,  "issuers.toml:2:"),
+            (GOOD.replace("https://login.corp.example", "http://127.0.0.1:9000"), true, "set `insecure_loopback = true`"),
+            (GOOD.replace("https://login.corp.example", "http://127.0.0.1:9000"), false, "is not an issuer: it is an https URL"),
             (with("jwks_file = \"keys.json\""),                            true,  "no RS256 or ES256 key"),
             (with("jwks_file = \"gone.json\""),                            true,  "cannot read"),
             (GOOD.replace("\"corp\"", "\"Corp\""),                         true,  "an id has"),
@@ -167,7 +176,10 @@ mod tests {
             std::fs::write(&path, &text).unwrap();
             match read(&path, own, allows) {
                 Ok(_) => assert_eq!(expected, "ok", "{text}"),
-                Err(error) => assert!(error.to_string().contains(expected), "{text}: {error}"),
+                Err(error) => {
+                    let told = error.to_string();
+                    assert!(told.contains(expected) && told.lines().count() == error.0.len(), "{text}: {told}");
+                }
             }
         }
         let unreadable = read(folder.path(), own, true).unwrap_err();

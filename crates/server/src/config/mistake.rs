@@ -62,7 +62,7 @@ pub enum Wrong {
         cause: std::io::Error,
     },
     /// Not TOML, an unknown name, or a value of another type.
-    #[error("{}", .0.message())]
+    #[error("{}", .0.message().lines().collect::<Vec<_>>().join("; "))]
     Shape(Box<toml::de::Error>),
     /// Something that is needed is not there.
     #[error("{0} is missing")]

@@ -3,6 +3,7 @@
 mod clients;
 pub mod description;
 mod directory;
+mod keys;
 pub mod names;
 mod people;
 mod seed;
@@ -46,6 +47,7 @@ use crate::wiring::{self, Outside, StackConfig, WiringError};
 use description::Description;
 use directory::Directory;
 pub use directory::DirectoryError;
+use keys::KeysSocket;
 use names::{Addressing, CERTIFIED, METADATA_NAMES};
 pub use seed::SeedError;
 pub use surfaces::NamedSockets;
@@ -98,6 +100,8 @@ pub struct NamedOptions {
     pub email_claim: EmailClaim,
     /// The list of issuers beside ourselves whose ID tokens are callers.
     pub trusted_issuers: Option<PathBuf>,
+    /// Where the keys of the signed header are served besides, for an application on the machine's own network.
+    pub keys_listen: Option<SocketAddr>,
 }
 
 /// Listeners over TLS, beside the plain ones.
@@ -134,13 +138,18 @@ pub enum StartError {
         address: SocketAddr,
     },
     /// The list of trusted issuers is not taken.
+    ///
+    /// It stands within the sentence, and is no `source`: it would be printed twice.
     #[error("--trusted-issuers {0}")]
-    TrustedIssuers(#[from] Mistakes),
+    TrustedIssuers(Mistakes),
     /// The metadata server gives tokens to whoever asks, so it is never for other machines.
     #[error(
         "--metadata-listen {0} can be reached from other machines, and the metadata server gives tokens to whoever asks: use 127.0.0.1:8099"
     )]
     MetadataNotLoopback(SocketAddr),
+    /// The keys are for an application on this machine.
+    #[error("--keys-listen {0} can be reached from other machines: use 127.0.0.1")]
+    KeysNotLoopback(SocketAddr),
     /// An address cannot be listened at.
     #[error(
         "cannot listen at {option} {address}: {cause}; stop what uses it, or choose another with {option} (port 0 takes a free one)"
@@ -195,6 +204,7 @@ pub struct World {
     description: Description,
     description_file: PathBuf,
     console_link: String,
+    keys_url: Option<String>,
     stopper: Stopper,
     workers: Vec<std::thread::JoinHandle<()>>,
     control: tokio::task::JoinSet<()>,
@@ -218,6 +228,11 @@ impl World {
     /// The address of the decisions, with a key that works once.
     pub fn console_link(&self) -> &str {
         &self.console_link
+    }
+
+    /// Where the keys of the signed header are served outside of the network of the rest, if that was asked for.
+    pub fn keys_url(&self) -> Option<&str> {
+        self.keys_url.as_deref()
     }
 
     /// Ends requests that have begun, writes what is to be written, and closes the store.
@@ -256,12 +271,13 @@ pub async fn start(options: Options) -> Result<World, StartError> {
     let directory = Directory::take(&options.directory, Addressing::OwnOrigin)?;
     let sockets = Sockets::bind(&options)?;
     let store = Arc::new(SqliteStore::open(&directory.database()).await?);
-    let policy = Openness {
+    let openness = Openness {
         reachable_by_others: options.unsafe_listen,
         email_claim: options.email_claim,
         trusted_issuers: options.trusted_issuers,
+        keys: None,
     };
-    serve(policy, upstream, directory, store, sockets).await
+    serve(openness, upstream, directory, store, sockets).await
 }
 
 /// Starts everything on sockets to which Google's names lead: when this returns, requests are served and the description is in
@@ -274,9 +290,13 @@ pub async fn start_named(options: NamedOptions, sockets: NamedSockets) -> Result
     let directory = Directory::take(&options.directory, Addressing::GoogleNames)?;
     let store = Arc::new(SqliteStore::open(&directory.database()).await?);
     // In a network of its own only the programs in it reach anything.
-    let (email_claim, trusted_issuers) = (options.email_claim, options.trusted_issuers);
-    let policy = Openness { reachable_by_others: false, email_claim, trusted_issuers };
-    serve(policy, upstream, directory, store, sockets.0).await
+    let openness = Openness {
+        reachable_by_others: false,
+        email_claim: options.email_claim,
+        trusted_issuers: options.trusted_issuers,
+        keys: options.keys_listen.map(KeysSocket::bind).transpose()?,
+    };
+    serve(openness, upstream, directory, store, sockets.0).await
 }
 
 /// How open the world is.
@@ -287,6 +307,8 @@ struct Openness {
     email_claim: EmailClaim,
     /// The list of issuers beside ourselves.
     trusted_issuers: Option<PathBuf>,
+    /// Where the keys of the signed header are served besides.
+    keys: Option<KeysSocket>,
 }
 
 async fn serve(
@@ -347,7 +369,7 @@ async fn serve(
         api_https_url: api_over_tls.map(|api| api.url.clone()),
         api_hosts: seen.origins(|surface| &surface.api).into_iter().map(|origin| origin.host).collect(),
         admin_token: Some(TokenHash::of(&secrets.admin_token)),
-        trusted_issuers: Arc::new(list.transpose()?.unwrap_or_default()),
+        trusted_issuers: Arc::new(list.transpose().map_err(StartError::TrustedIssuers)?.unwrap_or_default()),
         reach: Reach::Loopback,
         defaults: Defaults { email_claim: openness.email_claim, forward_credential: true },
         condition_headers: HeaderAllowList::default(),
@@ -384,6 +406,10 @@ async fn serve(
     let answering = Arc::new(Api::new(stack.services.clone()));
     for listener in listeners.api {
         control.spawn(serve_api((listener, room.clone()), answering.clone(), stop.clone(), listen::API_DRAIN));
+    }
+    let keys_url = openness.keys.as_ref().map(|keys| keys.url.clone());
+    if let Some(keys) = openness.keys {
+        control.spawn(keys.serve(room.clone(), answering.clone(), stop.clone()));
     }
     let room = Room::for_applications();
     let workers = listeners.workers.into_iter().enumerate().map(|(number, listeners)| {
@@ -426,6 +452,7 @@ async fn serve(
         description,
         description_file,
         console_link,
+        keys_url,
         stopper,
         workers,
         control,

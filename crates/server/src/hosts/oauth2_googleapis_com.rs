@@ -10,6 +10,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Json};
 use doorward_control::tokens::{DeviceCodes, InspectError, Inspected, Issued, RedeemError, TokenInfo};
 use doorward_core::audit::TokenMethod;
+use doorward_core::clock::whole_seconds;
 use doorward_wire::oauth::{
     ClientCredentials, DeviceAuthorization, ParameterError, Parameters, TokenFormError, TokenRequest, TokenResponse,
 };
@@ -181,8 +182,4 @@ fn encode_device(codes: DeviceCodes, reached: &Reached) -> DeviceAuthorization {
         expires_in: whole_seconds(codes.expires_in),
         interval: whole_seconds(codes.interval),
     }
-}
-
-fn whole_seconds(duration: std::time::Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

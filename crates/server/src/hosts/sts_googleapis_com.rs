@@ -7,6 +7,7 @@ use axum::response::Response;
 use axum::routing::post;
 use axum::{Extension, Json};
 use doorward_control::sts::Exchanged;
+use doorward_core::clock::whole_seconds;
 use doorward_wire::oauth::{
     ACCESS_TOKEN_TYPE, ParameterError, Parameters, TokenExchangeRequest, TokenExchangeResponse, TokenFormError,
 };
@@ -57,6 +58,6 @@ fn encode(exchanged: Exchanged) -> TokenExchangeResponse {
         access_token: exchanged.token,
         issued_token_type: ACCESS_TOKEN_TYPE.to_owned(),
         token_type: "Bearer".to_owned(),
-        expires_in: i64::try_from(exchanged.expires_in.as_secs()).unwrap_or(i64::MAX),
+        expires_in: whole_seconds(exchanged.expires_in),
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 use doorward_control::instance::{IdentityRequest, Instance, InstanceError, TurnedAway};
+use doorward_core::clock::whole_seconds;
 use doorward_wire::metadata::MetadataToken;
 
 use super::{Facts, Workload, WorkloadError};
@@ -36,7 +37,7 @@ impl Workload for Instance {
         let token = Instance::access_token(self, scopes, peer).await?;
         Ok(MetadataToken {
             access_token: token.access_token,
-            expires_in: i64::try_from(token.expires_in.as_secs()).unwrap_or(i64::MAX),
+            expires_in: whole_seconds(token.expires_in),
             token_type: "Bearer".to_owned(),
         })
     }

@@ -61,6 +61,19 @@ pub enum JwsError {
     Signature,
 }
 
+/// What a token says that it is, by `typ` of its header. An issuer signs more than one kind with one key, for one audience, and who
+/// can get a token of one kind is not who it names in another (RFC 8725 section 3.11). Which kinds are accepted is up to the place
+/// that takes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// `JWT`, or it does not say (RFC 7519 section 5.1).
+    Jwt,
+    /// `at+jwt`: an access token (RFC 9068 section 2.1).
+    AccessToken,
+    /// Anything else, such as a logout token or a security event.
+    Other,
+}
+
 /// Header parameters that a caller could use to choose the key or to change how the payload is read.
 const FORBIDDEN: [&str; 8] = ["crit", "jwk", "jku", "x5c", "x5u", "b64", "zip", "enc"];
 
@@ -113,6 +126,18 @@ impl<'a> Unverified<'a> {
         &self.header
     }
 
+    /// What the header says that this is. `typ` is compared as a media type: in any case, and `application/` may be left out
+    /// (RFC 7515 section 4.1.9).
+    pub fn kind(&self) -> TokenKind {
+        let Some(kind) = self.header.get("typ") else { return TokenKind::Jwt };
+        let kind = kind.as_str().map(str::to_ascii_lowercase).unwrap_or_default();
+        match kind.strip_prefix("application/").unwrap_or(&kind) {
+            "jwt" => TokenKind::Jwt,
+            "at+jwt" => TokenKind::AccessToken,
+            _ => TokenKind::Other,
+        }
+    }
+
     /// The claims as sent, for cheap refusals before the signature and for reports. Nothing here is proven.
     pub fn unproven_claims(&self) -> &Map<String, Value> {
         &self.payload
@@ -160,4 +185,39 @@ pub fn decode_base64url(text: &str) -> Option<Vec<u8>> {
 /// Encodes as base64url without padding (RFC 7515 section 2).
 pub fn encode_base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_of_the_kind_that_its_media_type_says() {
+        use TokenKind::{AccessToken, Jwt, Other};
+        #[rustfmt::skip]
+        let cases = [
+            ("",                               Some(Jwt)),
+            (r#","typ":"JWT""#,                Some(Jwt)),
+            (r#","typ":"jwt""#,                Some(Jwt)),
+            (r#","typ":"Application/JWT""#,    Some(Jwt)),
+            (r#","typ":"at+jwt""#,             Some(AccessToken)),
+            (r#","typ":"application/AT+JWT""#, Some(AccessToken)),
+            (r#","typ":"logout+jwt""#,         Some(Other)),
+            (r#","typ":"secevent+jwt""#,       Some(Other)),
+            (r#","typ":"JOSE""#,               Some(Other)),
+            (r#","typ":"""#,                   Some(Other)),
+            (r#","typ":" jwt""#,               Some(Other)),
+            (r#","typ":"application/""#,       Some(Other)),
+            (r#","typ":"application/application/jwt""#, Some(Other)),
+            (r#","typ":"text/jwt""#,           Some(Other)),
+            (r#","typ":null"#,                 None),
+            (r#","typ":["JWT"]"#,              None),
+        ];
+        for (typ, expected) in cases {
+            let header = encode_base64url(format!(r#"{{"alg":"ES256"{typ}}}"#).as_bytes());
+            let token = format!("{header}.{}.AA", encode_base64url(b"{}"));
+            let kind = Unverified::parse(&token, 1000, &[Algorithm::Es256]).map(|token| token.kind());
+            assert_eq!(kind.ok(), expected, "{typ}");
+        }
+    }
 }

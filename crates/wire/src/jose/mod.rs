@@ -13,7 +13,7 @@ pub mod tolerant;
 pub use claims::{ClaimError, Claims};
 pub use json::{ObjectError, StrictNumber, parse_object};
 pub use jwk::{Jwk, JwkSet, PublicKeyPem};
-pub use jws::{Algorithm, JwsError, Unverified, decode_base64url, encode_base64url};
+pub use jws::{Algorithm, JwsError, TokenKind, Unverified, decode_base64url, encode_base64url};
 pub use keys::{KeyMaterialError, SigningKey, VerifyingKey, VerifyingKeys};
 
 /// The longest token that is read, in bytes: tokens of 16 KiB and more are refused before anything is decoded.

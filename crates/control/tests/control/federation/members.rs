@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use doorward_control::admin::Admin;
 use doorward_control::policies::Policies;
 use doorward_control::snapshots::{Setting, SnapshotPublisher};
 use doorward_core::issuer::{OwnNames, TrustedIssuer, TrustedIssuers};
@@ -7,7 +8,7 @@ use doorward_wire::google_api::{Policy, SetIamPolicyRequest};
 use serde_json::json;
 
 use super::{Federation, POOL};
-use crate::{ISSUER, cause, setting};
+use crate::{ISSUER, Stack, cause, setting};
 
 fn request(policy: Policy) -> SetIamPolicyRequest {
     SetIamPolicyRequest { policy, update_mask: None }
@@ -17,25 +18,30 @@ fn binding(role: &str, member: &str) -> Policy {
     serde_json::from_value(json!({"bindings": [{"role": role, "members": [member]}]})).unwrap()
 }
 
-#[tokio::test]
-async fn identities_of_pools_and_issuers_that_are_there_may_be_members_of_every_role_and_no_others() {
-    let federation = Federation::new().await;
-    let stack = &federation.stack;
-    let corp = TrustedIssuer {
-        id: "corp".parse().unwrap(),
-        issuer: "https://login.corp.example".to_owned(),
+/// Policies of a start whose list has these issuers.
+async fn trusting(stack: &Stack, ids: &[&str]) -> Policies {
+    let entries = ids.iter().map(|id| TrustedIssuer {
+        id: id.parse().unwrap(),
+        issuer: format!("https://login.{id}.example"),
         audiences: vec!["doorward".to_owned()],
         email_domains: vec![],
         google: false,
         insecure_loopback: false,
         jwks: None,
         groups_claim: None,
-    };
+    });
     let own = OwnNames { issuers: &[ISSUER], project_id: "dev-project" };
-    let trusted = Arc::new(TrustedIssuers::new([corp], own).unwrap());
+    let trusted = Arc::new(TrustedIssuers::new(entries, own).unwrap());
     let setting = Setting { trusted_issuers: trusted, ..setting() };
     let publisher = SnapshotPublisher::open(stack.store.clone(), stack.clock.clone(), setting).await.unwrap();
-    let policies = Policies::new(stack.store.clone(), Arc::new(publisher), stack.changes.clone());
+    Policies::new(stack.store.clone(), Arc::new(publisher), stack.changes.clone())
+}
+
+#[tokio::test]
+async fn identities_of_pools_and_issuers_that_are_there_may_be_members_of_every_role_and_no_others() {
+    let federation = Federation::new().await;
+    let stack = &federation.stack;
+    let policies = trusting(stack, &["corp"]).await;
     let of = |kind: &str, rest: &str| format!("{kind}:{POOL}/{rest}");
     let issuer = |rest: &str| format!("//doorward/trustedIssuers/{rest}");
     #[rustfmt::skip]
@@ -70,6 +76,83 @@ async fn identities_of_pools_and_issuers_that_are_there_may_be_members_of_every_
             assert_eq!(outcome, expected, "{role} {member}");
         }
     }
+}
+
+#[tokio::test]
+async fn members_of_an_issuer_that_left_the_list_stay_or_go_and_are_given_nothing_more() {
+    let federation = Federation::new().await;
+    let stack = &federation.stack;
+    const CREATOR: &str = "roles/iam.serviceAccountTokenCreator";
+    const USER: &str = "roles/iam.workloadIdentityUser";
+    let (one, set) =
+        ("principal://doorward/trustedIssuers/corp/subject/s1", "principalSet://doorward/trustedIssuers/corp/*");
+    let (ann, pool) = ("user:ann@example.com", format!("principalSet:{POOL}/*"));
+    let bindings = |creators: &[&str], users: &[&str]| -> Policy {
+        let both = [json!({"role": CREATOR, "members": creators}), json!({"role": USER, "members": users})];
+        serde_json::from_value(json!({"bindings": both})).unwrap()
+    };
+    trusting(stack, &["corp"])
+        .await
+        .replace(&stack.admin, "projects/123", request(bindings(&[one, set], &[])))
+        .await
+        .unwrap();
+    let policies = trusting(stack, &["other"]).await;
+    #[rustfmt::skip]
+    let steps: [(&str, &[&str], &[&str], &str); 9] = [
+        ("others come",          &[one, set, ann], &[&pool],  "ok"),
+        ("another binding",      &[one, set],      &[one],    "UnknownMember"),
+        ("another of its names", &[one, set, "principal://doorward/trustedIssuers/corp/subject/s2"], &[], "UnknownMember"),
+        ("as it is",             &[one, set],      &[&pool],  "ok"),
+        ("a pool elsewhere",     &[one, set],      &[&pool, &pool.replace("123", "124")], "UnknownMember"),
+        ("one goes",             &[set],           &[],       "ok"),
+        ("and comes again",      &[one, set],      &[],       "UnknownMember"),
+        ("the last goes",        &[ann],           &[],       "ok"),
+        ("and comes again",      &[ann, set],      &[],       "UnknownMember"),
+    ];
+    for (what, creators, users, expected) in steps {
+        for with_etag in [false, true] {
+            let read = policies.get(&stack.admin, "projects/123", 3).await.unwrap();
+            let etag = read.etag.clone().filter(|_| with_etag);
+            let outcome = policies
+                .replace(&stack.admin, "projects/123", request(Policy { etag, ..bindings(creators, users) }))
+                .await;
+            let outcome = outcome.map_or_else(|error| cause(&error), |_| "ok".to_owned());
+            assert_eq!(outcome, expected, "{what}");
+            if expected != "ok" {
+                assert_eq!(policies.get(&stack.admin, "projects/123", 3).await.unwrap(), read, "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stale_member_that_one_writer_takes_out_is_not_put_back_by_another() {
+    let federation = Federation::new().await;
+    let stack = &federation.stack;
+    let (before, after) = (trusting(stack, &["corp"]).await, Arc::new(trusting(stack, &[]).await));
+    let stale = "principalSet://doorward/trustedIssuers/corp/*";
+    for round in 0..50 {
+        let role = "roles/iap.httpsResourceAccessor";
+        before.replace(&stack.admin, "projects/123", request(binding(role, stale))).await.unwrap();
+        // Whichever comes first, none is left: kept and then taken out, or taken out and then refused.
+        let (kept, removed) = tokio::join!(
+            tokio::spawn(write(after.clone(), binding(role, stale))),
+            tokio::spawn(write(after.clone(), binding(role, "user:ann@example.com"))),
+        );
+        assert!(matches!(kept.unwrap().as_str(), "ok" | "UnknownMember"), "round {round}");
+        assert_eq!(removed.unwrap(), "ok", "round {round}");
+        let left = after.get(&stack.admin, "projects/123", 3).await.unwrap();
+        assert_eq!(left.bindings[0].members, ["user:ann@example.com"], "round {round}");
+    }
+}
+
+/// Overwrites the project's policy, and says what came of it.
+async fn write(policies: Arc<Policies>, policy: Policy) -> String {
+    let admin = Admin::local_operator();
+    policies
+        .replace(&admin, "projects/123", request(policy))
+        .await
+        .map_or_else(|error| cause(&error), |_| "ok".to_owned())
 }
 
 #[tokio::test]

@@ -7,22 +7,22 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValu
 use cel::parser::Parser;
 
 use super::pattern::Pattern;
-use super::{CompileError, MAX_BYTES, Position, functions};
+use super::{BYTES_LIMIT, CompileError, Position, functions};
 
 /// The deepest brackets and chains of `?:`.
-const MAX_BRACKETS: u16 = 32;
+const BRACKETS_LIMIT: u16 = 32;
 
 /// Where the parser runs, in bytes. It takes less than 1 KiB for each byte of a text.
 const PARSER_STACK: usize = 16 * 1024 * 1024;
 
 /// The deepest expression: a step for each operator, dot, bracket and call around another.
-const MAX_DEPTH: usize = 64;
+const DEPTH_LIMIT: usize = 64;
 
 /// The most parts. A list of literals is the only expression that comes near.
-const MAX_PARTS: usize = 2048;
+const PARTS_LIMIT: usize = 2048;
 
 /// How many comprehensions may go over something inside one another.
-const MAX_NESTED_LOOPS: usize = 2;
+const NESTED_LOOPS_LIMIT: usize = 2;
 
 /// An expression that was found right.
 pub(super) struct Checked {
@@ -69,8 +69,8 @@ pub(super) fn parse_with(source: &str, variables: &[&str], extra: &[Extra<'_>]) 
     if source.trim().is_empty() {
         return Err(CompileError::new("an expression is needed", None));
     }
-    if source.len() > MAX_BYTES {
-        return Err(CompileError::too_long(MAX_BYTES));
+    if source.len() > BYTES_LIMIT {
+        return Err(CompileError::too_long(BYTES_LIMIT));
     }
     // The parser's limit counts brackets, and not chains such as `1<1<1`, for which it calls itself as often. So it has a
     // stack that is large enough for any text of this length; a panic of it ends there, too.
@@ -86,7 +86,7 @@ pub(super) fn parse_with(source: &str, variables: &[&str], extra: &[Extra<'_>]) 
 
 fn parse_here(source: &str, variables: &[&str], extra: &[Extra<'_>]) -> Result<Checked, CompileError> {
     // Knows the standard macros, and neither the optional syntax nor names in backticks.
-    let parser = Parser::new().max_recursion_depth(MAX_BRACKETS).error_recovery_limit(1);
+    let parser = Parser::new().max_recursion_depth(BRACKETS_LIMIT).error_recovery_limit(1);
     let (expression, places) = parser.parse_with_source_info(source).map_err(first_error)?;
     let places = Places { source: source.to_owned(), offsets: places };
     let mut check = Check {
@@ -125,11 +125,11 @@ fn first_error(errors: cel::ParseErrors) -> CompileError {
     // What could stand there instead is half of the language.
     let message = error.msg.lines().next().unwrap_or_default();
     let message = message.split_once(" expecting ").map_or(message, |(found, _)| found);
-    CompileError::new(message.chars().take(MAX_MESSAGE).collect::<String>(), position)
+    CompileError::new(message.chars().take(MESSAGE_LIMIT).collect::<String>(), position)
 }
 
 /// The longest message, in characters, of the parser: it quotes the text.
-const MAX_MESSAGE: usize = 120;
+const MESSAGE_LIMIT: usize = 120;
 
 const TOO_DEEP: &str = "the expression is nested too deeply";
 
@@ -154,10 +154,10 @@ struct Check<'a> {
 impl Check<'_> {
     fn part(&mut self, part: &IdedExpr, depth: usize) -> Result<(), CompileError> {
         self.parts += 1;
-        if self.parts > MAX_PARTS {
-            return self.wrong(part, format!("an expression may have {MAX_PARTS} parts"));
+        if self.parts > PARTS_LIMIT {
+            return self.wrong(part, format!("an expression may have {PARTS_LIMIT} parts"));
         }
-        if depth > MAX_DEPTH {
+        if depth > DEPTH_LIMIT {
             return self.wrong(part, TOO_DEEP);
         }
         match &part.expr {
@@ -230,8 +230,8 @@ impl Check<'_> {
         if self.declared.contains(&of.iter_var.as_str()) {
             return self.wrong(part, format!("{} is a variable already", of.iter_var));
         }
-        if self.loops == MAX_NESTED_LOOPS {
-            return self.wrong(part, format!("only {MAX_NESTED_LOOPS} of all, exists, map and filter may be nested"));
+        if self.loops == NESTED_LOOPS_LIMIT {
+            return self.wrong(part, format!("only {NESTED_LOOPS_LIMIT} of all, exists, map and filter may be nested"));
         }
         self.loops += 1;
         self.scope.push(of.iter_var.clone());

@@ -16,7 +16,7 @@ use cel::common::value::{CowVal, StaticVal, Val};
 use cel::{Env, ExecutionError};
 
 use super::pattern::Pattern;
-use super::{EvaluationError, MAX_RANGE, functions};
+use super::{EvaluationError, RANGE_LIMIT, functions};
 
 /// The variable that holds the meter.
 pub(super) const NAME: &str = "@meter";
@@ -93,7 +93,7 @@ impl Meter {
 
     fn check_range(&self, value: &dyn Val) -> Result<(), ExecutionError> {
         let size = value.as_sizer().map_or(0, |sizer| *sizer.size().inner());
-        if size > MAX_RANGE as i64 && value.as_iterable().is_some() {
+        if size > RANGE_LIMIT as i64 && value.as_iterable().is_some() {
             self.0.range_too_large.store(true, Ordering::Relaxed);
             return Err(stop());
         }

@@ -41,20 +41,20 @@ use pattern::Pattern;
 ///
 /// Spec: <https://cloud.google.com/iam/docs/reference/rest/v1/projects.locations.workloadIdentityPools.providers>
 /// (`attributeCondition`)
-pub const MAX_BYTES: usize = 4096;
+pub const BYTES_LIMIT: usize = 4096;
 
 /// The most elements that a comprehension (`all`, `exists`, `exists_one`, `map`, `filter`) goes over.
-pub const MAX_RANGE: usize = 1000;
+pub const RANGE_LIMIT: usize = 1000;
 
 /// The largest result, in bytes as the budget counts them: the text, and 32 for each value.
-const MAX_RESULT: u64 = 64 * 1024;
+const RESULT_LIMIT: u64 = 64 * 1024;
 
 /// What one evaluation may spend: a unit for each byte that is looked at, and 32 for each step and each value.
 /// Some ten milliseconds.
 const BUDGET: u64 = 2 * 1024 * 1024;
 
 /// What the variables of one evaluation may weigh together, in the same units.
-const MAX_INPUT: u64 = 512 * 1024;
+const INPUT_LIMIT: u64 = 512 * 1024;
 
 /// A place in an expression's text. Both numbers begin at 1; a column is a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +143,7 @@ pub enum EvaluationError {
     /// The result is too large.
     #[error("the result is too large")]
     ResultTooLarge,
-    /// A comprehension over more than [`MAX_RANGE`] elements.
+    /// A comprehension over more than [`RANGE_LIMIT`] elements.
     #[error("a list or map has too many elements to go over")]
     RangeTooLarge,
     /// The evaluation was stopped.
@@ -191,7 +191,7 @@ impl PartialEq for Expression {
 impl Eq for Expression {}
 
 impl Expression {
-    /// Parses and checks an expression of at most [`MAX_BYTES`] that may use these variables and no others.
+    /// Parses and checks an expression of at most [`BYTES_LIMIT`] that may use these variables and no others.
     ///
     /// # Errors
     /// [`CompileError`] for what is not CEL, too large, too deep, or names a variable or function that there is not.
@@ -250,7 +250,7 @@ impl Expression {
         bind: impl FnOnce(&mut Context<'_, 'v>, &Meter) -> Result<(), EvaluationError>,
         read: fn(&dyn cel::common::value::Val) -> Result<T, EvaluationError>,
     ) -> Result<T, EvaluationError> {
-        let input = Meter::new(MAX_INPUT, Arc::clone(&self.patterns));
+        let input = Meter::new(INPUT_LIMIT, Arc::clone(&self.patterns));
         let work = Meter::new(BUDGET, Arc::clone(&self.patterns));
         let mut context = Context::with_env(functions::environment());
         bind(&mut context, &input)?;
@@ -262,7 +262,7 @@ impl Expression {
             return Err(stopped);
         }
         let result = result.map_err(|error| self.explain(error))?;
-        let size = Meter::new(MAX_RESULT, Arc::default());
+        let size = Meter::new(RESULT_LIMIT, Arc::default());
         size.spend_value(result.as_ref()).map_err(|_| EvaluationError::ResultTooLarge)?;
         read(result.as_ref())
     }

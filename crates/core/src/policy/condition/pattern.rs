@@ -4,10 +4,10 @@ use cel::ExecutionError;
 use regex::{Regex, RegexBuilder};
 
 /// The longest pattern, in bytes.
-const MAX_BYTES: usize = 512;
+const BYTES_LIMIT: usize = 512;
 
 /// What a compiled pattern may take, in bytes: bounds `((a{100}){100}){100}`, and the work for each byte of a text.
-const MAX_COMPILED: usize = 256 * 1024;
+const COMPILED_LIMIT: usize = 256 * 1024;
 
 /// A compiled pattern, in the syntax of RE2: `\d`, `\s`, `\w` and `\b` know ASCII only.
 ///
@@ -18,10 +18,11 @@ pub(super) struct Pattern(Regex);
 impl Pattern {
     /// Compiles a pattern. The error is one line, and quotes nothing.
     pub(super) fn compile(pattern: &str) -> Result<Pattern, String> {
-        if pattern.len() > MAX_BYTES {
-            return Err(format!("a pattern may have {MAX_BYTES} bytes"));
+        if pattern.len() > BYTES_LIMIT {
+            return Err(format!("a pattern may have {BYTES_LIMIT} bytes"));
         }
-        let compiled = RegexBuilder::new(&ascii(pattern)).size_limit(MAX_COMPILED).dfa_size_limit(MAX_COMPILED).build();
+        let compiled =
+            RegexBuilder::new(&ascii(pattern)).size_limit(COMPILED_LIMIT).dfa_size_limit(COMPILED_LIMIT).build();
         compiled.map(Pattern).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => "a pattern is too large".to_owned(),
             other => {

@@ -143,7 +143,7 @@ fn patterns_are_re2_s_and_know_ascii_only() {
 
 #[test]
 fn a_mistake_is_told_when_it_is_written_and_where() {
-    let long = format!("'{}'", "a".repeat(MAX_BYTES));
+    let long = format!("'{}'", "a".repeat(BYTES_LIMIT));
     let wide = format!("[{}1]", "1,".repeat(2000));
     let wider = format!("1{}", "||1".repeat(1300));
     let parentheses = format!("{}1{}", "(".repeat(2000), ")".repeat(2000));
@@ -381,7 +381,7 @@ fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
 
 #[test]
 fn what_is_deep_is_refused_or_fits_the_stack() {
-    let fill = |unit: &str| unit.repeat(MAX_BYTES / unit.len() - 1);
+    let fill = |unit: &str| unit.repeat(BYTES_LIMIT / unit.len() - 1);
     let sources = [
         format!("{}1{}", "(".repeat(2000), ")".repeat(2000)),
         format!("{}1{}", "[".repeat(2000), "]".repeat(2000)),
