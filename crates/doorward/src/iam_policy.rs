@@ -4,9 +4,10 @@ use anyhow::{Context as _, bail};
 use doorward_core::member::{Email, Member};
 use doorward_server::dev::description::Description;
 use doorward_wire::google_api::{Binding, Policy, Status};
+use doorward_wire::uri::path_segment;
 use serde_json::{Value, json};
 
-use crate::api::{Api, ApiError, path_segment};
+use crate::api::{Api, ApiError};
 use crate::output::{json_line, print, printable, say, table};
 
 /// How often a change is tried while others win. Each loss means that another writer made progress.

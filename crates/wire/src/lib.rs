@@ -12,4 +12,5 @@ pub mod jose;
 pub mod metadata;
 pub mod oauth;
 pub mod time;
+pub mod uri;
 pub mod x509;

@@ -4,10 +4,11 @@ use anyhow::anyhow;
 use doorward_server::dev::description::Description;
 use doorward_wire::doorward_api::{ListOAuthClientsResponse, OAuthClientResource};
 use doorward_wire::google_api::Status;
+use doorward_wire::uri::path_segment;
 use serde_json::json;
 
 use super::Common;
-use crate::api::{Api, ApiError, path_segment};
+use crate::api::{Api, ApiError};
 use crate::output::{json_line, print, printable, table};
 
 const PATH: &str = "/v1/oauthClients";
