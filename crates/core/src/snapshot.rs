@@ -329,8 +329,7 @@ impl Snapshot {
             Update::AccountKey(id, key) => self.set_key(id, key),
             Update::Federation(pools, providers) => {
                 self.pools = Arc::new(pools.into_iter().map(|pool| (pool.id.clone(), pool)).collect());
-                let named =
-                    |it: KnownProvider| ((it.provider.pool.clone(), it.provider.id.clone()), Arc::new(it));
+                let named = |it: KnownProvider| ((it.provider.pool.clone(), it.provider.id.clone()), Arc::new(it));
                 self.providers = Arc::new(providers.into_iter().map(named).collect());
             }
             Update::SupportEmail(email) => self.support_email = email.map(Arc::new),

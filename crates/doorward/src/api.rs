@@ -225,19 +225,6 @@ pub(crate) async fn every_page<P: DeserializeOwned, T>(
     Ok(all)
 }
 
-/// `text` as one segment of a path (RFC 3986 section 3.3).
-pub(crate) fn path_segment(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'-' | b'.' | b'_' | b'~' | b'@' => out.push(char::from(byte)),
-            _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
 fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(ApiError::Shape)
 }
@@ -410,11 +397,5 @@ pub(crate) mod tests {
         assert!(matches!(error, ApiError::Tls { .. }), "{error}");
         assert!(error.to_string().ends_with("add that to the system's, or name it with SSL_CERT_FILE"), "{error}");
         assert_ne!(server.join().unwrap(), 0);
-    }
-
-    #[test]
-    fn a_name_stays_one_segment_of_a_path() {
-        assert_eq!(path_segment("robot@p.iam.gserviceaccount.com"), "robot@p.iam.gserviceaccount.com");
-        assert_eq!(path_segment("a/b?c#d%e é"), "a%2Fb%3Fc%23d%25e%20%C3%A9");
     }
 }

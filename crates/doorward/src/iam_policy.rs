@@ -6,9 +6,10 @@ use doorward_server::dev::description::Description;
 use doorward_wire::google_api::{
     Binding, Expr, Policy, Status, TestIamPermissionsRequest, TestIamPermissionsResponse, WITH_CONDITIONS,
 };
+use doorward_wire::uri::path_segment;
 use serde_json::{Value, json};
 
-use crate::api::{Api, ApiError, path_segment};
+use crate::api::{Api, ApiError};
 use crate::condition;
 use crate::output::{json_line, print, printable, say, table};
 use crate::server::Server;

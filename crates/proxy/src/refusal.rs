@@ -401,9 +401,11 @@ fn bad_credential(error: &TokenError, resource: &ProtectedResource, origin: &Ori
         E::Audience(audience) => {
             (Reason::WrongAudience, audience_sentence(audience, expected), format!("{}.", ask_for(expected)))
         }
-        E::OwnClient(client) => {
-            (Reason::WrongAudience, audience_sentence(client, expected), client_fix(client, application.as_str(), expected))
-        }
+        E::OwnClient(client) => (
+            Reason::WrongAudience,
+            audience_sentence(client, expected),
+            client_fix(client, application.as_str(), expected),
+        ),
         E::EmailMissing => (
             Reason::MissingEmail,
             "JWT 'email' claim isn't a string".to_owned(),

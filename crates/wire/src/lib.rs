@@ -12,5 +12,6 @@ pub mod jose;
 pub mod metadata;
 pub mod oauth;
 pub mod time;
+pub mod uri;
 pub mod world_file;
 pub mod x509;

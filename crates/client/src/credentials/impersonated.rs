@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use doorward_wire::iam_credentials::{GenerateAccessTokenResponse, GenerateIdTokenResponse};
+use doorward_wire::uri::path_segment;
 use http::StatusCode;
 use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
 use super::{Credentials, CredentialsError, Source, Surroundings, or_cloud_platform};
-use crate::endpoints::path_segment;
 use crate::exchange::{json as decode, missing, success};
 use crate::token::{NOT_ENDED, Token};
 use crate::token_error::TokenError;

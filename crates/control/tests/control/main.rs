@@ -123,13 +123,7 @@ impl Stack {
         let minter = Minter::new(store.clone(), publisher.cell(), entropy.clone(), ISSUER.to_owned());
         let throttle = Arc::new(Throttle::default());
         Stack {
-            accounts: ServiceAccounts::new(
-                store.clone(),
-                publisher.clone(),
-                changes.clone(),
-                entropy.clone(),
-                urls,
-            ),
+            accounts: ServiceAccounts::new(store.clone(), publisher.clone(), changes.clone(), entropy.clone(), urls),
             policies: Policies::new(store.clone(), publisher.clone(), changes.clone()),
             tokens: TokenService::new(
                 store.clone(),

@@ -208,11 +208,7 @@ fn a_deny_rule_is_stronger_than_any_grant_and_a_condition_that_fails_denies_and_
         member("denied@x.com", "user:spared@x.com", true),
         deny("project", "one", &format!("{ENTER}: principalSet://goog/group/denied@x.com except user:spared@x.com")),
         deny("org", "two", &format!("{ENTER}: user:path@x.com if request.path.startsWith('/private')")),
-        deny(
-            "folder",
-            "three",
-            "iap.googleapis.com/*.*: user:unclear@x.com if request.headers['origin'] == 'x'",
-        ),
+        deny("folder", "three", "iap.googleapis.com/*.*: user:unclear@x.com if request.headers['origin'] == 'x'"),
     ]);
     let callers =
         ["ann", "bad", "spared", "path", "unclear", "admin", "broken"].map(|name| format!("user:{name}@x.com"));

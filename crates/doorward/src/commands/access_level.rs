@@ -4,9 +4,10 @@ use doorward_wire::doorward_api::{AccessLevelResource, BasicLevel, CustomLevel, 
 use doorward_wire::google_api::{Expr, Status};
 
 use super::Common;
-use crate::api::{ApiError, every_page, path_segment};
+use crate::api::{ApiError, every_page};
 use crate::output::{json_line, lines, print, printable, table};
 use crate::server::Server;
+use doorward_wire::uri::path_segment;
 
 const PATH: &str = "/doorward/v1/accessLevels";
 const SEE_LIST: &str = "`doorward access-level list` shows the access levels";

@@ -8,8 +8,9 @@ use doorward_wire::google_api::Status;
 use serde_json::json;
 
 use super::Common;
-use crate::api::{ApiError, every_page, path_segment, with_query};
+use crate::api::{ApiError, every_page, with_query};
 use crate::output::{json_line, lines, print, printable, table};
+use doorward_wire::uri::path_segment;
 
 /// Where the applications are.
 pub(super) const PATH: &str = "/doorward/v1/applications";

@@ -4,11 +4,12 @@ use doorward_wire::google_api::iam_deny::{DenyRule, ListPoliciesResponse, Policy
 use doorward_wire::google_api::{Expr, LongRunningOperation, Status};
 
 use super::Common;
-use crate::api::{ApiError, every_page, path_segment, with_query};
+use crate::api::{ApiError, every_page, with_query};
 use crate::condition::{self, FORM, condition};
 use crate::file;
 use crate::output::{json_line, lines, print, printable, table};
 use crate::server::Server;
+use doorward_wire::uri::path_segment;
 
 /// What is denied if nothing is named.
 const ACCESS: &str = "iap.googleapis.com/webServiceVersions.accessViaIAP";

@@ -5,10 +5,11 @@ use doorward_wire::google_api::Status;
 use serde_json::Value;
 
 use super::Common;
-use crate::api::{ApiError, every_page, path_segment};
+use crate::api::{ApiError, every_page};
 use crate::iam_policy::{MemberArg, member};
 use crate::output::{json_line, lines, print, printable, table};
 use crate::server::Server;
+use doorward_wire::uri::path_segment;
 
 const PATH: &str = "/doorward/v1/groups";
 const SEE_LIST: &str = "`doorward group list` shows the groups";

@@ -3,10 +3,11 @@
 use anyhow::anyhow;
 use doorward_wire::doorward_api::{ListOAuthClientsResponse, OAuthClientResource};
 use doorward_wire::google_api::Status;
+use doorward_wire::uri::path_segment;
 use serde_json::json;
 
 use super::Common;
-use crate::api::{ApiError, path_segment};
+use crate::api::ApiError;
 use crate::output::{json_line, print, printable, table};
 use crate::server::Server;
 

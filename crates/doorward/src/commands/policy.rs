@@ -7,11 +7,11 @@ use doorward_wire::doorward_api::ApplicationResource;
 use doorward_wire::google_api::{Expr, Policy, Status};
 
 use super::{Common, app};
-use crate::api::path_segment;
 use crate::condition::{FORM, condition};
 use crate::file::{self, Input};
 use crate::iam_policy::{Change, Governed, MemberArg, Named, member, member_forms};
 use crate::server::Server;
+use doorward_wire::uri::path_segment;
 
 /// What a command line says of a place that has a policy.
 pub(crate) trait Place: clap::Args {

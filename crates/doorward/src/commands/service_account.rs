@@ -4,11 +4,12 @@ use doorward_core::member::Email;
 use doorward_wire::google_api::{
     CreateServiceAccountRequest, ListServiceAccountsResponse, NewServiceAccount, ServiceAccount, Status,
 };
+use doorward_wire::uri::path_segment;
 use serde_json::{Value, json};
 
 use super::{Common, policy, service_account_keys};
 use crate::account::{Account, AccountArgs};
-use crate::api::{Api, ApiError, path_segment};
+use crate::api::{Api, ApiError};
 use crate::output::{json_line, print, printable, table};
 use crate::server::Server;
 

@@ -10,11 +10,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use doorward_core::member::Email;
 use doorward_wire::google_api::{CreateKeyRequest, ListKeysResponse, ServiceAccountKey, Status};
+use doorward_wire::uri::path_segment;
 
 use super::Common;
 use super::service_account::{SEE_LIST, account_path, call, state};
 use crate::account::AccountArgs;
-use crate::api::{Api, path_segment};
+use crate::api::Api;
 use crate::output::{json_line, print, printable, table};
 use crate::server::Server;
 

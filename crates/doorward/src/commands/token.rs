@@ -10,9 +10,10 @@ use doorward_core::clock::{Clock as _, SystemClock, Timestamp};
 use doorward_server::dev::description::Description;
 use doorward_wire::google_api::IapSettings;
 use doorward_wire::jose::{JwkSet, VerifyingKeys};
+use doorward_wire::uri::path_segment;
 
 use super::settings;
-use crate::api::{self, Api, path_segment};
+use crate::api::{self, Api};
 use crate::explain::{Explanation, Known, explain, self_signer};
 use crate::id_token::SourceArgs;
 use crate::output::{json_line, print};
