@@ -16,6 +16,7 @@ pub(crate) fn run() -> ExitCode {
         ("doorward-tests", "proxy"),
         ("doorward-tests", "run"),
         ("doorward-client", "hot_path"),
+        ("doorward-core", "decide"),
     ];
     for (package, bench) in benches {
         announce(&format!("Measuring: {bench}"));

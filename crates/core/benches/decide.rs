@@ -13,7 +13,7 @@ use doorward_core::clock::Timestamp;
 use doorward_core::issuer::TrustedIssuers;
 use doorward_core::keys::KeyRing;
 use doorward_core::member::{Email, Member};
-use doorward_core::policy::condition::{HeaderAllowList, Schema};
+use doorward_core::policy::condition::{Condition, HeaderAllowList, Schema};
 use doorward_core::policy::path::RequestPath;
 use doorward_core::policy::request::{HttpRequest, RequestContext};
 use doorward_core::policy::{Binding, ConditionText, Etag, Permission, Policy, Principal, Question};
@@ -94,6 +94,7 @@ fn main() {
     };
     decisions("a decision, by a group, without a condition", true);
     decisions("a decision, anybody anywhere", false);
+    conditions(calls);
 
     type Change = fn(usize, &Size) -> Update;
     let changes: [(&str, Change); 4] = [
@@ -124,6 +125,47 @@ fn main() {
             .collect();
         let longest = rounds.iter().max().copied().unwrap_or_default();
         println!("a snapshot after {name}: median {:.2?}, longest {longest:.2?}", median(&mut rounds));
+    }
+}
+
+/// What a condition costs, when one has to be evaluated.
+fn conditions(calls: usize) {
+    const LEVEL: &str = "accessPolicies/1/accessLevels/office";
+    let schema = Schema::policy(HeaderAllowList::default());
+    let levels = [LEVEL.to_owned()];
+    let host = Host::parse("app-1.example.com").expect("a host");
+    let principal = Member::User(person(1));
+    let mut context = RequestContext::new(Timestamp::from_seconds(1_800_000_000)).with_known_access_levels(&levels);
+    context.http =
+        Some(HttpRequest { host: &host, path: RequestPath::new("/admin/page"), method: "GET", headers: None });
+    context.principal = Some(&principal);
+    for expression in [
+        "request.path.startsWith('/admin/')",
+        "request.path.startsWith('/admin/') && request.host == 'app-1.example.com'",
+        "request.time < timestamp('2040-01-01T00:00:00Z')",
+        "request.time.getHours('Europe/Berlin') >= 0",
+        "'accessPolicies/1/accessLevels/office' in request.auth.access_levels",
+        "request.path.matches('^/(admin|team)/[a-z]+$')",
+        "request.path.extract('/admin/{name}') == 'page'",
+        "['/a', '/b', '/admin/page'].exists(path, request.path == path)",
+    ] {
+        let condition = Condition::compile(expression, &schema).expect("a condition");
+        assert_eq!(condition.holds(&context), Ok(true), "{expression}");
+        let mut rounds = Vec::with_capacity(ROUNDS);
+        let counted = allocations();
+        for _ in 0..ROUNDS {
+            let start = stopwatch();
+            for _ in 0..calls / CHUNKS {
+                let _ = black_box(black_box(&condition).holds(black_box(&context)));
+            }
+            rounds.push(start.elapsed());
+        }
+        let each = (calls / CHUNKS) as f64;
+        println!(
+            "a condition, {expression}: median {:.0} ns, {:.0} allocations",
+            median(&mut rounds).as_secs_f64() * 1e9 / each,
+            (allocations() - counted) as f64 / (each * ROUNDS as f64),
+        );
     }
 }
 
