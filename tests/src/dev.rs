@@ -204,9 +204,10 @@ impl Dev {
     /// A method of a Google API, as the administrator.
     pub fn admin(&self, method: &str, host_and_path: &str, body: Option<&Value>) -> Request {
         let url = self.google(host_and_path);
+        let request = Request::new(method, &url);
         let request = match body {
-            Some(body) => Request::post(&url, "application/json", body.to_string().as_bytes()),
-            None => Request::new(method, &url),
+            Some(body) => request.body("application/json", body.to_string().as_bytes()),
+            None => request,
         };
         request.bearer(self.text("/admin_token"))
     }

@@ -71,14 +71,18 @@ impl Request {
 
     /// `POST url` with a body of this media type.
     pub fn post(url: &str, media_type: &str, body: &[u8]) -> Self {
-        let request = Request::new("POST", url).header("Content-Type", media_type);
-        Request { body: Some(body.to_vec()), ..request }
+        Request::new("POST", url).body(media_type, body)
     }
 
     /// `POST url` with a form.
     pub fn post_form(url: &str, parameters: &[(&str, &str)]) -> Self {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         Request::post(url, "application/x-www-form-urlencoded", body.as_bytes())
+    }
+
+    /// The request with a body of this media type.
+    pub fn body(self, media_type: &str, body: &[u8]) -> Self {
+        Request { body: Some(body.to_vec()), ..self.header("Content-Type", media_type) }
     }
 
     /// The request with one more field.

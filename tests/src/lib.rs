@@ -4,12 +4,14 @@
 //! panic, as in any test; a scenario's text is in `tests/tests/`, one file per theme.
 
 mod browser;
+mod commands;
 mod dev;
 mod http;
 mod issuer;
 mod names;
 mod people;
 mod process;
+mod serve;
 mod tokens;
 mod upstream;
 
@@ -20,6 +22,7 @@ pub use issuer::{Issuer, KeysAnswer, key};
 pub use names::Names;
 pub use people::{Client, Person, authorize_url, query_of};
 pub use process::{Finished, Process, run};
+pub use serve::{Place, Serve, TEN_LINES};
 pub use tokens::{Account, now_seconds, tampered};
 pub use upstream::{Seen, Upstream};
 

@@ -125,26 +125,34 @@ fn each_type_of_client_has_the_restrictions_of_its_kind_and_no_other() {
 }
 
 #[test]
-fn clients_settings_and_keys_are_the_operators_alone() {
+fn clients_settings_and_keys_are_for_the_operator_and_whoever_holds_a_role_for_them() {
     let dev = Dev::start(&[]);
-    let robot = dev.account("robot").access_token("https://www.googleapis.com/auth/cloud-platform");
+    let of = |account: &str| dev.account(account).access_token("https://www.googleapis.com/auth/cloud-platform");
+    let (robot, caller) = (of("robot"), of("caller"));
     let settings = format!("iap.googleapis.com/v1/{}:iapSettings", dev.text("/app/resource"));
-    for (method, path) in [
-        ("GET", "v1/oauthClients"),
-        ("POST", "v1/oauthClients"),
-        ("GET", "v1/keys"),
-        ("POST", "v1/keys:rotate"),
-        ("GET", &settings),
-        ("PATCH", &settings),
-    ] {
-        let request = || match method {
-            "GET" => Request::get(&dev.google(path)),
-            _ => Request::new(method, &dev.google(path)).header("Content-Type", "application/json"),
+    // Method, path and body; what `caller` gets, who administers IAP and has no role for our keys.
+    #[rustfmt::skip]
+    let cases = [
+        ("GET",   "v1/oauthClients", None,                                                  200),
+        ("POST",  "v1/oauthClients", Some(r#"{"displayName": "mine", "type": "desktop"}"#), 200),
+        ("GET",   "v1/keys",         None,                                                  403),
+        ("POST",  "v1/keys:rotate",  Some("{}"),                                            403),
+        ("GET",   &settings,         None,                                                  200),
+        ("PATCH", &settings,         Some("{}"),                                            200),
+    ];
+    for (method, path, body, status) in cases {
+        let request = || {
+            let request = Request::new(method, &dev.google(path));
+            match body {
+                Some(body) => request.body("application/json", body.as_bytes()),
+                None => request,
+            }
         };
         let nobody = request().send().expect(401).json();
         assert_eq!(nobody["error"]["status"], "UNAUTHENTICATED", "{method} {path}");
         let account = request().bearer(&robot).send().expect(403).json();
         assert_eq!(account["error"]["status"], "PERMISSION_DENIED", "{method} {path}");
+        request().bearer(&caller).send().expect(status);
     }
 }
 

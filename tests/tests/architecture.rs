@@ -59,13 +59,16 @@ fn an_import_points_to_a_lower_level() {
 fn a_crate_cannot_reach_what_is_not_its_business() {
     // library => the only packages that may depend on it
     #[rustfmt::skip]
-    let only: [(&[&str], &[&str]); 6] = [
+    let only: [(&[&str], &[&str]); 7] = [
         (&["sqlx", "rusqlite", "libsqlite3-sys"],          &["doorward-store"]),
         (&["axum", "tower", "askama"],                     &["doorward-server"]),
         (&["clap", "rustix"],                              &["doorward"]),
         (&["reqwest", "reqwest-middleware"],               &["doorward-client"]),
         (&["cel"],                                         &["doorward-core"]),
-        (&["doorward-control"],                            &["doorward-server"]),
+        // The binary does two things for which nobody is asked, so that no server stands between: `import` turns a file into
+        // a file, `backup` and `restore` carry rows between a store and a file.
+        (&["doorward-control"],                            &["doorward", "doorward-server"]),
+        (&["doorward-store"],                              &["doorward", "doorward-server"]),
     ];
     #[rustfmt::skip]
     let never: [(&str, &[&str]); 4] = [

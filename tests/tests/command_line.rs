@@ -175,7 +175,7 @@ fn nobody_is_asked_to_sign_in_at_a_server_that_has_stopped() {
         let Finished { code, stdout, stderr } = run(&mut command_in(home.path(), &["login", how]));
         assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
         assert!(stderr.starts_with("doorward: cannot connect to ") && stderr.lines().count() == 1, "{stderr}");
-        assert!(stderr.ends_with("is `doorward dev` still running?\n"), "{stderr}");
+        assert!(stderr.ends_with("is Doorward still running there?\n"), "{stderr}");
     }
 }
 

@@ -22,7 +22,7 @@ fn a_decision_is_recorded_with_its_reason_and_without_its_token() {
     let (robot, stranger) = (dev.id_token("robot"), dev.id_token("stranger"));
     let following = Process::start(&mut dev.command(&["decisions", "--json", "--follow", "--limit", "1000"]));
     let ask = |path: &str, token: Option<&str>| {
-        let request = Request::get(&dev.app(path)).header("Accept", "application/json");
+        let request = Request::get(&dev.app(path)).header("Accept", "application/json").header("User-Agent", "a test");
         if let Some(token) = token { request.bearer(token).send() } else { request.send() }
     };
     let answers = [
@@ -61,6 +61,10 @@ fn a_decision_is_recorded_with_its_reason_and_without_its_token() {
                 assert_eq!(record["role"], "roles/iap.httpsResourceAccessor", "{record}");
                 assert_eq!(record["member"], robot_member.as_str(), "{record}");
                 assert_eq!(record["resource"], dev.text("/app/resource"), "{record}");
+                // What a policy that is only proposed is asked about again.
+                assert_eq!(record["version"], format!("{}/versions/bs_0", dev.text("/app/resource")), "{record}");
+                assert_eq!(record["oauth_client"], dev.text("/app/client_id"), "{record}");
+                assert_eq!((&record["scheme"], &record["user_agent"]), (&"http".into(), &"a test".into()), "{record}");
             }
             Some(reason) => {
                 assert_eq!((&record["outcome"], &record["reason"]), (&"refused".into(), &reason.into()), "{record}");

@@ -61,10 +61,10 @@ fn a_disabled_account_can_do_nothing_until_it_is_enabled() {
     for account in ["nobody@doorward-dev.iam.gserviceaccount.com", "1"] {
         dev.admin("POST", &format!("{}/{account}:disable", accounts(&dev)), Some(&json!({}))).send().expect(404);
     }
-    Request::post(&dev.google(&format!("{url}:disable")), "application/json", b"{}")
-        .bearer(&access_token)
-        .send()
-        .expect(403);
+    // `caller` administers accounts; `stranger` does not.
+    let stranger = dev.account("stranger").access_token(CLOUD);
+    let disable = dev.google(&format!("{url}:disable"));
+    Request::post(&disable, "application/json", b"{}").bearer(&stranger).send().expect(403);
     assert_eq!(now(), [200; 4]);
 }
 

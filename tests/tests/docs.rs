@@ -18,6 +18,9 @@ const EXCEPTIONS: [(&str, &str); 2] = [
     ("cargo xtask", "runs this test"),
 ];
 
+/// The page whose commands are run in the directory of a `doorward serve`, by `serve.rs`.
+const OF_PRODUCTION: &str = "docs/guide/run-in-production.md";
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -43,12 +46,13 @@ fn commands(page: &str) -> Vec<String> {
     commands
 }
 
-fn pages(dir: &Path) -> Vec<PathBuf> {
+/// The files of a folder, and of those in it, whose names end so.
+fn files(dir: &Path, end: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path()) {
         if entry.is_dir() {
-            found.extend(pages(&entry));
-        } else if entry.extension().is_some_and(|extension| extension == "md") {
+            found.extend(files(&entry, end));
+        } else if entry.extension().is_some_and(|extension| extension == end) {
             found.push(entry);
         }
     }
@@ -109,6 +113,22 @@ fn every_purpose_of_a_key_is_explained_in_the_book() {
     }
 }
 
+#[test]
+fn every_test_that_keeps_a_promise_of_the_page_on_security_is_there() {
+    let page = fs::read_to_string(root().join("SECURITY.md")).expect("the page on security");
+    let sources: String =
+        ["crates", "tests"].iter().flat_map(|folder| files(&root().join(folder), "rs")).map(text_of).collect();
+    let is_name = |word: &&str| {
+        word.matches('_').count() > 2
+            && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    let named: Vec<&str> = page.split('`').filter(is_name).collect();
+    assert!(named.len() > 50, "only {} tests are named", named.len());
+    for name in named {
+        assert!(sources.contains(&format!("fn {name}(")), "there is no test {name}");
+    }
+}
+
 /// Addresses in the book, and where a description has what they are in a test.
 const ADDRESSES: [(&str, &str); 6] = [
     ("http://127.0.0.1:8080", "/app/url"),
@@ -121,13 +141,13 @@ const ADDRESSES: [(&str, &str); 6] = [
 
 /// The pages of the book, and the page at its door.
 fn book() -> Vec<(PathBuf, String)> {
-    let mut paths = pages(&root().join("docs"));
+    let mut paths = files(&root().join("docs"), "md");
     paths.insert(0, root().join("README.md"));
-    let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        (path, text)
-    };
-    paths.into_iter().map(read).collect()
+    paths.into_iter().map(|path| (path.clone(), text_of(path))).collect()
+}
+
+fn text_of(path: PathBuf) -> String {
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The exception that a command is, if it is one.
@@ -259,7 +279,7 @@ mod needs_jq_openssl_curl_namespaces {
         let dev = Dev::start_in(&dir.path().join(".doorward"), &["--tls"]);
         let browser = format!("sh {}", client_script("browser.sh").display());
         let (mut run_here, mut excepted) = (0, Vec::new());
-        for (page, text) in book() {
+        for (page, text) in book().into_iter().filter(|(page, _)| !page.ends_with(OF_PRODUCTION)) {
             let (shown, commands): (Vec<_>, Vec<_>) =
                 commands(&text).into_iter().partition(|command| exception(command).is_some());
             excepted.extend(shown.iter().filter_map(|command| exception(command)));

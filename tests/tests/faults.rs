@@ -7,7 +7,7 @@ mod needs_prlimit {
     use serde_json::json;
 
     /// A limit on the size of files stands for a full disk: every write beyond it fails. It is lifted from outside.
-    const LIMITED: [&str; 4] = ["sh", "-c", "trap '' XFSZ; ulimit -S -f 1024; exec \"$@\"", "limited"];
+    const LIMITED: [&str; 4] = ["sh", "-c", "trap '' XFSZ; ulimit -S -f 4096; exec \"$@\"", "limited"];
 
     #[test]
     fn while_the_disk_is_full_nothing_is_let_through_and_afterwards_everything_acknowledged_is_there() {

@@ -302,7 +302,8 @@ impl Trusting {
             )
         };
         let list = folder.path().join("issuers.toml");
-        let text = entry("corp", &corp, "email_domains = [\"corp.example\"]") + &entry("other", &other, "");
+        let text = entry("corp", &corp, "email_domains = [\"corp.example\"]\ngroups_claim = \"teams\"")
+            + &entry("other", &other, "");
         fs::write(&list, text).expect("the directory is ours");
         let dev = Dev::start(&["--trusted-issuers", list.to_str().expect("text")]);
         Trusting { dev, corp, other }
@@ -343,6 +344,27 @@ fn an_issuer_vouches_for_its_own_people_and_for_nobody_else() {
     let seen = world.get(&by_other).expect(200).json();
     assert_eq!(seen["headers"]["x-goog-authenticated-user-id"], "issuer/other:4711");
     assert_eq!(seen["headers"].get("x-goog-authenticated-user-email"), None);
+}
+
+#[test]
+fn the_groups_that_an_issuer_names_are_sets_of_its_own() {
+    let world = Trusting::start();
+    let of = |issuer: &Issuer, teams: Value| {
+        let mut claims = Trusting::claims(issuer);
+        claims["teams"] = teams;
+        issuer.sign(&claims)
+    };
+    let ops = of(&world.corp, json!(["dev", "ops"]));
+    world.get(&ops).expect(403);
+    world.allow("principalSet://doorward/trustedIssuers/corp/group/ops");
+    world.get(&ops).expect(200);
+    world.get(&of(&world.corp, json!("ops"))).expect(200);
+    world.get(&of(&world.corp, json!(["dev", "Ops"]))).expect(403);
+    world.get(&world.corp.sign(&Trusting::claims(&world.corp))).expect(403);
+    // Of whom no claim is read, and of whose groups nothing was said.
+    world.get(&of(&world.other, json!(["ops"]))).expect(403);
+    // A claim that holds no names is no claim of groups, and no reading of a part of it.
+    assert_eq!(world.get(&of(&world.corp, json!(["ops", 7]))).status, 401);
 }
 
 #[test]
@@ -388,7 +410,9 @@ fn a_list_that_would_confuse_issuers_stops_the_start_and_says_what_to_mend() {
     let folder = tempfile::tempdir().expect("a directory");
     let list = folder.path().join("issuers.toml");
     let own = "[[trusted_issuer]]\nid = \"g\"\nissuer = \"https://accounts.google.com\"\naudiences = [\"a\"]\n";
-    for (text, told) in [(own, "is the issuer of our own tokens"), ("[[trusted_issuer]]\nid = 1\n", "line 2")] {
+    for (text, told) in
+        [(own, "is the issuer of our own tokens"), ("[[trusted_issuer]]\nid = 1\n", "issuers.toml:2:6: ")]
+    {
         fs::write(&list, text).expect("the directory is ours");
         let world = folder.path().join("world");
         let flags = ["--trusted-issuers", list.to_str().expect("text")];

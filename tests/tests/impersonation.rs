@@ -232,7 +232,8 @@ fn the_policy_of_an_account_is_read_and_written_as_gcloud_does() {
     assert_eq!(stale["error"]["status"], "ABORTED");
     assert_eq!(ask(), 200);
     // Whoever may act as an account may not say who else may.
-    let by_bob = Request::post(&dev.google(&set), "application/json", b"{}").bearer(&bob).send();
+    let asked = json!({"policy": changed}).to_string();
+    let by_bob = Request::post(&dev.google(&set), "application/json", asked.as_bytes()).bearer(&bob).send();
     assert_eq!(by_bob.expect(403).json()["error"]["status"], "PERMISSION_DENIED");
     let role = json!({"bindings": [{"role": "roles/iap.httpsResourceAccessor", "members": ["allUsers"]}]});
     dev.admin("POST", &set, Some(&json!({"policy": role}))).send().expect(400);

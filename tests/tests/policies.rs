@@ -1,6 +1,6 @@
 //! Policies through the methods of `iap.googleapis.com`, and what the next request sees of them.
 
-use doorward_tests::{Dev, Request, Response, run};
+use doorward_tests::{Connection, Dev, Request, Response, run};
 use serde_json::{Value, json};
 
 const ROLE: &str = "roles/iap.httpsResourceAccessor";
@@ -141,19 +141,60 @@ fn all_users_are_admitted_without_a_credential_and_without_an_identity() {
 }
 
 #[test]
+fn a_condition_is_stored_as_it_was_written_and_holds_for_the_requests_that_it_speaks_of() {
+    let dev = Dev::start(&[]);
+    let resource = dev.text("/app/resource");
+    let member = format!("serviceAccount:{}", dev.text("/service_accounts/stranger/email"));
+    let condition =
+        json!({"title": "docs", "description": "the books", "expression": "request.path.startsWith('/docs/')"});
+    let binding = json!({"role": ROLE, "members": [member], "condition": condition});
+    let etag = &get(&dev, resource)["etag"];
+    set(&dev, resource, json!({"bindings": [binding], "etag": etag, "version": 3})).expect(200);
+    let stored = get(&dev, resource);
+    assert_eq!((&stored["bindings"], &stored["version"]), (&json!([binding]), &json!(3)));
+    // Whoever knows no conditions is told that there is one, and is not shown what it says.
+    let blind = dev.policy(resource, "getIamPolicy", &json!({})).expect(200).json();
+    assert_eq!(blind["version"], 1);
+    let shown = blind["bindings"][0].as_object().expect("a binding");
+    assert!(shown["role"].as_str().is_some_and(|role| role.contains("_withcond_")) && !shown.contains_key("condition"));
+
+    let token = dev.id_token("stranger");
+    // A path must be in it as it was sent and as it is without dot segments.
+    for (path, status) in [("/docs/a", 200), ("/docs/../a", 403), ("/a/../docs/b", 403), ("/a", 403)] {
+        let mut connection = Connection::open(dev.app_authority());
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n",
+            dev.app_authority()
+        );
+        connection.send(head.as_bytes());
+        assert_eq!(connection.response().status, status, "{path}");
+    }
+}
+
+#[test]
 fn what_would_not_be_enforced_as_written_is_refused() {
     let dev = Dev::start(&[]);
     let resource = dev.text("/app/resource");
     let before = get(&dev, resource);
-    let condition = json!({"title": "t", "expression": "request.path.startsWith('/a')"});
+    let when = |expression: &str| json!({"title": "t", "expression": expression});
+    let untitled = json!({"expression": "request.path.startsWith('/a')"});
+    let conditional =
+        |members: &str, condition: Value| json!({"role": ROLE, "members": [members], "condition": condition});
     let bindings = |binding: Value| json!({"policy": {"bindings": [binding], "etag": before["etag"], "version": 3}});
     let member = "user:alice@example.com";
+    let mut old = bindings(conditional(member, when("request.path == '/a'")));
+    old["policy"]["version"] = json!(1);
     #[rustfmt::skip]
     let cases = [
-        ("a condition",    bindings(json!({"role": ROLE, "members": [member], "condition": condition}))),
+        ("no expression",  bindings(conditional(member, when("request.path =")))),
+        ("another type",   bindings(conditional(member, when("request.path.startsWith(1)")))),
+        ("no attribute",   bindings(conditional(member, when("request.colour == 'red'")))),
+        ("no title",       bindings(conditional(member, untitled))),
+        ("old version",    old),
+        ("for everybody",  bindings(conditional("allUsers", when("request.path == '/a'")))),
         ("another role",   bindings(json!({"role": "roles/owner", "members": [member]}))),
         ("no role",        bindings(json!({"members": [member]}))),
-        ("a group",        bindings(json!({"role": ROLE, "members": ["group:g@example.com"]}))),
+        ("no such group",  bindings(json!({"role": ROLE, "members": ["group:g@example.com"]}))),
         ("no prefix",      bindings(json!({"role": ROLE, "members": ["alice@example.com"]}))),
         ("no list",        bindings(json!({"role": ROLE, "members": member}))),
         ("bindings as map", json!({"policy": {"bindings": {"role": ROLE}, "etag": before["etag"]}})),

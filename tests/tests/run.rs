@@ -125,7 +125,7 @@ mod needs_namespaces {
         let named = list.to_str().expect("UTF-8");
         let malformed = "[[trusted_issuer]]\nid = \"A\"\nissuer = \"https://a.example\"\naudiences = [\"a\"]\n";
         let unread = format!("cannot read {named}: No such file or directory (os error 2)");
-        let untaken = format!("{named}: trusted issuer \"A\": an id has 1 to 32 characters of a-z, 0-9 and '-'");
+        let untaken = format!("{named}:2:6: trusted issuer \"A\": an id has 1 to 32 characters of a-z, 0-9 and '-'");
         for (text, told) in [(None, unread), (Some(malformed), untaken)] {
             if let Some(text) = text {
                 fs::write(&list, text).expect("a file");

@@ -15,6 +15,7 @@ pub(crate) fn run() -> ExitCode {
         ("doorward-tests", "tokens"),
         ("doorward-tests", "proxy"),
         ("doorward-tests", "run"),
+        ("doorward-tests", "change"),
         ("doorward-client", "hot_path"),
         ("doorward-core", "decide"),
     ];

@@ -27,7 +27,7 @@ enum Origin {
     Right(&'static str, &'static str),
 }
 
-const NEEDS: [Need; 19] = [
+const NEEDS: [Need; 20] = [
     Need {
         probe: &["curl", "--version"],
         origin: Origin::Package("curl"),
@@ -79,6 +79,7 @@ const NEEDS: [Need; 19] = [
         origin: Origin::Package("ruby-googleauth"),
         modules: &["needs_ruby::"],
     },
+    Need { probe: &["chromium", "--version"], origin: Origin::Package("chromium"), modules: &["needs_chromium::"] },
     // A bus of its own, and on it a keyring.
     Need {
         probe: &["dbus-daemon", "--version"],

@@ -10,7 +10,6 @@ use doorward_core::resource::Resource;
 use doorward_core::store::{Store, StoreError};
 use doorward_wire::doorward_api::{AccessLevelResource, BasicLevel, CustomLevel, ListAccessLevelsResponse};
 use doorward_wire::google_api::{Expr, Status};
-use tokio::sync::Mutex;
 
 use crate::admin::{Admin, AdminError, Call, Changes, Failure, Method};
 use crate::snapshots::{RefreshError, SnapshotPublisher};
@@ -89,14 +88,12 @@ pub struct AccessLevelService {
     store: Arc<dyn Store>,
     publisher: Arc<SnapshotPublisher>,
     changes: Changes,
-    /// Held from checking how levels fit together to writing one.
-    changing: Arc<Mutex<()>>,
 }
 
 impl AccessLevelService {
     /// Levels in `store`, put in force by `publisher`, as `changes` lets and records.
     pub fn new(store: Arc<dyn Store>, publisher: Arc<SnapshotPublisher>, changes: Changes) -> Self {
-        AccessLevelService { store, publisher, changes, changing: Arc::default() }
+        AccessLevelService { store, publisher, changes }
     }
 
     /// Every level, in the order of names.
@@ -129,25 +126,19 @@ impl AccessLevelService {
         let outcome = async {
             self.enter(&mut call, Permission::CreateAccessLevel).await?;
             let level = self.read(given).await?;
-            let changing = self.changing.clone().lock_owned().await;
-            let mut all = self.store.access_levels().await?;
-            if all.iter().any(|old| old.name() == level.name()) {
-                return Err(LevelError::AlreadyExists(level.name().clone()));
-            }
-            all.push(level.clone());
-            AccessLevels::new(all)?;
             let shown = show(&level);
-            call.creates(&shown);
-            let store = self.store.clone();
-            let write = async move {
-                let _changing = changing;
-                match store.add_access_level(&level).await? {
-                    true => Ok(()),
-                    false => Err(LevelError::AlreadyExists(level.name().clone())),
+            loop {
+                let seen = self.store.access_levels().await?;
+                if seen.iter().any(|old| old.name() == level.name()) {
+                    return Err(LevelError::AlreadyExists(level.name().clone()));
                 }
-            };
-            self.publisher.change(write).await?;
-            Ok(shown)
+                AccessLevels::new([&seen[..], std::slice::from_ref(&level)].concat())?;
+                call.creates(&shown);
+                let (store, level) = (self.store.clone(), level.clone());
+                if self.write(async move { store.add_access_level(&level, &seen).await }).await? {
+                    return Ok(shown);
+                }
+            }
         };
         let outcome = outcome.await;
         call.finish(outcome).await
@@ -159,24 +150,19 @@ impl AccessLevelService {
         let outcome = async {
             self.enter(&mut call, Permission::UpdateAccessLevel).await?;
             let level = self.read(given).await?;
-            let changing = self.changing.clone().lock_owned().await;
-            let mut all = self.store.access_levels().await?;
-            let old = all.iter_mut().find(|old| old.name() == level.name()).ok_or(LevelError::NotFound)?;
-            let before = show(old);
-            level.clone_into(old);
-            AccessLevels::new(all)?;
             let shown = show(&level);
-            call.changes(Some(&before), Some(&shown));
-            let store = self.store.clone();
-            let write = async move {
-                let _changing = changing;
-                match store.replace_access_level(&level).await? {
-                    true => Ok(()),
-                    false => Err(LevelError::NotFound),
+            loop {
+                let seen = self.store.access_levels().await?;
+                let mut all = seen.clone();
+                let old = all.iter_mut().find(|old| old.name() == level.name()).ok_or(LevelError::NotFound)?;
+                call.changes(Some(&show(old)), Some(&shown));
+                level.clone_into(old);
+                AccessLevels::new(all)?;
+                let (store, level) = (self.store.clone(), level.clone());
+                if self.write(async move { store.replace_access_level(&level, &seen).await }).await? {
+                    return Ok(shown);
                 }
-            };
-            self.publisher.change(write).await?;
-            Ok(shown)
+            }
         };
         let outcome = outcome.await;
         call.finish(outcome).await
@@ -187,25 +173,30 @@ impl AccessLevelService {
         let mut call = self.changes.begin(admin, DELETE, name)?;
         let outcome = async {
             self.enter(&mut call, Permission::DeleteAccessLevel).await?;
-            let changing = self.changing.clone().lock_owned().await;
-            let all = self.store.access_levels().await?;
-            let old = all.iter().find(|level| level.name().as_str() == name).ok_or(LevelError::NotFound)?;
-            if let Some(other) = all.iter().find(|level| level.required().contains(old.name())) {
-                return Err(LevelError::InUse { by: other.name().clone() });
-            }
-            call.removes(&show(old));
-            let (store, name) = (self.store.clone(), old.name().clone());
-            let write = async move {
-                let _changing = changing;
-                match store.remove_access_level(&name).await? {
-                    true => Ok(()),
-                    false => Err(LevelError::NotFound),
+            loop {
+                let seen = self.store.access_levels().await?;
+                let old = seen.iter().find(|level| level.name().as_str() == name).ok_or(LevelError::NotFound)?;
+                if let Some(other) = seen.iter().find(|level| level.required().contains(old.name())) {
+                    return Err(LevelError::InUse { by: other.name().clone() });
                 }
-            };
-            self.publisher.change(write).await
+                call.removes(&show(old));
+                let (store, name) = (self.store.clone(), old.name().clone());
+                if self.write(async move { store.remove_access_level(&name, &seen).await }).await? {
+                    return Ok(());
+                }
+            }
         };
         let outcome = outcome.await;
         call.finish(outcome).await
+    }
+
+    /// Writes a level that fits to those that were seen; `false` if somebody else, here or at another instance, wrote one since: then
+    /// they are read again.
+    async fn write(
+        &self,
+        write: impl Future<Output = Result<bool, StoreError>> + Send + 'static,
+    ) -> Result<bool, LevelError> {
+        self.publisher.change(async move { Ok(write.await?) }).await
     }
 
     async fn enter(&self, call: &mut Call<'_>, permission: Permission) -> Result<(), LevelError> {

@@ -20,11 +20,36 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::callers::ApiCaller;
+use crate::tasks::join;
 
 /// The longest text of a stranger in a record.
 const TEXT_LIMIT: usize = 255;
 /// The longest name of a resource in a record, as a caller wrote it.
 const NAME_LIMIT: usize = 1024;
+
+/// The other end of a connection, or whom it names as the client if it is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The address that is recorded.
+    pub address: IpAddr,
+    /// It is the client's own. Otherwise it is that of somebody before us who says of nobody whom they pass on, and no condition on
+    /// `source.ip` can be evaluated.
+    pub is_client: bool,
+}
+
+impl Peer {
+    /// `source.ip` of conditions.
+    pub(crate) fn source_ip(self) -> Option<IpAddr> {
+        Some(self.address).filter(|_| self.is_client)
+    }
+}
+
+impl From<IpAddr> for Peer {
+    /// A client that speaks to us.
+    fn from(address: IpAddr) -> Self {
+        Peer { address, is_client: true }
+    }
+}
 
 /// Somebody who administers, proven, with where the call came from. Made by [`Callers::admin`], and of this process by itself.
 ///
@@ -32,7 +57,7 @@ const NAME_LIMIT: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct Admin {
     who: Who,
-    peer: Option<IpAddr>,
+    peer: Option<Peer>,
     user_agent: Option<String>,
 }
 
@@ -50,17 +75,17 @@ impl Admin {
     }
 
     /// The holder of the administration token. Its proof is the business of [`Callers`](crate::callers::Callers).
-    pub(crate) fn operator(peer: Option<IpAddr>, user_agent: Option<&str>) -> Self {
+    pub(crate) fn operator(peer: Option<Peer>, user_agent: Option<&str>) -> Self {
         Admin { who: Who::Operator, peer, user_agent: user_agent.map(cut) }
     }
 
     /// The same in a browser that they signed on with the key that the process gave them. Its proof is the business of whoever gave
     /// that key.
-    pub fn operator_in_browser(peer: IpAddr, user_agent: Option<&str>) -> Self {
-        Admin::operator(Some(peer), user_agent)
+    pub fn operator_in_browser(peer: impl Into<Peer>, user_agent: Option<&str>) -> Self {
+        Admin::operator(Some(peer.into()), user_agent)
     }
 
-    pub(crate) fn caller(caller: ApiCaller, peer: Option<IpAddr>, user_agent: Option<&str>) -> Self {
+    pub(crate) fn caller(caller: ApiCaller, peer: Option<Peer>, user_agent: Option<&str>) -> Self {
         Admin { who: Who::Caller(caller), peer, user_agent: user_agent.map(cut) }
     }
 
@@ -74,7 +99,7 @@ impl Admin {
 
     /// Where the call came from.
     pub fn peer(&self) -> Option<IpAddr> {
-        self.peer
+        self.peer.map(|peer| peer.address)
     }
 
     /// The caller, if it is not the operator.
@@ -286,7 +311,7 @@ impl Gate {
         let (member, name) = (caller.member(), resource.name(&snapshot.project));
         let attributes = ResourceAttributes { name: &name, kind: resource.type_name(), service: resource.service() };
         let mut context = RequestContext::new(self.clock.now()).with_access_levels(&snapshot.access_levels);
-        context.source_ip = admin.peer;
+        context.source_ip = admin.peer.and_then(Peer::source_ip);
         context.principal = Some(&member);
         context.resource = Some(attributes);
         context.modified_grants_by_role = roles;
@@ -419,6 +444,12 @@ impl Changes {
         &self.gate
     }
 
+    /// Waits until what was recorded before can be read back: the record is written shortly after what it tells of. What cannot be
+    /// written is not there.
+    pub(crate) async fn settle(&self) {
+        let _ = self.audit.written().await;
+    }
+
     /// Begins a call about the resource that the caller wrote as `resource`.
     ///
     /// # Errors
@@ -435,7 +466,7 @@ impl Changes {
             kind: method.kind,
             resource: escaped(resource.as_bytes(), NAME_LIMIT),
             caller: Some(admin.member()),
-            peer: admin.peer.map(|peer| peer.to_string()),
+            peer: admin.peer.map(|peer| peer.address.to_string()),
             user_agent: admin.user_agent.clone(),
             permissions: Vec::new(),
             before: None,
@@ -487,6 +518,21 @@ impl Call<'_> {
         Ok(outcome?)
     }
 
+    /// As [`Call::demand`], of a resource that the caller did not name. A refusal tells of the project instead: they do not learn what
+    /// is there.
+    pub fn demand_unnamed(&mut self, permission: Permission, resource: &Resource) -> Result<Permitted, AdminError> {
+        self.demand(permission, resource).map_err(|error| match error {
+            AdminError::Forbidden(Forbidden { permission, .. }) => {
+                let resource = Resource::Project.name(&self.gate.snapshot().project);
+                Forbidden { permission, resource, service: Resource::Project.service() }.into()
+            }
+            AdminError::NotFound(_)
+            | AdminError::Malformed(_)
+            | AdminError::AuditClosed(_)
+            | AdminError::Entropy(_) => error,
+        })
+    }
+
     /// [`Gate::reach`], recorded. From then on the call is about what was found.
     pub fn reach(&mut self, name: &str, permission: impl Fn(&Resource) -> Permission) -> Result<Permitted, AdminError> {
         let outcome = self.gate.reach(self.admin, name, permission);
@@ -509,11 +555,20 @@ impl Call<'_> {
         outcome
     }
 
+    /// Records what was found lacking beside the call.
+    pub(crate) fn lacks(&mut self, forbidden: Forbidden) -> AdminError {
+        self.checked(forbidden.permission, escaped(forbidden.resource.as_bytes(), NAME_LIMIT), "", false);
+        forbidden.into()
+    }
+
     fn checked(&mut self, permission: Permission, resource: String, resource_type: &str, granted: bool) {
         let permission = permission.name().to_owned();
         let resource_type = resource_type.to_owned();
-        if let Some(event) = &mut self.event {
-            event.permissions.push(CheckedPermission { permission, resource, resource_type, granted });
+        let Some(event) = &mut self.event else { return };
+        // Asked again once more is known, as a policy that is to be replaced: the last answer holds.
+        match event.permissions.iter_mut().find(|known| known.permission == permission && known.resource == resource) {
+            Some(known) => known.granted = granted,
+            None => event.permissions.push(CheckedPermission { permission, resource, resource_type, granted }),
         }
     }
 
@@ -568,14 +623,24 @@ impl Call<'_> {
                 event.message = error.to_string();
             }
         }
-        let event = AuditEvent::Admin(event);
-        let recorded = match (&outcome, self.method.kind) {
-            (Ok(_), AdminKind::Write | AdminKind::DataWrite) => self.audit.record_durably(event).await,
-            (Ok(_), AdminKind::Read) | (Err(_), _) => self.audit.record(event).await,
-        };
-        recorded.map_err(AdminError::from)?;
+        let durably = outcome.is_ok() && self.changes_something();
+        // Beside this call: a client that hangs up while the record is behind ends the call, and must not end its record.
+        let recording = tokio::spawn(record(self.audit.clone(), event, durably));
+        join(recording).await.unwrap_or(Err(AuditClosed)).map_err(AdminError::from)?;
         outcome
     }
+
+    fn changes_something(&self) -> bool {
+        match self.method.kind {
+            AdminKind::Write | AdminKind::DataWrite => true,
+            AdminKind::Read => false,
+        }
+    }
+}
+
+async fn record(audit: Arc<dyn AuditSink>, event: Box<AdminEvent>, durably: bool) -> Result<(), AuditClosed> {
+    let event = AuditEvent::Admin(event);
+    if durably { audit.record_durably(event).await } else { audit.record(event).await }
 }
 
 /// `google.rpc.Code.UNKNOWN`
@@ -590,9 +655,9 @@ impl Drop for Call<'_> {
         }
         event.code = UNKNOWN;
         "the client hung up before it was known what came of it".clone_into(&mut event.message);
-        let audit = self.audit.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { audit.record(AuditEvent::Admin(event)).await });
+            // What it changed may stand.
+            runtime.spawn(record(self.audit.clone(), event, self.changes_something()));
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Who calls an API: the operator, or an account by an access token or a JWT that it signed itself.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use doorward_core::account::UniqueId;
@@ -15,7 +14,7 @@ use doorward_wire::jose::{Algorithm, TOKEN_LIMIT, Unverified};
 use doorward_wire::oauth::Scopes;
 use subtle::ConstantTimeEq as _;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Peer};
 use crate::sign_in::Person;
 
 /// Somebody who calls an API: an account, or an identity from elsewhere. Made by [`Callers`], so it is proof.
@@ -109,9 +108,10 @@ impl Callers {
         &self,
         bearer: Option<&str>,
         host: &str,
-        peer: IpAddr,
+        peer: impl Into<Peer>,
         user_agent: Option<&str>,
     ) -> Result<Admin, CallerError> {
+        let peer = peer.into();
         match self.account(bearer, host).await {
             Err(CallerError::NotAnAccount) => Ok(Admin::operator(Some(peer), user_agent)),
             Err(error) => Err(error),
@@ -125,11 +125,16 @@ impl Callers {
     ///
     /// # Errors
     /// [`CallerError::Invalid`]: the account is disabled or gone.
-    pub fn person(&self, person: &Person, peer: IpAddr, user_agent: Option<&str>) -> Result<Admin, CallerError> {
+    pub fn person(
+        &self,
+        person: &Person,
+        peer: impl Into<Peer>,
+        user_agent: Option<&str>,
+    ) -> Result<Admin, CallerError> {
         let snapshot = self.snapshots.current();
         let account = snapshot.account(person.subject()).filter(|account| !account.disabled);
         let who = Who::User(account.ok_or(CallerError::Invalid)?.email.clone());
-        Ok(Admin::caller(ApiCaller { who, opens_cloud_apis: true }, Some(peer), user_agent))
+        Ok(Admin::caller(ApiCaller { who, opens_cloud_apis: true }, Some(peer.into()), user_agent))
     }
 
     /// Proves the account that sent this bearer token to the API at `host`: an access token, or a JWT that a service account

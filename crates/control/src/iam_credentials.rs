@@ -2,7 +2,6 @@
 //!
 //! Spec: <https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts>
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +26,7 @@ use doorward_wire::oauth::Scopes;
 
 use tokio::sync::Mutex;
 
+use crate::admin::Peer;
 use crate::callers::ApiCaller;
 use crate::record::{Recorder, Refused};
 use crate::snapshots::{RefreshError, SnapshotPublisher};
@@ -194,9 +194,10 @@ impl IamCredentials {
         caller: &ApiCaller,
         name: &str,
         request: GenerateIdTokenRequest,
-        peer: IpAddr,
+        peer: impl Into<Peer>,
     ) -> Result<String, ImpersonationError> {
-        let mut event = self.recorder.begin(TokenMethod::GenerateIdToken, Some(peer))?;
+        let peer = peer.into();
+        let mut event = self.recorder.begin(TokenMethod::GenerateIdToken, Some(peer.address))?;
         let make = async |event: &mut TokenEvent| {
             let (delegates, permission) = (&*request.delegates, Permission::GetOpenIdToken);
             let chain = Chain { name, delegates, permission, peer };
@@ -223,9 +224,10 @@ impl IamCredentials {
         caller: &ApiCaller,
         name: &str,
         request: GenerateAccessTokenRequest,
-        peer: IpAddr,
+        peer: impl Into<Peer>,
     ) -> Result<ImpersonatedAccessToken, ImpersonationError> {
-        let mut event = self.recorder.begin(TokenMethod::GenerateAccessToken, Some(peer))?;
+        let peer = peer.into();
+        let mut event = self.recorder.begin(TokenMethod::GenerateAccessToken, Some(peer.address))?;
         let make = async |event: &mut TokenEvent| {
             let (delegates, permission) = (&*request.delegates, Permission::GetAccessToken);
             let chain = Chain { name, delegates, permission, peer };
@@ -251,9 +253,10 @@ impl IamCredentials {
         caller: &ApiCaller,
         name: &str,
         request: SignJwtRequest,
-        peer: IpAddr,
+        peer: impl Into<Peer>,
     ) -> Result<Signed, ImpersonationError> {
-        let mut event = self.recorder.begin(TokenMethod::SignJwt, Some(peer))?;
+        let peer = peer.into();
+        let mut event = self.recorder.begin(TokenMethod::SignJwt, Some(peer.address))?;
         let make = async |event: &mut TokenEvent| {
             let (delegates, permission) = (&*request.delegates, Permission::SignJwt);
             let chain = Chain { name, delegates, permission, peer };
@@ -274,9 +277,10 @@ impl IamCredentials {
         caller: &ApiCaller,
         name: &str,
         request: SignBlobRequest,
-        peer: IpAddr,
+        peer: impl Into<Peer>,
     ) -> Result<Signed, ImpersonationError> {
-        let mut event = self.recorder.begin(TokenMethod::SignBlob, Some(peer))?;
+        let peer = peer.into();
+        let mut event = self.recorder.begin(TokenMethod::SignBlob, Some(peer.address))?;
         let make = async |event: &mut TokenEvent| {
             let (delegates, permission) = (&*request.delegates, Permission::SignBlob);
             let chain = Chain { name, delegates, permission, peer };
@@ -359,7 +363,7 @@ struct Chain<'a> {
     name: &'a str,
     delegates: &'a [String],
     permission: Permission,
-    peer: IpAddr,
+    peer: Peer,
 }
 
 impl Chain<'_> {
@@ -413,7 +417,7 @@ impl Chain<'_> {
         let name = resource.name(&snapshot.project);
         let attributes = ResourceAttributes { name: &name, kind: resource.type_name(), service: resource.service() };
         let mut context = RequestContext::new(now).with_access_levels(&snapshot.access_levels);
-        context.source_ip = Some(self.peer);
+        context.source_ip = self.peer.source_ip();
         context.principal = Some(&holder.member);
         context.resource = Some(attributes);
         let question = Question { principal: holder.principal, permission, context: &context };

@@ -26,6 +26,27 @@ const RESET_SECRET: Method = Method::write(SERVICE, "ResetClientSecret");
 const GET: Method = Method::look(SERVICE, "GetClient");
 const LIST: Method = Method::look(SERVICE, "ListClients");
 
+/// Why what was sent describes no client. What belongs to another kind, and what is ours to say, is refused: to pass over it would be
+/// to say that it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KindError {
+    /// What is ours to say.
+    #[error("clientId, clientSecret, projectNumber and createTime are set by the server")]
+    Ours,
+    /// A web or desktop client with what belongs to another kind.
+    #[error("a client of type web or desktop takes redirectUris and nothing else")]
+    WebOrDesktop,
+    /// An Android client without what it needs, or with what belongs to another kind.
+    #[error("a client of type android takes packageName and sha1, both, and nothing else")]
+    Android,
+    /// An iOS client without what it needs, or with what belongs to another kind.
+    #[error("a client of type ios takes bundleId and nothing else")]
+    Ios,
+    /// No type that there is.
+    #[error("a client is of type web, desktop, android or ios")]
+    Unknown,
+}
+
 /// Why something was not done with a client.
 #[derive(Debug, thiserror::Error)]
 pub enum OAuthClientError {
@@ -35,6 +56,9 @@ pub enum OAuthClientError {
     /// No name, one that is too long, or one with control characters, which would be shown to people.
     #[error("a client needs a name of at most {DISPLAY_NAME_LIMIT} bytes without control characters")]
     DisplayName,
+    /// What was sent describes no client.
+    #[error(transparent)]
+    Kind(#[from] KindError),
     /// What restricts it cannot be.
     #[error(transparent)]
     Restriction(#[from] RestrictionError),
@@ -63,7 +87,7 @@ impl Failure for OAuthClientError {
         use OAuthClientError as E;
         match self {
             E::Admin(error) => error.status(),
-            E::DisplayName | E::Restriction(_) | E::TooManyRedirectUris => Status::InvalidArgument,
+            E::DisplayName | E::Kind(_) | E::Restriction(_) | E::TooManyRedirectUris => Status::InvalidArgument,
             E::Public => Status::FailedPrecondition,
             E::NotFound => Status::NotFound,
             E::Store(_) | E::Refresh(_) | E::Entropy(_) => Status::Internal,
@@ -98,16 +122,17 @@ impl OAuthClients {
         OAuthClients { store, publisher, changes, entropy }
     }
 
-    /// Registers a client.
+    /// Registers a client of a kind. Why what was sent is none is told to whoever may register one.
     pub async fn create(
         &self,
         admin: &Admin,
         display_name: &str,
-        kind: ClientKind,
+        kind: Result<ClientKind, KindError>,
     ) -> Result<CreatedClient, OAuthClientError> {
         let mut call = self.changes.begin(admin, CREATE, "oauthClients")?;
         let outcome = async {
             self.enter(&mut call, Permission::CreateClient).await?;
+            let kind = kind?;
             let name_is_good = !display_name.trim().is_empty() && !display_name.chars().any(char::is_control);
             if !name_is_good || display_name.len() > DISPLAY_NAME_LIMIT {
                 return Err(OAuthClientError::DisplayName);

@@ -7,6 +7,8 @@ use doorward_core::audit::{AuditClosed, AuditEvent, AuditSink, TokenEvent, Token
 use doorward_core::clock::{Clock, Timestamp};
 use doorward_core::entropy::{Entropy, EntropyError, random_base64url};
 
+use crate::tasks::join;
+
 /// Makes events and records them.
 #[derive(Clone)]
 pub struct Recorder {
@@ -51,7 +53,10 @@ impl Recorder {
             event.refused = Some(error.to_string());
             event.reason = Some(error.reason());
         }
-        self.audit.record(AuditEvent::Token(event)).await?;
+        // Beside this request: a client that hangs up while the record is behind must not end the record of what it tried.
+        let audit = self.audit.clone();
+        let recording = tokio::spawn(async move { audit.record(AuditEvent::Token(event)).await });
+        join(recording).await.unwrap_or(Err(AuditClosed))?;
         outcome
     }
 }

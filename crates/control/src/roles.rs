@@ -243,7 +243,9 @@ impl RoleService {
         call.finish(outcome).await
     }
 
-    /// Marks a role as deleted: it gives nothing from then on, and stays in the policies that name it.
+    /// Marks a role as deleted: it gives nothing from then on, and stays in the policies that name it. It stays so until it is taken
+    /// back, and its id is not free meanwhile. (Google forgets it after seven days, which makes bindings that still name it mean
+    /// another role if one is made of that id.)
     pub async fn delete(
         &self,
         admin: &Admin,
@@ -374,9 +376,11 @@ fn enter(call: &mut Call<'_>, parent: &str, permission: Permission) -> Result<Pe
     }
 }
 
-/// A full resource name without its service.
+/// A full resource name without its service. With an endpoint override gcloud writes the whole address of the service:
+/// `//127.0.0.1:8081/cloudresourcemanager.googleapis.com/projects/P`.
 fn relative(full: &str) -> &str {
-    full.strip_prefix("//").and_then(|rest| rest.split_once('/')).map_or(full, |(_, name)| name)
+    let name = full.strip_prefix("//").and_then(|rest| rest.split_once('/')).map_or(full, |(_, name)| name);
+    name.split_once('/').filter(|(service, _)| service.ends_with(".googleapis.com")).map_or(name, |(_, name)| name)
 }
 
 fn is_asked_on(permission: Permission, resource: &Resource) -> bool {

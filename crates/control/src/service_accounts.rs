@@ -9,7 +9,10 @@ use doorward_core::member::Email;
 use doorward_core::policy::Permission;
 use doorward_core::resource::Resource;
 use doorward_core::store::{Store, StoreError};
-use doorward_wire::google_api::{CreateKeyRequest, CreateServiceAccountRequest, KeyFile, NewServiceAccount, Status};
+use doorward_wire::google_api::{
+    CreateKeyRequest, CreateServiceAccountRequest, FieldMask, FieldMaskError, KeyFile, NewServiceAccount,
+    PatchServiceAccountRequest, Status,
+};
 use doorward_wire::jose::{Algorithm, JwkSet, KeyMaterialError, SigningKey, decode_base64url, encode_base64url};
 use serde_json::{Value, json};
 
@@ -42,6 +45,9 @@ const CREATE_KEY: Method = Method::write(SERVICE, "google.iam.admin.v1.CreateSer
 const DELETE_KEY: Method = Method::write(SERVICE, "google.iam.admin.v1.DeleteServiceAccountKey");
 const DISABLE_KEY: Method = Method::write(SERVICE, "google.iam.admin.v1.DisableServiceAccountKey");
 const ENABLE_KEY: Method = Method::write(SERVICE, "google.iam.admin.v1.EnableServiceAccountKey");
+const PATCH: Method = Method::write(SERVICE, "google.iam.admin.v1.PatchServiceAccount");
+const UPDATE: Method = Method::write(SERVICE, "google.iam.admin.v1.UpdateServiceAccount");
+const GET_KEY: Method = Method::look(SERVICE, "google.iam.admin.v1.GetServiceAccountKey");
 const LIST_KEYS: Method = Method::look(SERVICE, "google.iam.admin.v1.ListServiceAccountKeys");
 
 /// Why something was not done with a service account.
@@ -61,6 +67,9 @@ pub enum ServiceAccountError {
         /// The limit, in bytes of UTF-8.
         limit: usize,
     },
+    /// The mask names nothing that can be changed.
+    #[error(transparent)]
+    Mask(#[from] FieldMaskError),
     /// An account of this address exists.
     #[error("service account {0} exists")]
     AlreadyExists(Email),
@@ -101,7 +110,7 @@ impl Failure for ServiceAccountError {
         use ServiceAccountError as E;
         match self {
             E::Admin(error) => error.status(),
-            E::AccountIdMalformed(_) | E::TextTooLong { .. } | E::UnsupportedKeyType | E::BadPageToken => {
+            E::AccountIdMalformed(_) | E::TextTooLong { .. } | E::Mask(_) | E::UnsupportedKeyType | E::BadPageToken => {
                 Status::InvalidArgument
             }
             E::AlreadyExists(_) => Status::AlreadyExists,
@@ -251,6 +260,73 @@ impl ServiceAccounts {
         call.finish(outcome).await
     }
 
+    /// Changes what the mask names of the display name and the description of an account; without one, both.
+    ///
+    /// Spec: <https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/patch>
+    pub async fn patch(
+        &self,
+        admin: &Admin,
+        project: &str,
+        account: &str,
+        request: PatchServiceAccountRequest,
+    ) -> Result<ServiceAccount, ServiceAccountError> {
+        let mut call = self.changes.begin(admin, PATCH, &name(project, account))?;
+        let outcome = async {
+            let old = self.enter(&mut call, project, account, Permission::UpdateServiceAccount).await?;
+            let PatchServiceAccountRequest { service_account: given, update_mask } = request;
+            let mask = FieldMask::parse(&update_mask, NewServiceAccount::MESSAGE, &NewServiceAccount::PATHS)?;
+            let mut new = old.clone();
+            if mask.touches("displayName") {
+                new.display_name = given.display_name;
+            }
+            if mask.touches("description") {
+                new.description = given.description;
+            }
+            self.describe(&mut call, &old, new).await
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
+    }
+
+    /// Changes the display name of an account, as the older method does, which takes no mask.
+    ///
+    /// Spec: <https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/update>
+    pub async fn update(
+        &self,
+        admin: &Admin,
+        project: &str,
+        account: &str,
+        given: NewServiceAccount,
+    ) -> Result<ServiceAccount, ServiceAccountError> {
+        let mut call = self.changes.begin(admin, UPDATE, &name(project, account))?;
+        let outcome = async {
+            let old = self.enter(&mut call, project, account, Permission::UpdateServiceAccount).await?;
+            let new = ServiceAccount { display_name: given.display_name, ..old.clone() };
+            self.describe(&mut call, &old, new).await
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
+    }
+
+    async fn describe(
+        &self,
+        call: &mut Call<'_>,
+        old: &ServiceAccount,
+        new: ServiceAccount,
+    ) -> Result<ServiceAccount, ServiceAccountError> {
+        check_length("displayName", &new.display_name, DISPLAY_NAME_LIMIT)?;
+        check_length("description", &new.description, DESCRIPTION_LIMIT)?;
+        call.changes(Some(&shown(old)), Some(&shown(&new)));
+        let store = self.store.clone();
+        let write = async move {
+            match store.describe_service_account(&new.unique_id, &new.display_name, &new.description).await? {
+                true => Ok(new),
+                false => Err(ServiceAccountError::NotFound),
+            }
+        };
+        self.publisher.change(write).await
+    }
+
     /// Disables or enables an account. One that is disabled gets no tokens, uses none that it has, and acts as nobody.
     ///
     /// Spec: <https://cloud.google.com/iam/docs/service-accounts-disable-enable>
@@ -362,6 +438,25 @@ impl ServiceAccounts {
             let account = self.enter(&mut call, project, account, Permission::ListServiceAccountKeys).await?;
             let keys = self.store.service_account_keys(&account.unique_id).await?;
             Ok(AccountKeys { account, keys })
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
+    }
+
+    /// One key of an account.
+    pub async fn get_key(
+        &self,
+        admin: &Admin,
+        project: &str,
+        account: &str,
+        key_id: &str,
+    ) -> Result<(ServiceAccount, ServiceAccountKey), ServiceAccountError> {
+        let mut call = self.changes.begin(admin, GET_KEY, &name(project, account))?;
+        let outcome = async {
+            let account = self.enter(&mut call, project, account, Permission::GetServiceAccountKey).await?;
+            let key = self.store.service_account_key(key_id).await?;
+            let key = key.filter(|key| key.account == account.unique_id).ok_or(ServiceAccountError::KeyNotFound)?;
+            Ok((account, key))
         };
         let outcome = outcome.await;
         call.finish(outcome).await

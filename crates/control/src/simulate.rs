@@ -16,12 +16,13 @@ use doorward_core::store::{Store, StoreError};
 use doorward_wire::doorward_api::{ChangedDecision, DecisionExample, SimulateRequest, SimulateResponse};
 use doorward_wire::google_api::Status;
 use doorward_wire::time::{parse_rfc3339, rfc3339};
+use tokio::sync::Semaphore;
 
 use crate::admin::{Admin, AdminError, Call, Changes, Failure, Method};
 use crate::explain::{Request, Subject, Target, was_decided};
 use crate::snapshots::{RefreshError, SnapshotPublisher};
 use crate::tasks::{Stopping, join};
-use crate::world::{Names, Stated, WorldError, read};
+use crate::world::{Names, Stated, WHOLE_WORLD, WorldError, read};
 
 const SIMULATE: Method = Method::look("doorward", "doorward.v1.Decisions.Simulate");
 
@@ -77,12 +78,26 @@ pub struct Simulations {
     store: Arc<dyn Store>,
     publisher: Arc<SnapshotPublisher>,
     changes: Changes,
+    /// One file at a time: reading its conditions fills a core.
+    reading: Semaphore,
 }
 
 impl Simulations {
     /// On the record in `store`.
     pub fn new(store: Arc<dyn Store>, publisher: Arc<SnapshotPublisher>, changes: Changes) -> Self {
-        Simulations { store, publisher, changes }
+        Simulations { store, publisher, changes, reading: Semaphore::new(1) }
+    }
+
+    /// How long a file somebody may send, in bytes. To be asked before it is taken from the network, and held in memory.
+    pub async fn longest_file(&self, admin: &Admin) -> Result<usize, SimulateError> {
+        let mut call = self.changes.begin(admin, SIMULATE, &Resource::Project.name(self.publisher.project()))?;
+        let outcome = async {
+            self.publisher.catch_up().await?;
+            call.demand(Permission::SimulateDecisions, &Resource::Project)?;
+            Ok(WHOLE_WORLD)
+        };
+        let outcome = outcome.await;
+        call.finish(outcome).await
     }
 
     /// Who would newly be let in or refused. What the file does not name stays as it is. Takes some microseconds for each decision, where
@@ -110,7 +125,7 @@ impl Simulations {
         };
         let now = self.publisher.cell().current();
         let mut names = Names {
-            project: self.publisher.project(),
+            project: self.publisher.project().clone(),
             applications: self.store.applications().await?,
             accounts: Vec::new(),
         };
@@ -120,7 +135,10 @@ impl Simulations {
         if let Some(policies) = &mut file.policies {
             policies.retain(|it| !matches!(it.resource, doorward_wire::world_file::WrittenResource::ServiceAccount(_)));
         }
-        let stated = read(&file, &mut names, now.schema())?;
+        let _turn = self.reading.acquire().await.map_err(|_| Stopping)?;
+        let schema = now.clone();
+        let reading = tokio::task::spawn_blocking(move || read(&file, &mut names, schema.schema()));
+        let stated = join(reading).await??;
         let updates = self.updates(&now, stated).await?;
         let (base, version) = (now.clone(), now.version + 1);
         let then = join(tokio::task::spawn_blocking(move || base.with(version, updates))).await?;

@@ -23,6 +23,9 @@ use crate::tasks::{Stopping, join};
 
 /// Changes that are read at once.
 const CHANGES: u32 = 1000;
+/// After so many looks, at each of which there was something new, what was read is put in force: each thing is as it was at the last
+/// look or later, and what was written together may be there in part until the next one.
+const LOOKS: u32 = 16;
 /// Accounts, keys and groups that are read at once.
 const PAGE: u32 = 1000;
 /// Memberships that are read at once.
@@ -75,14 +78,17 @@ impl SnapshotPublisher {
     pub async fn open(store: Arc<dyn Store>, clock: Arc<dyn Clock>, setting: Setting) -> Result<Self, RefreshError> {
         let began = clock.now();
         let (revision, snapshot) = read_all(&*store, &setting, 1).await?;
-        Ok(SnapshotPublisher {
+        let publisher = SnapshotPublisher {
             cell: Arc::new(SnapshotCell::new(snapshot)),
             freshness: Arc::new(Freshness::new(began, setting.staleness_limit)),
             seen: Mutex::new(revision),
             store,
             clock,
             setting,
-        })
+        };
+        // What was written while it was read.
+        publisher.refresh().await?;
+        Ok(publisher)
     }
 
     /// Where the current snapshot is.
@@ -112,34 +118,36 @@ impl SnapshotPublisher {
     /// the control plane tries again before it does anything else.
     pub async fn refresh(&self) -> Result<(), RefreshError> {
         let mut seen = self.seen.lock().await;
-        loop {
+        let current = self.cell.current();
+        let version = current.version + 1;
+        let (mut read, mut snapshot, mut looks) = (*seen, current, 0);
+        let began = loop {
             let began = self.clock.now();
-            let before = self.cell.current();
-            let version = before.version + 1;
-            match self.store.changes_after(*seen, CHANGES).await? {
-                None => {
-                    let (revision, snapshot) = read_all(&*self.store, &self.setting, version).await?;
-                    self.cell.publish(snapshot);
-                    *seen = revision;
-                }
-                Some(changes) => {
-                    let Some(last) = changes.last().map(|change| change.revision) else {
-                        self.freshness.note(began);
-                        return Ok(());
-                    };
-                    let updates = read_changes(&*self.store, &before, &changes).await?;
-                    // One that is of no interest to requests, such as a client, leaves every cache as it is.
-                    if !updates.is_empty() {
-                        self.cell.publish(build(before, version, updates).await?);
-                    }
-                    *seen = last;
-                    if changes.len() < CHANGES as usize {
-                        self.freshness.note(began);
-                        return Ok(());
-                    }
-                }
+            looks += 1;
+            let Some(changes) = self.store.changes_after(read, CHANGES).await? else {
+                let whole = read_all(&*self.store, &self.setting, version).await?;
+                (read, snapshot) = (whole.0, Arc::new(whole.1));
+                continue;
+            };
+            // Nothing was written since it was read: all that was read is of this one moment.
+            let Some(last) = changes.last().map(|change| change.revision) else { break began };
+            let updates = read_changes(&*self.store, &snapshot, &changes).await?;
+            // One that is of no interest to requests, such as a client, leaves every cache as it is.
+            if !updates.is_empty() {
+                snapshot = Arc::new(build(snapshot, version, updates).await?);
             }
+            read = last;
+            // Whoever writes without a pause must not keep a revocation from being in force.
+            if looks >= LOOKS && changes.len() < CHANGES as usize {
+                break began;
+            }
+        };
+        if snapshot.version == version {
+            self.cell.publish(snapshot);
         }
+        *seen = read;
+        self.freshness.note(began);
+        Ok(())
     }
 
     /// Brings in force what other instances wrote: what is read from here on is in force.
@@ -271,7 +279,7 @@ async fn read_groups(store: &dyn Store, updates: &mut Vec<Update>) -> Result<(),
     }
 }
 
-/// Two writers may have left levels that do not fit together. One that requires what is not there is met by nobody, so it is as if
+/// Levels may be there that do not fit together, written by an older version or by hand. One that requires what is not there is met by nobody, so it is as if
 /// it were not there either; and all others go on.
 async fn access_levels(store: &dyn Store) -> Result<Update, RefreshError> {
     let mut levels = store.access_levels().await?;

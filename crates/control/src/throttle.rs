@@ -1,5 +1,8 @@
 //! Slows those who guess: failures are counted for each account and for each address.
 //!
+//! Where the client of a request is not known, because whoever ends TLS before us does not say it or is not believed, nothing is
+//! counted for its address: that would be everybody's, and one stranger could keep all others out.
+//!
 //! In memory, and bounded: what is forgotten under pressure is the least used. A restart forgives, and each of several
 //! instances counts for itself.
 
@@ -9,6 +12,8 @@ use std::time::Duration;
 
 use doorward_core::clock::Timestamp;
 use quick_cache::sync::Cache;
+
+use crate::admin::Peer;
 
 /// Failures that cost nothing: people mistype.
 const FREE: u32 = 5;
@@ -30,6 +35,10 @@ const REMEMBERED: usize = 100_000;
 const QUESTIONS_FREE: u32 = 100;
 /// And this is how long each of them is counted.
 const QUESTION_FORGOTTEN_AFTER: Duration = Duration::from_secs(1);
+/// Of clients whose address is not known, together: so many that people do not meet the limit, and the store has an end.
+const QUESTIONS_FREE_OF_ALL: u32 = 2_000;
+/// And this is how long each of those is counted.
+const QUESTION_OF_ALL_FORGOTTEN_AFTER: Duration = Duration::from_millis(50);
 
 /// What is guessed at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -76,8 +85,8 @@ enum Key {
     Account(Guessed),
     /// Everything of a kind, by this address.
     Address(Kind, IpAddr),
-    /// Questions by this address.
-    Questions(IpAddr),
+    /// Questions by this address, or by all whose address is not known.
+    Questions(Option<IpAddr>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -156,33 +165,41 @@ impl Default for Throttle {
 impl Throttle {
     /// Whether a guess may be tried at `now`. To be asked before the secret is looked at, so that guesses made while waiting
     /// tell nothing.
-    pub fn admit(&self, guessed: &Guessed, peer: IpAddr, now: Timestamp) -> Result<(), Throttled> {
+    pub fn admit(&self, guessed: &Guessed, peer: impl Into<Peer>, now: Timestamp) -> Result<(), Throttled> {
+        let peer = peer.into();
         let owner = self.is_owner(guessed, peer);
-        let counts = counts(guessed, peer).into_iter().filter(|count| !owner || matches!(count, Count::Alone(_)));
+        let counts =
+            counts(guessed, network(peer)).into_iter().filter(|count| !owner || matches!(count, Count::Alone(_)));
         told(counts.filter_map(|count| self.wait(&count, now)).max())
     }
 
     /// Whether somebody came in from this address with what is guessed at.
-    pub fn is_owner(&self, guessed: &Guessed, peer: IpAddr) -> bool {
-        self.owners.get(&(guessed.clone(), network(peer))).is_some()
+    pub fn is_owner(&self, guessed: &Guessed, peer: impl Into<Peer>) -> bool {
+        network(peer.into()).is_some_and(|network| self.owners.get(&(guessed.clone(), network)).is_some())
     }
 
     /// Whether a question may be asked that costs us a row in the store, and counts it.
-    pub fn ask(&self, peer: IpAddr, now: Timestamp) -> Result<(), Throttled> {
-        let key = Key::Questions(network(peer));
+    pub fn ask(&self, peer: impl Into<Peer>, now: Timestamp) -> Result<(), Throttled> {
+        let network = network(peer.into());
+        let (free, forgotten_after) = match network {
+            Some(_) => (QUESTIONS_FREE, QUESTION_FORGOTTEN_AFTER),
+            None => (QUESTIONS_FREE_OF_ALL, QUESTION_OF_ALL_FORGOTTEN_AFTER),
+        };
+        let key = Key::Questions(network);
         let _counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.failures.get(&key).filter(|before| before.last <= now).unwrap_or(Failures::NONE);
-        let drained = before.drained.max(now) + QUESTION_FORGOTTEN_AFTER;
-        let over = drained.since(now).checked_sub(QUESTION_FORGOTTEN_AFTER * QUESTIONS_FREE);
+        let drained = before.drained.max(now) + forgotten_after;
+        let over = drained.since(now).checked_sub(forgotten_after * free);
         told(over.filter(|over| !over.is_zero()))?;
         self.failures.insert(key, Failures { count: 0, last: now, drained });
         Ok(())
     }
 
     /// Counts a failure.
-    pub fn failed(&self, guessed: &Guessed, peer: IpAddr, now: Timestamp) {
+    pub fn failed(&self, guessed: &Guessed, peer: impl Into<Peer>, now: Timestamp) {
+        let network = network(peer.into());
         let _counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
-        for count in counts(guessed, peer) {
+        for count in counts(guessed, network) {
             let before = self.failures.get(count.key()).unwrap_or(Failures::NONE);
             self.failures.insert(count.key().clone(), before.and_one(&count, now));
         }
@@ -190,8 +207,8 @@ impl Throttle {
 
     /// Forgets the failures of the one who succeeded. What others failed at, and what this address failed at elsewhere, stays:
     /// an own account must not be a way to start counting anew.
-    pub fn succeeded(&self, guessed: &Guessed, peer: IpAddr) {
-        let network = network(peer);
+    pub fn succeeded(&self, guessed: &Guessed, peer: impl Into<Peer>) {
+        let Some(network) = network(peer.into()) else { return };
         self.failures.remove(&Key::AccountFrom(guessed.clone(), network));
         self.owners.insert((guessed.clone(), network), ());
     }
@@ -205,12 +222,11 @@ impl Throttle {
 }
 
 /// The counts that a guess touches.
-fn counts(guessed: &Guessed, peer: IpAddr) -> Vec<Count> {
-    let network = network(peer);
-    let mut counts = vec![
-        Count::Alone(Key::AccountFrom(guessed.clone(), network)),
-        Count::Many(Key::Address(guessed.kind(), network)),
-    ];
+fn counts(guessed: &Guessed, network: Option<IpAddr>) -> Vec<Count> {
+    let of_address = network.map(|network| {
+        [Count::Alone(Key::AccountFrom(guessed.clone(), network)), Count::Many(Key::Address(guessed.kind(), network))]
+    });
+    let mut counts: Vec<Count> = of_address.into_iter().flatten().collect();
     match guessed {
         // A hundred machines that guess at one account are slowed too.
         Guessed::Password(_) => counts.push(Count::Many(Key::Account(guessed.clone()))),
@@ -228,12 +244,14 @@ fn told(wait: Option<Duration>) -> Result<(), Throttled> {
     Err(Throttled { wait: Duration::from_secs(seconds) })
 }
 
-/// Who has one IPv6 address has 2^64 of them, and a household up to 256 such networks.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
+/// What is counted for one client, if it is known who that is: who has one IPv6 address has 2^64 of them, and a household up to 256
+/// such networks.
+fn network(peer: Peer) -> Option<IpAddr> {
+    let network = match peer.address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) & (u128::MAX << 72))),
         address @ IpAddr::V4(_) => address,
-    }
+    };
+    Some(network).filter(|_| peer.is_client)
 }
 
 #[cfg(test)]
@@ -377,6 +395,31 @@ mod tests {
             throttle.succeeded(&own, peer(1));
         }
         assert!(throttle.admit(&alice(), peer(1), NOW).is_err());
+    }
+
+    #[test]
+    fn behind_somebody_who_does_not_say_who_the_client_is_strangers_keep_nobody_out() {
+        let throttle = Throttle::default();
+        let proxy = Peer { address: peer(1), is_client: false };
+        for number in 0..200 {
+            throttle.failed(&Guessed::Password(format!("user{number}@example.com")), proxy, NOW);
+            throttle.failed(&Guessed::ClientSecret("c".into()), proxy, NOW);
+            throttle.failed(&Guessed::UserCode, proxy, NOW);
+            let _ = throttle.ask(proxy, NOW);
+        }
+        for guessed in [alice(), Guessed::ClientSecret("c".into()), Guessed::UserCode] {
+            assert_eq!(throttle.admit(&guessed, proxy, NOW), Ok(()), "{guessed:?}");
+        }
+        assert_eq!(throttle.ask(proxy, NOW), Ok(()));
+        // Guesses at one account are counted still, and that somebody came in from there makes nobody an owner.
+        throttle.succeeded(&alice(), proxy);
+        assert!(!throttle.is_owner(&alice(), proxy));
+        for _ in 0..60 {
+            throttle.failed(&alice(), proxy, NOW);
+        }
+        assert!(throttle.admit(&alice(), proxy, NOW).is_err());
+        // What costs a row in the store has an end.
+        assert!((0..3_000).any(|_| throttle.ask(proxy, NOW).is_err()));
     }
 
     #[test]

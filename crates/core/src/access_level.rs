@@ -11,10 +11,10 @@ use std::str::FromStr;
 use serde_json::Value as Json;
 
 use crate::member::Member;
-use crate::policy::condition::{CompileError, Condition, Schema, ip_range};
+use crate::policy::condition::{CompileError, Condition, EvaluationError, Schema, ip_range};
 use crate::policy::request::RequestContext;
 
-/// The most levels. Each may be evaluated in a request.
+/// The most levels. All are evaluated for every request that is let in, within what its evaluations may spend together.
 pub const MAX_LEVELS: usize = 100;
 
 /// The most ranges, required levels or members of a level.
@@ -203,9 +203,9 @@ impl AccessLevel {
         self.condition.as_ref()
     }
 
-    /// Whether the level's own condition holds. What cannot be evaluated is not met.
-    fn holds(&self, context: &RequestContext<'_>) -> bool {
-        self.condition.as_ref().is_none_or(|condition| condition.holds(context) == Ok(true))
+    /// Whether the level's own condition holds.
+    fn holds(&self, context: &RequestContext<'_>) -> Result<bool, EvaluationError> {
+        self.condition.as_ref().map_or(Ok(true), |condition| condition.holds(context))
     }
 }
 
@@ -301,29 +301,42 @@ impl AccessLevels {
 
     /// The level of this name.
     pub fn get(&self, name: &str) -> Option<&AccessLevel> {
-        let found = self.levels.binary_search_by(|level| level.name.as_str().cmp(name));
-        found.ok().and_then(|place| self.levels.get(place))
+        self.place(name).and_then(|place| self.levels.get(place))
     }
 
-    /// The names of those that are met, in their order. Costs some microseconds for each level:
-    /// [`RequestContext::access_levels`] keeps the answer.
-    pub fn met(&self, context: &RequestContext<'_>) -> Vec<&str> {
-        let places = self.met_places(context).into_iter();
-        places.filter_map(|place| self.levels.get(place)).map(|level| level.name.as_str()).collect()
+    /// Where the level of this name is among them.
+    pub(crate) fn place(&self, name: &str) -> Option<usize> {
+        self.levels.binary_search_by(|level| level.name.as_str().cmp(name)).ok()
     }
 
-    /// The places of those that are met, among [`levels`](Self::levels).
-    pub(crate) fn met_places(&self, context: &RequestContext<'_>) -> Vec<usize> {
-        let mut met = vec![false; self.levels.len()];
+    /// Whether each of [`levels`](Self::levels) is met. Costs some microseconds for each: [`RequestContext::access_level`] keeps the
+    /// answer.
+    ///
+    /// One that cannot be evaluated is not met, and is not known to be unmet either: whoever is kept out by a level is kept out then,
+    /// too. One is unmet if any part of what it demands is, whatever is known of the others.
+    pub(crate) fn outcomes(&self, context: &RequestContext<'_>) -> Vec<Result<bool, EvaluationError>> {
+        let mut outcomes = vec![Ok(false); self.levels.len()];
         for place in &self.order {
+            let Some(level) = self.levels.get(*place) else { continue };
             let required = self.required.get(*place).map_or(&[][..], Vec::as_slice);
-            let above = required.iter().all(|needed| met.get(*needed) == Some(&true));
-            let holds = above && self.levels.get(*place).is_some_and(|level| level.holds(context));
-            if let Some(met) = met.get_mut(*place) {
-                *met = holds;
+            let mut above = Ok(true);
+            for needed in required {
+                match outcomes.get(*needed) {
+                    Some(Ok(true)) => {}
+                    Some(Err(error)) if above != Ok(false) => above = Err(EvaluationError::clone(error)),
+                    Some(Err(_)) => {}
+                    Some(Ok(false)) | None => above = Ok(false),
+                }
+            }
+            let outcome = match above {
+                Ok(false) => Ok(false),
+                above => level.holds(context).and_then(|holds| if holds { above } else { Ok(false) }),
+            };
+            if let Some(kept) = outcomes.get_mut(*place) {
+                *kept = outcome;
             }
         }
-        met.into_iter().enumerate().filter(|(_, met)| *met).map(|(place, _)| place).collect()
+        outcomes
     }
 }
 
@@ -396,8 +409,9 @@ mod tests {
             (&late, "office"),
         ];
         for (context, expected) in cases {
-            let met = levels.met(context);
-            let ids: Vec<&str> = met.iter().map(|name| name.rsplit('/').next().unwrap()).collect();
+            let outcomes = levels.outcomes(context);
+            let met = levels.levels().iter().zip(outcomes).filter(|(_, outcome)| *outcome == Ok(true));
+            let ids: Vec<&str> = met.map(|(level, _)| level.name().id()).collect();
             assert_eq!(ids.join(" "), expected);
         }
     }
@@ -412,15 +426,82 @@ mod tests {
         .unwrap();
         let context = RequestContext::new(MONDAY).with_access_levels(&levels);
         let schema = Schema::policy(HeaderAllowList::default());
-        for (id, expected) in [("always", true), ("never", false), ("unknown", false), ("gone", false)] {
-            let source = format!("'accessPolicies/123/accessLevels/{id}' in request.auth.access_levels");
-            assert_eq!(Condition::compile(&source, &schema).unwrap().holds(&context), Ok(expected), "{id}");
+        let at = |id: &str| format!("'accessPolicies/123/accessLevels/{id}' in request.auth.access_levels");
+        let [always, never, unknown, gone] = ["always", "never", "unknown", "gone"].map(at);
+        let listed = "request.auth.access_levels.exists(level, level.endsWith('always'))".to_owned();
+        let fails = Err(EvaluationError::UnknownLevel("accessPolicies/123/accessLevels/unknown".to_owned()));
+        // A level that cannot be evaluated grants nothing, by being met or by not being met, and denies. It spoils no condition that does
+        // not hang on it.
+        let cases = [
+            (always.clone(), Ok(true)),
+            (never.clone(), Ok(false)),
+            (gone, Ok(false)),
+            (unknown.clone(), fails.clone()),
+            (format!("!({unknown})"), fails.clone()),
+            (format!("{unknown} || {always}"), Ok(true)),
+            (format!("{unknown} || {never}"), fails.clone()),
+            (format!("{unknown} && {never}"), Ok(false)),
+            (format!("has(request.auth.access_levels) && {unknown}"), fails.clone()),
+            (listed.clone(), fails.clone()),
+            (format!("!({listed})"), fails.clone()),
+        ];
+        for (source, expected) in cases {
+            let condition = Condition::compile(&source, &schema).unwrap_or_else(|error| panic!("{source}: {error}"));
+            assert_eq!(condition.holds(&context), expected, "{source}");
+            assert_eq!(condition.may_hold(&context), expected, "{source}");
+            assert_eq!(
+                condition.reads().iter().map(ToString::to_string).collect::<Vec<_>>(),
+                ["request.auth.access_levels"]
+            );
         }
+        let nothing = RequestContext::new(MONDAY);
+        let read = Condition::compile(&always, &schema).unwrap();
+        assert_eq!(read.holds(&nothing).unwrap_err().to_string(), "request.auth.access_levels has no value here");
+        let [told] = read.reads() else { panic!() };
+        let expected =
+            "[\"accessPolicies/123/accessLevels/always\"]; not known of [\"accessPolicies/123/accessLevels/unknown\"]";
+        assert_eq!(told.value(&context).as_deref(), Some(expected));
         assert_eq!(context.access_levels(), Some(vec!["accessPolicies/123/accessLevels/always"]));
         let known = ["accessPolicies/123/accessLevels/never".to_owned()];
         let recorded = RequestContext::new(MONDAY).with_known_access_levels(&known);
         let source = "'accessPolicies/123/accessLevels/never' in request.auth.access_levels";
         assert_eq!(Condition::compile(source, &schema).unwrap().holds(&recorded), Ok(true));
+    }
+
+    #[test]
+    fn a_level_is_unknown_only_if_what_is_known_of_it_does_not_decide() {
+        let levels = AccessLevels::new(vec![
+            expression("never", "false"),
+            expression("unknown", "device.x == 1"),
+            simple("over_both", "", "unknown never", "").unwrap(),
+            simple("over_unknown", "", "unknown", "").unwrap(),
+            simple("over_unknown_elsewhere", "10.0.0.0/8", "unknown", "").unwrap(),
+        ])
+        .unwrap();
+        let mut context = RequestContext::new(MONDAY).with_access_levels(&levels);
+        context.source_ip = Some("192.0.2.1".parse().unwrap());
+        let name = |id: &str| format!("accessPolicies/123/accessLevels/{id}");
+        assert_eq!(context.access_levels(), Some(vec![]));
+        assert_eq!(context.unknown_access_levels(), [name("over_unknown"), name("unknown")]);
+        assert_eq!(context.access_level(&name("over_both")), Some(Ok(false)));
+        assert_eq!(context.access_level(&name("over_unknown_elsewhere")), Some(Ok(false)));
+        assert_eq!(context.access_level(&name("unknown")), context.access_level(&name("over_unknown")));
+    }
+
+    #[test]
+    fn levels_that_take_too_much_work_together_are_unknown() {
+        let heavy = "request.auth.claims.list.all(a, request.auth.claims.list.all(b, a + b != 'x'))";
+        let levels = (0..MAX_LEVELS - 1).map(|n| expression(&format!("heavy_{n}"), heavy));
+        let levels = AccessLevels::new(levels.chain([expression("plain", "true")]).collect()).unwrap();
+        let claims = json!({ "list": vec!["a"; 100] });
+        let mut context = RequestContext::new(MONDAY).with_access_levels(&levels);
+        context.claims = claims.as_object();
+        let (met, unknown) = (context.access_levels().unwrap().len(), context.unknown_access_levels().len());
+        assert!((1..20).contains(&met) && met + unknown == MAX_LEVELS, "{met} {unknown}");
+        assert_eq!(
+            context.access_level("accessPolicies/123/accessLevels/plain"),
+            Some(Err(EvaluationError::BudgetSpent))
+        );
     }
 
     #[test]

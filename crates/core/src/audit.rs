@@ -673,11 +673,18 @@ pub trait AuditSink: Send + Sync {
     /// [`AuditClosed`] if the record can no longer be written: the caller must not answer with success.
     async fn record(&self, event: AuditEvent) -> Result<(), AuditClosed>;
 
-    /// Takes one event, and returns when it and everything before it is in the store of records.
+    /// Takes one event, and returns when it and everything before it is in the store of records. It tells of what stands already, so
+    /// it is taken even while the record cannot be written.
+    ///
+    /// # Errors
+    /// [`AuditClosed`] if it is not known to be there. It is kept all the same while the process lives, and written when that can be done.
+    async fn record_durably(&self, event: AuditEvent) -> Result<(), AuditClosed>;
+
+    /// Returns when everything that was taken before is in the store of records, after some seconds at most.
     ///
     /// # Errors
     /// [`AuditClosed`] if it is not known to be there.
-    async fn record_durably(&self, event: AuditEvent) -> Result<(), AuditClosed>;
+    async fn written(&self) -> Result<(), AuditClosed>;
 
     /// Whether events are taken at this moment. To be asked before something is done that could not be undone.
     fn is_open(&self) -> bool;
@@ -708,6 +715,10 @@ impl AuditSink for RecordedEvents {
 
     async fn record_durably(&self, event: AuditEvent) -> Result<(), AuditClosed> {
         self.record(event).await
+    }
+
+    async fn written(&self) -> Result<(), AuditClosed> {
+        Ok(())
     }
 
     fn is_open(&self) -> bool {

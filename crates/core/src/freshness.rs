@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 
+/// A clock that is corrected while it runs goes back by so much at most. By more, it was set.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// The time of the last successful look at the store. The control plane notes it, the data plane asks: grants that may have been
 /// revoked long ago are not served.
 #[derive(Debug)]
@@ -29,9 +32,11 @@ impl Freshness {
         Timestamp::from_micros(self.last.load(Ordering::Relaxed))
     }
 
-    /// Whether what is in force may be served at `now`.
+    /// Whether what is in force may be served at `now`. Not where the last reading lies in the future: the clock was set back, and how
+    /// long ago it was is not known until the next one.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
-        now.since(self.last()) <= self.limit
+        let last = self.last();
+        now.since(last) <= self.limit && last.since(now) <= MOMENT
     }
 }
 
@@ -44,7 +49,17 @@ mod tests {
         let at = Timestamp::from_seconds;
         let freshness = Freshness::new(at(100), Duration::from_secs(10));
         // (noted before, asked at) => fresh
-        for (noted, now, fresh) in [(100, 110, true), (100, 111, false), (105, 115, true), (90, 101, false)] {
+        #[rustfmt::skip]
+        let cases = [
+            (100, 110, true),
+            (100, 111, false),
+            (105, 115, true),
+            (90,  101, false),
+            (105, 104, true),  // corrected
+            (105, 103, false), // set back
+            (105, 0,   false),
+        ];
+        for (noted, now, fresh) in cases {
             freshness.note(at(noted));
             assert_eq!(freshness.is_fresh(at(now)), fresh, "{noted} {now}");
         }

@@ -170,22 +170,26 @@ impl FromStr for Member {
     }
 }
 
+/// How a member that is gone begins.
+pub(crate) const DELETED: &str = "deleted:";
+
 /// Reads what follows `deleted:`: a member, and the number that it had.
 fn deleted(text: &str) -> Result<Member, MemberError> {
     let (name, uid) = text.rsplit_once("?uid=").ok_or(MemberError::Malformed)?;
     let number = !uid.is_empty() && uid.len() <= 32 && uid.bytes().all(|b| b.is_ascii_digit());
+    // Before it is read: thousands of the prefix, one in the other, would be as many calls on the stack.
+    if !number || name.starts_with(DELETED) {
+        return Err(MemberError::Malformed);
+    }
     match name.parse()? {
-        Member::User(_)
+        name @ (Member::User(_)
         | Member::ServiceAccount(_)
         | Member::Group(_)
         | Member::Principal(_)
-        | Member::PrincipalSet(_)
-            if number =>
-        {
-            let name: Member = name.parse()?;
-            Ok(Member::Deleted(format!("{name}?uid={uid}")))
+        | Member::PrincipalSet(_)) => Ok(Member::Deleted(format!("{name}?uid={uid}"))),
+        Member::Domain(_) | Member::Deleted(_) | Member::AllAuthenticatedUsers | Member::AllUsers => {
+            Err(MemberError::Malformed)
         }
-        _ => Err(MemberError::Malformed),
     }
 }
 
@@ -250,6 +254,12 @@ impl fmt::Display for Member {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_that_is_gone_many_times_over_is_refused_and_exhausts_no_stack() {
+        let text = format!("{}user:a@b.cc{}", "deleted:".repeat(100_000), "?uid=1".repeat(100_000));
+        assert_eq!(text.parse::<Member>(), Err(MemberError::Malformed));
+    }
 
     #[test]
     fn a_member_is_read_in_any_case_and_written_in_one() {

@@ -3,7 +3,6 @@
 //!
 //! A new one is made from the one before and what changed since: all else is shared between them.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ use crate::issuer::TrustedIssuers;
 use crate::keys::KeyRing;
 use crate::member::{Email, Member};
 use crate::policy::condition::Schema;
-use crate::policy::path::normal_path;
+use crate::policy::path::{is_plain, lenient_readings};
 use crate::policy::request::{RequestContext, ResourceAttributes};
 use crate::policy::{
     AllowNode, ConditionTable, CustomRole, DenyNode, DenyPolicy, DenyPolicyName, Explanation, Holder, Lineage,
@@ -564,14 +563,16 @@ impl Snapshot {
     /// longest prefix decides. The path is without the query.
     ///
     /// # Errors
-    /// [`NotServed::AmbiguousPath`] if the path, decoded and without dot segments, parameters and empty segments, lies in another
-    /// application: the two may share an upstream that reads it so, and each has its own policy.
+    /// [`NotServed::AmbiguousPath`] if the path, decoded and without dot segments, parameters and empty segments in either order, lies in
+    /// another application: the two may share an upstream that reads it so, and each has its own policy.
     pub fn served_at(&self, host: &Host, path: &str) -> Result<(&Origin, &Arc<ProtectedResource>), NotServed> {
         let places = self.hosts.get(host).ok_or(NotServed::NoSuchPlace)?;
         let at = |path: &str| places.iter().find(|place| place.prefix.holds(path));
         let place = at(path).ok_or(NotServed::NoSuchPlace)?;
-        if places.iter().any(|other| other.service_id != place.service_id)
-            && at(&as_others_read(path)).is_none_or(|other| other.service_id != place.service_id)
+        let elsewhere = |path: &str| at(path).is_none_or(|other| other.service_id != place.service_id);
+        if !is_plain(path)
+            && places.iter().any(|other| other.service_id != place.service_id)
+            && lenient_readings(path).iter().any(|path| elsewhere(path))
         {
             return Err(NotServed::AmbiguousPath);
         }
@@ -667,51 +668,6 @@ impl Snapshot {
     }
 }
 
-/// A path as a lenient server reads it: decoded, without parameters, dot segments and empty segments.
-fn as_others_read(path: &str) -> Cow<'_, str> {
-    let decoded = match path.contains('%') {
-        true => Cow::Owned(decode(path)),
-        false => Cow::Borrowed(path),
-    };
-    let normal = match decoded {
-        Cow::Borrowed(path) => normal_path(path),
-        Cow::Owned(path) => Cow::Owned(normal_path(&path).into_owned()),
-    };
-    if !normal.contains("//") {
-        return normal;
-    }
-    let mut merged = String::with_capacity(normal.len());
-    for letter in normal.chars() {
-        if letter != '/' || !merged.ends_with('/') {
-            merged.push(letter);
-        }
-    }
-    Cow::Owned(merged)
-}
-
-fn decode(path: &str) -> String {
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let [first, after @ ..] = rest {
-        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|it| u8::try_from(it).ok());
-        let pair = match after {
-            [high, low, ..] if *first == b'%' => digit(*high).zip(digit(*low)),
-            _ => None,
-        };
-        match pair {
-            Some((high, low)) => {
-                decoded.push(high << 4 | low);
-                rest = &after[2..];
-            }
-            None => {
-                decoded.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
-}
-
 /// The place where the current snapshot is. Reading takes no lock.
 pub struct SnapshotCell(ArcSwap<Snapshot>);
 
@@ -728,8 +684,8 @@ impl SnapshotCell {
 
     /// Puts a newer snapshot in place: requests that begin from now on see it. An older one is passed over, so that
     /// writers that finish out of order cannot bring back what was replaced.
-    pub fn publish(&self, snapshot: Snapshot) {
-        let snapshot = Arc::new(snapshot);
+    pub fn publish(&self, snapshot: impl Into<Arc<Snapshot>>) {
+        let snapshot: Arc<Snapshot> = snapshot.into();
         self.0.rcu(|current| if current.version < snapshot.version { snapshot.clone() } else { current.clone() });
     }
 }

@@ -39,9 +39,15 @@ pub enum StoreError {
     },
 }
 
-/// How often the store was written: the point up to which a reader has seen it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Revision(pub i64);
+/// The point up to which a reader has seen the store. The default is that of an empty one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Revision {
+    /// How often it was written.
+    pub number: i64,
+    /// What the newest write drew at random. A store that went back to what it was, because a server took over that did not have
+    /// the last writes, comes to the same number again, and not to the same mark.
+    pub mark: i64,
+}
 
 /// What a write touched. Says where to look, and not what is there: between the write and the look there may be another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -87,7 +93,7 @@ pub struct Change {
     pub what: Changed,
 }
 
-/// How often the store was written. Every write of anything in [`Changed`] raises the revision and appends its changes, in its own
+/// Up to where the store was written. Every write of anything in [`Changed`] raises the revision and appends its changes, in its own
 /// transaction: whoever sees the revision sees what was written.
 #[async_trait]
 pub trait RevisionStore: Send + Sync {
@@ -95,10 +101,10 @@ pub trait RevisionStore: Send + Sync {
     async fn revision(&self) -> Result<Revision, StoreError>;
 
     /// The changes after a point, oldest first and those of one revision together: at most some more than `limit`. `None` if that
-    /// far back is no longer known: read everything.
+    /// far back is no longer known, or if the store never was at that point: read everything.
     async fn changes_after(&self, after: Revision, limit: u32) -> Result<Option<Vec<Change>>, StoreError>;
 
-    /// Returns when something was written after a point, by whichever instance, or after `patience`. May return sooner.
+    /// Returns when the store is at another point than this, by whichever instance, or after `patience`. May return sooner.
     async fn wait_for_change(&self, after: Revision, patience: Duration) -> Result<(), StoreError>;
 }
 
@@ -163,6 +169,14 @@ pub trait ServiceAccountStore: Send + Sync {
     /// Removes an account with all its keys, its access tokens, the policy on it, its places in groups and every mention of its
     /// address in other policies and in the exceptions of deny policies, all or nothing; `false` if there was none.
     async fn remove_service_account(&self, id: &UniqueId) -> Result<bool, StoreError>;
+
+    /// Gives an account another display name and description; `false`, and no change, if there is none.
+    async fn describe_service_account(
+        &self,
+        id: &UniqueId,
+        display_name: &str,
+        description: &str,
+    ) -> Result<bool, StoreError>;
 
     /// Disables or enables an account; `false`, and no change, if there is none.
     async fn disable_service_account(&self, id: &UniqueId, disabled: bool) -> Result<bool, StoreError>;
@@ -235,6 +249,10 @@ pub trait UserStore: Send + Sync {
 
     /// Sets a password; `false`, and no change, if there is no such user.
     async fn set_password(&self, user: &UniqueId, password: &PasswordHash) -> Result<bool, StoreError>;
+
+    /// Sets the first password of a user; `false`, and no change, if there is no such user or they have one. Of several at one moment
+    /// one is set.
+    async fn set_first_password(&self, user: &UniqueId, password: &PasswordHash) -> Result<bool, StoreError>;
 }
 
 /// OAuth clients.
@@ -284,8 +302,9 @@ pub trait FederationStore: Send + Sync {
     /// [`POOLS_LIMIT`]: crate::federation::POOLS_LIMIT
     async fn add_pool(&self, pool: &Pool) -> Result<Added, StoreError>;
 
-    /// Replaces what can change of a pool; `false`, and no change, if there is none of its id.
-    async fn replace_pool(&self, pool: &Pool) -> Result<bool, StoreError>;
+    /// Replaces what can change of a pool; `false`, and no change, if there is none of its id, or it is not as it was `seen`. Of
+    /// concurrent calls that saw the same, one wins.
+    async fn replace_pool(&self, pool: &Pool, seen: &Pool) -> Result<bool, StoreError>;
 
     /// Removes a pool with its providers, the access tokens of its identities, their places in groups and every mention of them in
     /// policies and exceptions, all or nothing; `false` if there was none.
@@ -320,8 +339,14 @@ pub trait SettingsStore: Send + Sync {
     /// All settings that were written, with their resources' names, in the order of these.
     async fn every_settings(&self) -> Result<Vec<(String, Settings)>, StoreError>;
 
-    /// Replaces the settings of a resource. Settings in which nothing is set are as never written.
-    async fn replace_settings(&self, resource_name: &str, settings: &Settings) -> Result<(), StoreError>;
+    /// Replaces the settings of a resource if they are those that were `seen`; `false`, and no change, if they are others by now.
+    /// Of concurrent calls that saw the same, one wins. Settings in which nothing is set are as never written.
+    async fn replace_settings(
+        &self,
+        resource_name: &str,
+        seen: &Settings,
+        settings: &Settings,
+    ) -> Result<bool, StoreError>;
 }
 
 /// Why an application is not written. No change.
@@ -494,17 +519,18 @@ pub trait GroupStore: Send + Sync {
     async fn groups_of_member(&self, member: &Member) -> Result<Vec<Email>, StoreError>;
 }
 
-/// Access levels.
+/// Access levels. They refer to each other: whoever writes one says which ones it was fitted to, `seen` being all of them in any
+/// order, and nothing is written where others are there by now. Of concurrent calls that saw the same, one wins.
 #[async_trait]
 pub trait AccessLevelStore: Send + Sync {
-    /// Adds a level; `false`, and no change, if its name is taken.
-    async fn add_access_level(&self, level: &AccessLevel) -> Result<bool, StoreError>;
+    /// Adds a level; `false`, and no change, if its name is taken, or others are there than were `seen`.
+    async fn add_access_level(&self, level: &AccessLevel, seen: &[AccessLevel]) -> Result<bool, StoreError>;
 
-    /// Replaces the level of its name; `false`, and no change, if there is none.
-    async fn replace_access_level(&self, level: &AccessLevel) -> Result<bool, StoreError>;
+    /// Replaces the level of its name; `false`, and no change, if there is none, or others are there than were `seen`.
+    async fn replace_access_level(&self, level: &AccessLevel, seen: &[AccessLevel]) -> Result<bool, StoreError>;
 
-    /// Removes the level of this name; `false` if there was none.
-    async fn remove_access_level(&self, name: &AccessLevelName) -> Result<bool, StoreError>;
+    /// Removes the level of this name; `false`, and no change, if there is none, or others are there than were `seen`.
+    async fn remove_access_level(&self, name: &AccessLevelName, seen: &[AccessLevel]) -> Result<bool, StoreError>;
 
     /// Every level, in the order of names.
     async fn access_levels(&self) -> Result<Vec<AccessLevel>, StoreError>;

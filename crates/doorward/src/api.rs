@@ -42,7 +42,7 @@ pub(crate) enum ApiError {
     Trust(rustls::Error),
     #[error("{address} did not answer within {} seconds: stop `doorward dev` and start it again", TIMEOUT.as_secs())]
     Timeout { address: String },
-    #[error("{address} broke the connection ({cause}): is `doorward dev` still running?")]
+    #[error("{address} broke the connection ({cause}): is Doorward still running there?")]
     Broken { address: String, cause: Box<dyn std::error::Error + Send + Sync> },
     #[error("{message} ({status})")]
     Google { status: String, message: String },
@@ -106,10 +106,10 @@ impl Api {
         Ok(Api { origin: world.api_url.clone(), authorization, caller: Caller::Operator })
     }
 
-    /// The API of `world`, called with an access token.
-    pub(crate) fn with_access_token(world: &Description, token: &str) -> Result<Self, ApiError> {
+    /// The API at an origin, called with an access token.
+    pub(crate) fn with_access_token(origin: &str, token: &str) -> Result<Self, ApiError> {
         let authorization = bearer(token).ok_or(ApiError::AccessToken)?;
-        Ok(Api { origin: world.api_url.clone(), authorization, caller: Caller::Person })
+        Ok(Api { origin: origin.to_owned(), authorization, caller: Caller::Person })
     }
 
     /// The API at an origin, called with a token of a file of this user.
@@ -356,10 +356,10 @@ pub(crate) mod tests {
         let (address, _) = replay(vec![refused(), refused()]);
         let as_administrator = block_on(api_at(address).get::<Value>("/x")).unwrap_err().to_string();
         assert!(as_administrator.starts_with("the admin token was not accepted"), "{as_administrator}");
-        let world = serde_json::from_value(description(&format!("http://{address}"))).unwrap();
-        let api = Api::with_access_token(&world, "t").unwrap();
+        let origin = format!("http://{address}");
+        let api = Api::with_access_token(&origin, "t").unwrap();
         assert_eq!(block_on(api.get::<Value>("/x")).unwrap_err().to_string(), "No. (UNAUTHENTICATED)");
-        assert!(Api::with_access_token(&world, "a\nb").is_err());
+        assert!(Api::with_access_token(&origin, "a\nb").is_err());
     }
 
     #[test]

@@ -3,42 +3,34 @@
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use doorward_server::dev::description::{Description, OAuthClientDescription};
 use doorward_wire::oauth::{DEVICE_CODE, DeviceAuthorization, OAuthCode};
 use serde::de::DeserializeOwned;
 
 use crate::api::{ApiError, post_form};
 use crate::output::say;
-use crate::person::{SCOPES, client_parameters, oauth2};
+use crate::person::{Place, SCOPES, client_parameters};
 
 /// How much longer to wait after `slow_down` (RFC 8628 section 3.5).
 const SLOWER: Duration = Duration::from_secs(5);
 
 /// Shows a code, and waits until somebody has entered it elsewhere and decided. Gives the answer of the token endpoint.
-pub(crate) async fn sign_in<T: DeserializeOwned>(
-    world: &Description,
-    client: &OAuthClientDescription,
-) -> anyhow::Result<T> {
-    let mut form = client_parameters(client);
+pub(crate) async fn sign_in<T: DeserializeOwned>(place: &Place) -> anyhow::Result<T> {
+    let mut form = client_parameters(&place.client);
     form.push(("scope", SCOPES));
-    let asked: DeviceAuthorization = post_form(&oauth2(world, "device/code"), &form).await?;
+    let asked: DeviceAuthorization = post_form(&place.oauth2("device/code"), &form).await?;
     say(&format!("open {}", asked.verification_uri_complete));
     say(&format!("and see that it shows the code {}", asked.user_code));
     say("waiting until you have decided there; Ctrl-C ends it");
     let left = Duration::from_secs(u64::try_from(asked.expires_in).unwrap_or(0));
-    let decided = tokio::time::timeout(left, poll(world, client, &asked)).await;
+    let decided = tokio::time::timeout(left, poll(place, &asked)).await;
     decided.map_err(|_| anyhow!("nobody entered the code in time: `doorward login --device` shows another"))?
 }
 
-async fn poll<T: DeserializeOwned>(
-    world: &Description,
-    client: &OAuthClientDescription,
-    asked: &DeviceAuthorization,
-) -> anyhow::Result<T> {
-    let mut form = client_parameters(client);
+async fn poll<T: DeserializeOwned>(place: &Place, asked: &DeviceAuthorization) -> anyhow::Result<T> {
+    let mut form = client_parameters(&place.client);
     form.extend([("grant_type", DEVICE_CODE), ("device_code", &asked.device_code)]);
     let mut interval = Duration::from_secs(u64::try_from(asked.interval).unwrap_or(SLOWER.as_secs()));
-    let url = oauth2(world, "token");
+    let url = place.oauth2("token");
     loop {
         tokio::time::sleep(interval).await;
         match post_form(&url, &form).await {
@@ -74,8 +66,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::api::tests::{block_on, replay};
-    use crate::person::client;
     use crate::world::tests::description;
+    use doorward_server::dev::description::Description;
 
     #[test]
     fn the_next_question_comes_after_the_interval_or_later_or_never() {
@@ -110,7 +102,7 @@ mod tests {
         let pending = || (428, json!({"error": "authorization_pending", "error_description": "x"}));
         let (address, asked) = replay(vec![(200, code), pending(), pending(), (200, json!("tokens"))]);
         let world: Description = serde_json::from_value(description(&format!("http://{address}"))).unwrap();
-        assert_eq!(block_on(sign_in::<Value>(&world, client(&world).unwrap())).unwrap(), json!("tokens"));
+        assert_eq!(block_on(sign_in::<Value>(&Place::of(&world).unwrap())).unwrap(), json!("tokens"));
         let asked = asked.join().unwrap();
         assert!(asked[0].starts_with("POST /oauth2.googleapis.com/device/code HTTP/1.1\r\n"));
         assert!(asked[0].ends_with(

@@ -5,8 +5,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use doorward_wire::world_file::WorldFile;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 /// More than any file of ours.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -81,20 +83,56 @@ impl Input {
     }
 }
 
+impl Input {
+    /// Reads a file of everything. The message names every entry that is wrong.
+    pub(crate) fn read_world(&self) -> anyhow::Result<WorldFile> {
+        let (format, text) = source(&self.path)?;
+        let first = match format.read::<WorldFile>(&text) {
+            Ok(file) => return Ok(file),
+            Err(first) => first,
+        };
+        // The first one has its line. Entry by entry the others are found, where the file is one of its format at all.
+        let all = format.read(&text).map(|value| mistakes(&value)).unwrap_or_default();
+        let all = if all.len() > 1 { format!("\n{} mistakes:\n{}", all.len(), all.join("\n")) } else { String::new() };
+        bail!("{} is not what this command reads: {first}{all}", self.path.display())
+    }
+}
+
+/// What is wrong in the lists of a file, entry by entry, each with its place.
+fn mistakes(value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let wrong = |file: Value| serde_json::from_value::<WorldFile>(file).err().map(|error| error.to_string());
+    for (list, entries) in value.as_object().into_iter().flatten() {
+        let Some(entries) = entries.as_array().filter(|_| wrong(json!({list: []})).is_none()) else {
+            found.extend(wrong(json!({list: entries})).map(|error| format!("{list}: {error}")));
+            continue;
+        };
+        for (place, entry) in entries.iter().enumerate() {
+            let name = ["name", "resource", "email", "id"].iter().find_map(|name| entry.get(name)?.as_str());
+            let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
+            let error = wrong(json!({list: [entry]}));
+            found.extend(error.map(|error| format!("{list}, entry {}{name}: {error}", place + 1)));
+        }
+    }
+    found
+}
+
 /// Reads a file. Standard input has no name to go by: it is YAML, of which JSON is a part.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let (format, text) = source(path)?;
+    format.read(&text).with_context(|| format!("{} is not what this command reads", path.display()))
+}
+
+fn source(path: &Path) -> anyhow::Result<(Format, String)> {
     let shown = path.display();
-    let (format, text) = match path.to_str() {
-        Some("-") => (Format::Yaml, text_of(std::io::stdin().lock()).context("cannot read standard input")?),
-        _ => {
-            let Some(format) = Format::of(path) else {
-                bail!("it is not known how {shown} is written: its name must end with .toml, .yaml, .yml or .json");
-            };
-            let file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}"))?;
-            (format, text_of(file).with_context(|| format!("cannot read {shown}"))?)
-        }
+    if path.to_str() == Some("-") {
+        return Ok((Format::Yaml, text_of(std::io::stdin().lock()).context("cannot read standard input")?));
+    }
+    let Some(format) = Format::of(path) else {
+        bail!("it is not known how {shown} is written: its name must end with .toml, .yaml, .yml or .json");
     };
-    format.read(&text).with_context(|| format!("{shown} is not what this command reads"))
+    let file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}: name a file that is there"))?;
+    Ok((format, text_of(file).with_context(|| format!("cannot read {shown}"))?))
 }
 
 fn text_of(source: impl std::io::Read) -> std::io::Result<String> {
@@ -106,8 +144,6 @@ fn text_of(source: impl std::io::Read) -> std::io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use doorward_wire::world_file::WorldFile;
-    use serde_json::json;
 
     fn world() -> WorldFile {
         serde_json::from_value(json!({
@@ -146,6 +182,26 @@ mod tests {
             let message = format!("{:#}", read::<WorldFile>(&path).unwrap_err());
             assert!(message.contains(place) && message.contains("member"), "{name}: {message}");
         }
+    }
+
+    #[test]
+    fn every_entry_that_is_wrong_is_named_and_the_first_with_its_line() {
+        #[rustfmt::skip]
+        let cases = [
+            ("w.toml", "[[groups]]\nemial = 'a@example.com'\n[[policies]]\nresource = 'web'\nbindings = 3\n[[settings]]\nresource = 'foo'\n", "line 2"),
+            ("w.yaml", "groups:\n- emial: a@example.com\npolicies:\n- resource: web\n  bindings: 3\nsettings:\n- resource: foo\n",      "line 2"),
+        ];
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text, line) in cases {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let message = Input { path }.read_world().unwrap_err().to_string();
+            let told = [line, "3 mistakes", "groups, entry 1: unknown field `emial`", "policies, entry 1 (web)"];
+            for told in told.into_iter().chain(["settings, entry 1 (foo): \"foo\" names no resource"]) {
+                assert!(message.contains(told), "{name}: {told} is not in {message}");
+            }
+        }
+        assert_eq!(mistakes(&json!({"group": [], "roles": 3})).len(), 2);
     }
 
     #[test]

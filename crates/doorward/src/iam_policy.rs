@@ -66,6 +66,17 @@ pub(crate) fn member(text: &str) -> Result<MemberArg, String> {
     })
 }
 
+/// Reads somebody who is asked about: a member, or an address. An address is a person's, if it is not of a service account.
+pub(crate) fn somebody(text: &str) -> Result<MemberArg, String> {
+    match text.parse::<Email>() {
+        Ok(email) if email.as_str().ends_with(".gserviceaccount.com") => {
+            Ok(MemberArg::Member(Member::ServiceAccount(email)))
+        }
+        Ok(email) if !text.contains(':') => Ok(MemberArg::Member(Member::User(email))),
+        Ok(_) | Err(_) => member(text),
+    }
+}
+
 impl MemberArg {
     /// The member. A name of dev.json is refused with the member that it stands for: what is granted must be read on the line.
     pub(crate) fn of(self, server: &Server) -> anyhow::Result<Member> {
@@ -111,9 +122,11 @@ impl Governed {
     pub(crate) fn named(resource: String, shown_by: String) -> Self {
         let parts: Vec<&str> = resource.split('/').collect();
         let (host, if_not_found) = match parts[..] {
-            ["projects" | "folders" | "organizations", _] => {
-                ("cloudresourcemanager.googleapis.com", "name the project with --project")
-            }
+            ["projects", _] => ("cloudresourcemanager.googleapis.com", "name the project with --project"),
+            ["folders" | "organizations", _] => (
+                "cloudresourcemanager.googleapis.com",
+                "`doorward explain METHOD URL` names what is above an application",
+            ),
             ["projects", _, "serviceAccounts", _] => {
                 ("iam.googleapis.com", "`doorward service-account list` shows the accounts")
             }

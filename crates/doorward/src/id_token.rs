@@ -13,8 +13,9 @@ use doorward_wire::credential_file::ServiceAccountFile;
 use crate::account::Account;
 use crate::credentials::SignIns;
 use crate::output::say;
-use crate::person::{self, Person};
+use crate::person::{self, Person, Place};
 use crate::runtime::block_on;
+use crate::server::KEY_FILE;
 use crate::token_cache::TokenCache;
 use crate::{key_file, sdk};
 
@@ -66,13 +67,39 @@ impl SourceArgs {
         {
             return Ok(token);
         }
-        let token = block_on(source.id_token(world, audience))?;
+        let token = block_on(source.id_token(&world.api_url, audience))?;
         if !self.no_cache
             && let Err(error) = cache.keep((&name, audience), token.as_str(), end(&token), now)
         {
             say(&format!("the token is not kept for the next time: {error}"));
         }
         Ok(token.as_str().to_owned())
+    }
+
+    /// A new ID token for `audience`, of a `doorward serve`: of the account whose key file is named here or by the environment, or else of
+    /// the person who is signed in there.
+    pub(crate) fn id_token_at(&self, origin: &str, audience: &str) -> anyhow::Result<String> {
+        let named = std::env::var_os(KEY_FILE).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let source = self.source_at(origin, named, SignIns::of_this_user().ok().as_ref())?;
+        Ok(block_on(source.id_token(origin, audience))?.as_str().to_owned())
+    }
+
+    fn source_at(&self, origin: &str, named: Option<PathBuf>, sign_ins: Option<&SignIns>) -> anyhow::Result<Source> {
+        let key_file = match (&self.key_file, self.account.as_deref()) {
+            (Some(path), _) => Some(path.clone()),
+            (None, None) => named,
+            (None, Some(ME)) => None,
+            (None, Some(_)) => {
+                bail!("only `doorward dev` knows accounts by the names of --as: use --key-file, or --as {ME}")
+            }
+        };
+        let proof = match (key_file, sign_ins) {
+            (Some(path), _) => Proof::KeyFile(key_file::read(&path)?),
+            (None, Some(sign_ins)) => Proof::Person(Person::signed_in(sign_ins, &Place::at(origin))?),
+            (None, None) => bail!("nobody is signed in: set HOME, then `doorward login --api-url {origin}`"),
+        };
+        let impersonate = self.impersonate.as_ref().map(|account| account.address(None)).transpose()?;
+        Ok(Source { proof, impersonate })
     }
 
     fn source(&self, world: &Description, sign_ins: Option<&SignIns>) -> anyhow::Result<Source> {
@@ -88,7 +115,7 @@ impl SourceArgs {
 fn proof(world: &Description, sign_ins: Option<&SignIns>, account: &str) -> anyhow::Result<Proof> {
     let signed_in = || {
         let sign_ins = sign_ins.ok_or_else(|| anyhow!("nobody is signed in: set HOME, then `doorward login`"))?;
-        Person::signed_in(sign_ins, world)
+        Person::signed_in(sign_ins, &Place::of(world)?)
     };
     if account == ME {
         return Ok(Proof::Person(signed_in()?));
@@ -115,19 +142,19 @@ impl Source {
         }
     }
 
-    async fn id_token(&self, world: &Description, audience: &str) -> anyhow::Result<Token> {
-        let token = self.credentials(world)?.id_token(audience).await;
+    async fn id_token(&self, origin: &str, audience: &str) -> anyhow::Result<Token> {
+        let token = self.credentials(origin)?.id_token(audience).await;
         token.map_err(|error| anyhow!(self.explained(&error)))
     }
 
-    fn credentials(&self, world: &Description) -> anyhow::Result<Credentials> {
+    fn credentials(&self, origin: &str) -> anyhow::Result<Credentials> {
         let asking = match &self.proof {
             Proof::KeyFile(file) => {
-                // A key file names its token endpoint. Who is to be impersonated is an account of this world.
-                let builder = if self.impersonate.is_some() { sdk::builder_at(world)? } else { sdk::builder() };
+                // A key file names its token endpoint. Who is to be impersonated is an account of this Doorward.
+                let builder = if self.impersonate.is_some() { sdk::builder_at(origin)? } else { sdk::builder() };
                 key_file::credentials(file.clone(), builder)?
             }
-            Proof::Person(person) => person.credentials(world)?,
+            Proof::Person(person) => person.credentials()?,
         };
         Ok(match &self.impersonate {
             None => asking,
@@ -219,6 +246,37 @@ mod tests {
     }
 
     #[test]
+    fn at_a_server_the_key_file_counts_that_was_named_last_and_then_whoever_is_signed_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for (name, endpoint) in [("typed", "http://127.0.0.1:1/typed"), ("named", "http://127.0.0.1:1/named")] {
+            fs::write(path(name), text_of(&new_key_file(endpoint))).unwrap();
+        }
+        let origin = "http://127.0.0.1:1";
+        let robot = |name: &str| Ok(format!("robot@p.iam.gserviceaccount.com at {origin}/{name}"));
+        let typed = || SourceArgs { key_file: Some(path("typed")), ..SourceArgs::default() };
+        let names =
+            Err("only `doorward dev` knows accounts by the names of --as: use --key-file, or --as me".to_owned());
+        let nobody = Err(format!("nobody is signed in: set HOME, then `doorward login --api-url {origin}`"));
+        let target = format!("t@p.iam.gserviceaccount.com by robot@p.iam.gserviceaccount.com at {origin}/named");
+        #[rustfmt::skip]
+        let cases = [
+            (typed(),                                               None,                robot("typed")),
+            (typed(),                                               Some(path("named")), robot("typed")),
+            (asks(None, None),                                      Some(path("named")), robot("named")),
+            (asks(None, Some("t@p.iam.gserviceaccount.com")),       Some(path("named")), Ok(target)),
+            (asks(Some("me"), None),                                Some(path("named")), nobody.clone()),
+            (asks(None, None),                                      None,                nobody),
+            (asks(Some("robot"), None),                             Some(path("named")), names),
+        ];
+        for (args, named, expected) in cases {
+            let source = args.source_at(origin, named, None);
+            let read = source.map(|source| source.name()).map_err(|error| error.to_string());
+            assert_eq!(read, expected, "{args:?}");
+        }
+    }
+
+    #[test]
     fn another_account_is_impersonated_with_an_access_token_and_its_email_is_asked_for() {
         let denied = json!({"error": {"code": 403, "message": "No.", "status": "PERMISSION_DENIED"}});
         let access = (200, json!({"access_token": "a", "expires_in": 3599, "token_type": "Bearer"}));
@@ -227,10 +285,10 @@ mod tests {
         let proof = Proof::KeyFile(new_key_file("https://oauth2.googleapis.com/token"));
         let target = "target@p.iam.gserviceaccount.com";
         let source = Source { proof, impersonate: Some(target.parse().unwrap()) };
-        let world = world(&format!("http://{address}"));
-        assert_eq!(end(&block_on(source.id_token(&world, "c")).unwrap()), Timestamp::from_seconds(END));
+        let origin = format!("http://{address}");
+        assert_eq!(end(&block_on(source.id_token(&origin, "c")).unwrap()), Timestamp::from_seconds(END));
         assert_eq!(
-            block_on(source.id_token(&world, "c")).unwrap_err().to_string(),
+            block_on(source.id_token(&origin, "c")).unwrap_err().to_string(),
             format!(
                 "http://{address} refused: No. (PERMISSION_DENIED): choose another asking account with --as, or let this \
                  one act as the account with `doorward service-account policy add --account {target} --member \

@@ -38,7 +38,10 @@ fn main() -> ExitCode {
         // The reader has what it wanted: `doorward decisions | head` did not fail.
         Err(error) if matches!(error.downcast_ref(), Some(PrintError::ReaderGone)) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("doorward: {error:#}"));
+            // Of several lines where a file has several mistakes. None but the first can be taken for one of ours.
+            for (number, line) in format!("doorward: {error:#}").lines().enumerate() {
+                say(&if number == 0 { line.to_owned() } else { format!("    {line}") });
+            }
             ExitCode::FAILURE
         }
     }

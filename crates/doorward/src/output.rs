@@ -2,6 +2,8 @@
 
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::pin::pin;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -31,6 +33,24 @@ pub(crate) fn print(text: &str) -> Result<(), PrintError> {
 /// Tells a person, on standard error, what is going on. Nobody is left to be told if that fails.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{}", printable(line));
+}
+
+/// How long somebody waits before they are told that it goes on, and then between one word and the next.
+const WORD_EVERY: Duration = Duration::from_secs(3);
+
+/// Waits for something that may be slow, and tells a person meanwhile that it goes on: `still applying the file, for 6 seconds now`.
+pub(crate) async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    let mut waited = Duration::ZERO;
+    loop {
+        match tokio::time::timeout(WORD_EVERY, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => {
+                waited += WORD_EVERY;
+                say(&format!("still {what}, for {} seconds now", waited.as_secs()));
+            }
+        }
+    }
 }
 
 /// `text` on one line: what could drive a terminal or reorder what a person reads is escaped.

@@ -5,6 +5,7 @@ use std::fmt;
 use anyhow::{anyhow, bail};
 use doorward_client::{Credentials, Token, TokenError};
 use doorward_server::dev::description::{Description, OAuthClientDescription};
+use doorward_server::tool_clients;
 use doorward_wire::credential_file::{AuthorizedUserFile, CredentialFile};
 use doorward_wire::oauth::UserInfo;
 
@@ -18,11 +19,46 @@ const CLIENT: &str = "desktop";
 /// What is asked for at a sign-in: who the person is, and the APIs of Google Cloud.
 pub(crate) const SCOPES: &str = "openid email https://www.googleapis.com/auth/cloud-platform";
 
-/// The client for which people sign in at this command line.
-pub(crate) fn client(world: &Description) -> anyhow::Result<&OAuthClientDescription> {
-    world.oauth_clients.get(CLIENT).ok_or_else(|| {
-        anyhow!("dev.json names no client {CLIENT:?}: start `doorward dev` again, with the same version as this")
-    })
+/// A Doorward at which people sign in at this command line, and the client for which they do.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// Its own origin, without a trailing slash.
+    pub(crate) api_url: String,
+    /// The base URL of `oauth2.googleapis.com`.
+    oauth2: String,
+    pub(crate) client: OAuthClientDescription,
+}
+
+impl Place {
+    /// A `doorward dev`, by its description.
+    pub(crate) fn of(world: &Description) -> anyhow::Result<Self> {
+        let client = world.oauth_clients.get(CLIENT).cloned().ok_or_else(|| {
+            anyhow!("dev.json names no client {CLIENT:?}: start `doorward dev` again, with the same version as this")
+        })?;
+        Ok(Place { api_url: world.api_url.clone(), oauth2: world.base("oauth2.googleapis.com"), client })
+    }
+
+    /// A `doorward serve`, by its origin. Its client is the one that every `doorward` knows.
+    pub(crate) fn at(origin: &str) -> Self {
+        let client = OAuthClientDescription {
+            client_id: tool_clients::DOORWARD.to_owned(),
+            client_secret: Some(tool_clients::DOORWARD_SECRET.to_owned()),
+        };
+        Place { api_url: origin.to_owned(), oauth2: format!("{origin}/oauth2.googleapis.com"), client }
+    }
+
+    /// The command by which somebody signs in there.
+    fn login(&self) -> String {
+        match self.client.client_id == tool_clients::DOORWARD {
+            true => format!("doorward login --api-url {}", self.api_url),
+            false => "doorward login".to_owned(),
+        }
+    }
+
+    /// The address of the endpoint of `oauth2.googleapis.com` with this path.
+    pub(crate) fn oauth2(&self, path: &str) -> String {
+        format!("{}/{path}", self.oauth2)
+    }
 }
 
 /// What tells a server which client asks.
@@ -31,15 +67,10 @@ pub(crate) fn client_parameters(client: &OAuthClientDescription) -> Vec<(&str, &
     std::iter::once(("client_id", client.client_id.as_str())).chain(secret).collect()
 }
 
-/// The address of the endpoint of `oauth2.googleapis.com` with this path.
-pub(crate) fn oauth2(world: &Description, path: &str) -> String {
-    format!("{}/{path}", world.base("oauth2.googleapis.com"))
-}
-
 /// Somebody who is signed in at a world, as far as we know.
 pub(crate) struct Person {
     pub(crate) credential: Credential,
-    client: OAuthClientDescription,
+    place: Place,
     sign_ins: SignIns,
 }
 
@@ -50,32 +81,31 @@ impl fmt::Debug for Person {
 }
 
 impl Person {
-    /// The person who is signed in at `world`.
-    pub(crate) fn signed_in(sign_ins: &SignIns, world: &Description) -> anyhow::Result<Self> {
-        let Some(credential) = sign_ins.load(&world.api_url)? else {
-            bail!("nobody is signed in at {}: `doorward login`", world.api_url);
+    /// The person who is signed in there.
+    pub(crate) fn signed_in(sign_ins: &SignIns, place: &Place) -> anyhow::Result<Self> {
+        let Some(credential) = sign_ins.load(&place.api_url)? else {
+            bail!("nobody is signed in at {}: `{}`", place.api_url, place.login());
         };
-        let client = client(world)?.clone();
-        if client.client_id != credential.client_id {
+        if place.client.client_id != credential.client_id {
             bail!("{} signed in at another `doorward dev`: sign in again with `doorward login`", credential.email);
         }
-        Ok(Person { credential, client, sign_ins: sign_ins.clone() })
+        Ok(Person { credential, place: place.clone(), sign_ins: sign_ins.clone() })
     }
 
-    /// What gets this person's tokens at `world`. Only here is the keyring asked.
-    pub(crate) fn credentials(&self, world: &Description) -> anyhow::Result<Credentials> {
+    /// What gets this person's tokens. Only here is the keyring asked.
+    pub(crate) fn credentials(&self) -> anyhow::Result<Credentials> {
         let file = AuthorizedUserFile {
-            client_id: self.client.client_id.clone(),
-            client_secret: self.client.client_secret.clone(),
+            client_id: self.place.client.client_id.clone(),
+            client_secret: self.place.client.client_secret.clone(),
             refresh_token: self.sign_ins.refresh_token(&self.credential)?,
             account: Some(self.credential.email.clone()),
         };
-        Ok(sdk::builder_at(world)?.from_parsed(CredentialFile::AuthorizedUser(file))?)
+        Ok(sdk::builder_at(&self.place.api_url)?.from_parsed(CredentialFile::AuthorizedUser(file))?)
     }
 
     /// An access token of this person for what they allowed.
-    pub(crate) async fn access_token(&self, world: &Description) -> anyhow::Result<Token> {
-        let token = self.credentials(world)?.access_token(&[]).await;
+    pub(crate) async fn access_token(&self) -> anyhow::Result<Token> {
+        let token = self.credentials()?.access_token(&[]).await;
         token.map_err(|error| anyhow!(explained(&error, &self.credential.email)))
     }
 }
@@ -92,8 +122,8 @@ pub(crate) fn advice(code: &str, email: &str) -> Option<String> {
 }
 
 /// Whose an access token is, as the server says.
-pub(crate) async fn user_info(world: &Description, access_token: &str) -> anyhow::Result<UserInfo> {
-    Ok(Api::with_access_token(world, access_token)?.get("/openidconnect.googleapis.com/v1/userinfo").await?)
+pub(crate) async fn user_info(place: &Place, access_token: &str) -> anyhow::Result<UserInfo> {
+    Ok(Api::with_access_token(&place.api_url, access_token)?.get("/openidconnect.googleapis.com/v1/userinfo").await?)
 }
 
 #[cfg(test)]
@@ -131,11 +161,12 @@ pub(crate) mod tests {
         let (address, asked) = replay(vec![id_token, access_token, (400, ended)]);
         let dir = tempfile::tempdir().unwrap();
         let world: Description = serde_json::from_value(description(&format!("http://{address}"))).unwrap();
-        let person = Person::signed_in(&signed_in(dir.path(), &world, DESKTOP), &world).unwrap();
-        block_on(person.credentials(&world).unwrap().id_token("app&x")).unwrap();
-        assert_eq!(block_on(person.access_token(&world)).unwrap().as_str(), "a");
+        let place = Place::of(&world).unwrap();
+        let person = Person::signed_in(&signed_in(dir.path(), &world, DESKTOP), &place).unwrap();
+        block_on(person.credentials().unwrap().id_token("app&x")).unwrap();
+        assert_eq!(block_on(person.access_token()).unwrap().as_str(), "a");
         assert_eq!(
-            block_on(person.access_token(&world)).unwrap_err().to_string(),
+            block_on(person.access_token()).unwrap_err().to_string(),
             format!(
                 "http://{address} refused: Token has been expired or revoked. (invalid_grant): the sign-in of \
                  alice@example.com has ended, `doorward login`"
@@ -155,7 +186,8 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let world: Description = serde_json::from_value(description("http://127.0.0.1:1")).unwrap();
         let sign_ins = signed_in(dir.path(), &world, "9-old.apps.googleusercontent.com");
-        let message = |world: &Description| Person::signed_in(&sign_ins, world).unwrap_err().to_string();
+        let signed_in = |world: &Description| Person::signed_in(&sign_ins, &Place::of(world)?);
+        let message = |world: &Description| signed_in(world).unwrap_err().to_string();
         assert_eq!(
             message(&world),
             "alice@example.com signed in at another `doorward dev`: sign in again with `doorward login`"

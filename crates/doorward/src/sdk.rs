@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use doorward_client::{Credentials, CredentialsBuilder, TokenError, TransportError};
-use doorward_server::dev::description::Description;
 
 use crate::transport::TIMEOUT;
 use crate::world::if_unreachable;
@@ -14,10 +13,10 @@ pub(crate) fn builder() -> CredentialsBuilder {
     Credentials::builder().timeout(TIMEOUT).retry(1, Duration::ZERO)
 }
 
-/// Credentials that ask `world` in the place of Google.
-pub(crate) fn builder_at(world: &Description) -> anyhow::Result<CredentialsBuilder> {
+/// Credentials that ask the Doorward of this origin in the place of Google.
+pub(crate) fn builder_at(origin: &str) -> anyhow::Result<CredentialsBuilder> {
     let damaged = |error| anyhow!("{error}: start `doorward dev` again, which writes dev.json anew");
-    builder().endpoint(&world.api_url).map_err(damaged)
+    builder().endpoint(origin).map_err(damaged)
 }
 
 /// What a person at a terminal is told. `advice` is for a refusal, by its code and what the endpoint said; without any, the SDK
@@ -41,7 +40,7 @@ pub(crate) fn explained(error: &TokenError, advice: &dyn Fn(&str, &str) -> Optio
             format!("{address} did not answer within {seconds} seconds: stop `doorward dev` and start it again")
         }
         E::Transport(T::Broken { address, cause }) => {
-            format!("{address} broke the connection ({cause}): is `doorward dev` still running?")
+            format!("{address} broke the connection ({cause}): is Doorward still running there?")
         }
         E::Transport(T::Insecure(address)) => {
             format!("{address} would get a credential in the clear: use an address of https, or one of this machine")
@@ -70,7 +69,6 @@ pub(crate) mod tests {
 
     use crate::api::tests::{block_on, replay};
     use crate::key_file::tests::new_key_file;
-    use crate::world::tests::description;
 
     /// When the tokens of these tests end: long after anybody runs them.
     pub(crate) const END: i64 = 4_102_444_800;
@@ -93,9 +91,8 @@ pub(crate) mod tests {
         ];
         for (status, answer, expected) in cases {
             let (address, _) = replay(vec![(status, answer)]);
-            let world: Description = serde_json::from_value(description(&format!("http://{address}"))).unwrap();
             let file = r#"{"type":"authorized_user","client_id":"c","refresh_token":"r"}"#;
-            let credentials = builder_at(&world).unwrap().from_json(file).unwrap();
+            let credentials = builder_at(&format!("http://{address}")).unwrap().from_json(file).unwrap();
             let error = block_on(credentials.access_token(&[])).unwrap_err();
             assert_eq!(explained(&error, &advice), format!("http://{address} {expected}"));
             let source = TokenError::Impersonation { account: "a@p".into(), source: error.into() };
@@ -107,8 +104,7 @@ pub(crate) mod tests {
             explained(&silent.into(), &advice),
             "http://127.0.0.1:1 did not answer within 30 seconds: stop `doorward dev` and start it again"
         );
-        let world: Description = serde_json::from_value(description("127.0.0.1:1")).unwrap();
-        let damaged = builder_at(&world).unwrap_err().to_string();
+        let damaged = builder_at("127.0.0.1:1").unwrap_err().to_string();
         assert!(damaged.starts_with("\"127.0.0.1:1\" is no origin: ") && damaged.contains("doorward dev"), "{damaged}");
     }
 }

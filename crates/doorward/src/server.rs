@@ -9,7 +9,9 @@ use doorward_wire::google_api::cloud_resource_manager::ListProjectsResponse;
 use http::Uri;
 
 use crate::api::Api;
+use crate::credentials::{CredentialsError, SignIns};
 use crate::key_file;
+use crate::person::{Person, Place};
 use crate::sdk;
 use crate::world::WorldArgs;
 
@@ -25,8 +27,8 @@ pub(crate) const KEY_FILE: &str = "DOORWARD_KEY_FILE";
 pub(crate) struct ServerArgs {
     #[command(flatten)]
     world: WorldArgs,
-    /// Instead: a running `doorward serve`, by its api_url; DOORWARD_ADMIN_TOKEN_FILE or DOORWARD_KEY_FILE says as whom
-    /// [default: $DOORWARD_API_URL]
+    /// Instead: a running `doorward serve`, by its api_url, as the person of `doorward login`, unless DOORWARD_ADMIN_TOKEN_FILE or
+    /// DOORWARD_KEY_FILE says as whom [default: $DOORWARD_API_URL]
     #[arg(long, value_name = "URL", conflicts_with = "dir")]
     api_url: Option<String>,
 }
@@ -34,13 +36,7 @@ pub(crate) struct ServerArgs {
 impl ServerArgs {
     /// Finds the server and the credential.
     pub(crate) async fn open(&self) -> anyhow::Result<Server> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let wanted = match &self.api_url {
-            Some(url) => Some(url.clone()),
-            None if self.world.names_a_directory() => None,
-            None => variable(API_URL),
-        };
-        match wanted {
+        match self.wanted() {
             Some(url) => {
                 let file = |name| variable(name).map(PathBuf::from);
                 Server::at(&url, file(TOKEN_FILE).as_deref(), file(KEY_FILE).as_deref()).await
@@ -49,11 +45,45 @@ impl ServerArgs {
         }
     }
 
+    /// Finds where people sign in; the description too if it is a `doorward dev`.
+    pub(crate) fn place(&self) -> anyhow::Result<(Place, Option<Description>)> {
+        match self.wanted() {
+            Some(url) => Ok((Place::at(&origin(&url)?), None)),
+            None => {
+                let world = self.world.open()?;
+                Ok((Place::of(&world)?, Some(world)))
+            }
+        }
+    }
+
+    /// The origin of a `doorward serve`, if one is meant.
+    pub(crate) fn elsewhere(&self) -> anyhow::Result<Option<String>> {
+        self.wanted().map(|url| origin(&url)).transpose()
+    }
+
+    /// The `doorward dev` of the directory that is meant.
+    pub(crate) fn world(&self) -> anyhow::Result<Description> {
+        Ok(self.world.open()?)
+    }
+
+    /// The address of a `doorward serve`, if one is meant. What was typed counts before the environment.
+    fn wanted(&self) -> Option<String> {
+        match &self.api_url {
+            Some(url) => Some(url.clone()),
+            None if self.world.names_a_directory() => None,
+            None => variable(API_URL),
+        }
+    }
+
     /// Of the world that is described in `dir`.
     #[cfg(test)]
     pub(crate) fn of_world(world: WorldArgs) -> Self {
         ServerArgs { world, api_url: None }
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// A running Doorward, and as whom it is called.
@@ -69,7 +99,8 @@ impl Server {
         Ok(Server { api: Api::of(&world)?, dev: Some(world) })
     }
 
-    /// The server at an address, called with the token of a file, or else with one of the account of a key file.
+    /// The server at an address, called with the token of a file, or else with one of the account of a key file, or else as the person
+    /// who is signed in there.
     async fn at(url: &str, token_file: Option<&Path>, key_file: Option<&Path>) -> anyhow::Result<Self> {
         let origin = origin(url)?;
         let token = match (token_file, key_file) {
@@ -81,10 +112,21 @@ impl Server {
                 let token = credentials.access_token(&[]).await;
                 token.map_err(|error| anyhow!(key_file::explained(&error, &email)))?.as_str().to_owned()
             }
-            (None, None) => bail!(
-                "it is not said as whom {origin} is to be called: name a file that holds the operator's token with {TOKEN_FILE}, \
-                 or the key file of a service account that administers with {KEY_FILE}"
-            ),
+            (None, None) => {
+                let place = Place::at(&origin);
+                let sign_ins = SignIns::of_this_user().ok();
+                let known = sign_ins
+                    .map(|sign_ins| Ok::<_, CredentialsError>((sign_ins.load(&origin)?, sign_ins)))
+                    .transpose()?;
+                let Some((Some(_), sign_ins)) = known else {
+                    bail!(
+                        "it is not said as whom {origin} is to be called: sign in with `doorward login --api-url {origin}`, name a file that \
+                         holds the operator's token with {TOKEN_FILE}, or the key file of a service account that administers with {KEY_FILE}"
+                    )
+                };
+                let token = Person::signed_in(&sign_ins, &place)?.access_token().await?;
+                return Ok(Server { api: Api::with_access_token(&origin, token.as_str())?, dev: None });
+            }
         };
         Ok(Server { api: Api::at(&origin, &token)?, dev: None })
     }

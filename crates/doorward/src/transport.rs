@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, HOST, HeaderName, HeaderValue};
+use http::header::{ACCEPT, HOST, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
@@ -29,7 +29,8 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// Sends one request to an address of http or https. `headers` come beside `Host` and `Accept`. Redirects are not followed.
+/// Sends one request to an address of http or https. `headers` come beside `Host`, `Accept` and `User-Agent`, which
+/// the record of an administrative change has. Redirects are not followed.
 pub(crate) async fn call(
     method: Method,
     url: &str,
@@ -50,6 +51,7 @@ pub(crate) async fn call(
     };
     let mut request = Request::builder().method(method).uri(uri.path_and_query().map_or("/", |target| target.as_str()));
     request = request.header(HOST, authority.as_str()).header(ACCEPT, HeaderValue::from_static("application/json"));
+    request = request.header(USER_AGENT, HeaderValue::from_static(concat!("doorward/", env!("CARGO_PKG_VERSION"))));
     for (name, value) in headers {
         request = request.header(name, value);
     }

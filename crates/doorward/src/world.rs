@@ -46,7 +46,7 @@ fn next_step(inside: bool) -> &'static str {
         "inside `doorward run` no server of the machine is reached, and a key file or --dir of `doorward dev` names one; use a key \
          file that $DOORWARD_DEV_JSON names, or make one inside with `doorward service-account keys create`"
     } else {
-        "is `doorward dev` still running?"
+        "is Doorward still running there?"
     }
 }
 

@@ -175,7 +175,7 @@ fn propagated(permit: &Permit<'_>) -> Result<Vec<PropagatedAttribute>, Propagati
     else {
         return Ok(Vec::new());
     };
-    expression.select(&attributes_of(proven, permit.access_levels()))
+    expression.select(&attributes_of(proven, permit.access_levels()), permit.budget())
 }
 
 /// Everything that is known about a caller.

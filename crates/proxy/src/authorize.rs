@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use doorward_core::audit::Outcome;
+use doorward_core::policy::condition::Budget;
 use doorward_core::policy::path::RequestPath;
 use doorward_core::policy::request::{HeaderFields, HttpRequest, RequestContext};
 use doorward_core::policy::{Granted, Permission, Principal, Question, Verdict};
@@ -22,6 +23,8 @@ use crate::resolve::Site;
 pub(crate) struct Permit<'a> {
     caller: Option<(Arc<Proven>, HeaderName)>,
     access_levels: Vec<String>,
+    /// What deciding left of the work that one request may cause.
+    budget: Budget,
     site: Site<'a>,
 }
 
@@ -39,6 +42,11 @@ impl<'a> Permit<'a> {
     /// The access levels that were met, in the order of their names.
     pub(crate) fn access_levels(&self) -> &[String] {
         &self.access_levels
+    }
+
+    /// What is left for other evaluations.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// To what.
@@ -93,6 +101,10 @@ pub(crate) fn authorize<'a>(
     let met = context.access_levels().unwrap_or_default();
     let access_levels: Vec<String> = met.into_iter().map(str::to_owned).collect();
     trace.access_levels.clone_from(&access_levels);
+    let budget = context.into_budget();
+    if budget.is_spent() {
+        trace.add_note("the conditions take too much work: what was left of them is not known".to_owned());
+    }
     let rule = match verdict {
         Verdict::Allowed(granted) => {
             trace.allowed_by(&granted);
@@ -100,7 +112,7 @@ pub(crate) fn authorize<'a>(
                 Authenticated::Caller { proven, by } => Some((proven, by)),
                 Authenticated::Nobody { .. } => None,
             };
-            return Ok(Permit { caller, access_levels, site });
+            return Ok(Permit { caller, access_levels, budget, site });
         }
         Verdict::Denied(denied) => Some(DeniedRule {
             policy: denied.node.name.to_string(),
@@ -148,7 +160,7 @@ fn context<'c>(
         method: asked.method.as_str(),
         headers: Some(fields),
     });
-    context.source_ip = Some(trace.client_address());
+    context.source_ip = trace.source_ip();
     context.principal = proven.map(|proven| &proven.caller as _);
     context.claims = proven.map(|proven| proven.claims.as_object());
     context.strength = proven.and_then(|proven| proven.strength);

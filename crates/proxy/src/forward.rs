@@ -1,12 +1,14 @@
 //! Stage 5: the request goes to the application, the answer comes back, both streamed.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use doorward_core::clock::{Clock, Timestamp};
-use doorward_core::resource::Application;
+use doorward_core::resource::{
+    Application, Scheme, UpstreamAddress, UpstreamError, is_forbidden_upstream, without_credentials,
+};
 use doorward_wire::headers::{
     DOORWARD_DECISION_ID, DOORWARD_FIX, DOORWARD_REASON, IAP_GENERATED_RESPONSE, is_own_cookie,
 };
@@ -55,40 +57,18 @@ pub struct Upstream {
     tls: Option<rustls::pki_types::ServerName<'static>>,
 }
 
-/// Why an address is not one of an application.
-#[derive(Debug, thiserror::Error)]
-pub enum UpstreamError {
-    /// Not `http://HOST[:PORT]` or `https://HOST[:PORT]`.
-    #[error("not an address of the form http://HOST:PORT or https://HOST:PORT, without path, query and user")]
-    Malformed,
-}
-
 impl Upstream {
-    /// Reads an address: `http://HOST[:PORT]` or `https://HOST[:PORT]`, with no path but `/`. Targets go to it byte for byte,
-    /// so there is nothing to put before them.
+    /// Reads an address: see [`UpstreamAddress`].
+    ///
+    /// # Errors
+    /// [`UpstreamError`], for whoever wrote it.
     pub fn parse(address: &str) -> Result<Self, UpstreamError> {
-        let uri: Uri = address.parse().map_err(|_| UpstreamError::Malformed)?;
-        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
-        let authority = authority.ok_or(UpstreamError::Malformed)?;
-        if uri.path() != "/" && !uri.path().is_empty() || uri.query().is_some() || address.contains('#') {
-            return Err(UpstreamError::Malformed);
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = match authority.port_u16() {
-            Some(0) => return Err(UpstreamError::Malformed),
-            None if authority.as_str() != authority.host() => return Err(UpstreamError::Malformed),
-            port => port,
+        let UpstreamAddress { scheme, host, port } = address.parse()?;
+        let tls = match scheme {
+            Scheme::Http => None,
+            Scheme::Https => Some(host.clone().try_into().map_err(|_| UpstreamError::Malformed)?),
         };
-        let (tls, default_port) = match uri.scheme_str() {
-            Some("http") => (None, 80),
-            Some("https") => {
-                let name =
-                    rustls::pki_types::ServerName::try_from(host.clone()).map_err(|_| UpstreamError::Malformed)?;
-                (Some(name), 443)
-            }
-            _ => return Err(UpstreamError::Malformed),
-        };
-        Ok(Upstream { host, port: port.unwrap_or(default_port), tls })
+        Ok(Upstream { host, port, tls })
     }
 }
 
@@ -160,7 +140,8 @@ impl Pool {
             return Ok((rotation.upstreams.clone(), rotation.next));
         }
         let read = |address: &String| {
-            Upstream::parse(address).map(Arc::new).map_err(|_| UpstreamFailure::BadAddress(address.clone()))
+            let bad = |_| UpstreamFailure::BadAddress(without_credentials(address).into_owned());
+            Upstream::parse(address).map(Arc::new).map_err(bad)
         };
         let upstreams: Upstreams = application.upstreams.iter().map(read).collect::<Result<Vec<_>, _>>()?.into();
         if rotations.len() >= KNOWN_APPLICATIONS {
@@ -367,21 +348,31 @@ fn drop_own_set_cookies(headers: &mut HeaderMap) {
 
 async fn connect(pool: &Pool, upstream: &Upstream) -> Result<Sender, UpstreamFailure> {
     let tls = upstream.tls.as_ref().map(|name| pool.tls().map(|tls| (tls, name))).transpose()?;
+    let address = || format!("{}:{}", upstream.host, upstream.port);
+    let unreachable = |cause| UpstreamFailure::Unreachable { address: address(), cause };
     let connecting = async {
-        let stream = TcpStream::connect((upstream.host.as_str(), upstream.port)).await?;
-        stream.set_nodelay(true)?;
-        Ok::<_, std::io::Error>(match tls {
+        let found = tokio::net::lookup_host((upstream.host.as_str(), upstream.port)).await.map_err(unreachable)?;
+        // After the name was resolved: whoever owns a name says where it leads, today and tomorrow.
+        let allowed = permitted(found).ok_or_else(|| UpstreamFailure::Forbidden { address: address() })?;
+        let stream = TcpStream::connect(&*allowed).await.map_err(unreachable)?;
+        stream.set_nodelay(true).map_err(unreachable)?;
+        Ok(match tls {
             None => Transport::Plain(stream),
-            Some((tls, name)) => Transport::Tls(Box::new(tls.connect(name.clone(), stream).await?)),
+            Some((tls, name)) => {
+                Transport::Tls(Box::new(tls.connect(name.clone(), stream).await.map_err(unreachable)?))
+            }
         })
     };
-    let transport = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| UpstreamFailure::TimedOut)?;
-    let unreachable =
-        |cause| UpstreamFailure::Unreachable { address: format!("{}:{}", upstream.host, upstream.port), cause };
-    match transport.map_err(unreachable)? {
+    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| UpstreamFailure::TimedOut)?? {
         Transport::Plain(stream) => handshake(stream).await,
         Transport::Tls(stream) => handshake(*stream).await,
     }
+}
+
+/// The addresses at which an application may be; `None` if there are some, and all are others.
+fn permitted(found: impl Iterator<Item = SocketAddr>) -> Option<Vec<SocketAddr>> {
+    let (forbidden, allowed): (Vec<_>, Vec<_>) = found.partition(|address| is_forbidden_upstream(address.ip()));
+    (forbidden.is_empty() || !allowed.is_empty()).then_some(allowed)
 }
 
 enum Transport {
@@ -449,26 +440,38 @@ mod tests {
     }
 
     #[test]
-    fn an_application_has_an_address_and_nothing_more() {
+    fn an_address_is_read_with_the_name_that_its_certificate_must_have() {
         #[rustfmt::skip]
         let cases = [
             ("http://localhost:3000",     Some(("localhost", 3000, false))),
-            ("http://127.0.0.1",          Some(("127.0.0.1", 80, false))),
             ("http://[::1]:9/",           Some(("::1", 9, false))),
             ("https://app.internal",      Some(("app.internal", 443, true))),
-            ("localhost:3000",            None),
-            ("http://localhost:3000/app", None),
-            ("http://localhost:3000/?a",  None),
+            ("https://[fd00::1]:8443",    Some(("fd00::1", 8443, true))),
+            ("https://app.internal/base", None),
             ("http://user@localhost",     None),
-            ("http://localhost:0",        None),
-            ("http://localhost:99999",    None),
-            ("ftp://localhost",           None),
-            ("",                          None),
+            ("http://169.254.169.254",    None),
         ];
         for (address, expected) in cases {
             let read = Upstream::parse(address).ok();
             let read = read.as_ref().map(|read| (read.host.as_str(), read.port, read.tls.is_some()));
             assert_eq!(read, expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_leads_to_a_metadata_server_leads_nowhere() {
+        #[rustfmt::skip]
+        let cases: [(&[&str], Option<&[&str]>); 6] = [
+            (&["10.0.0.1:80"],                          Some(&["10.0.0.1:80"])),
+            (&["127.0.0.1:80", "[::1]:80"],             Some(&["127.0.0.1:80", "[::1]:80"])),
+            (&["169.254.169.254:80"],                   None),
+            (&["[fe80::1]:80", "[::ffff:169.254.1.1]:80", "[fd00:ec2::254]:80"], None),
+            (&["169.254.169.254:80", "10.0.0.1:80"],    Some(&["10.0.0.1:80"])),
+            (&[],                                       Some(&[])),
+        ];
+        for (found, expected) in cases {
+            let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
+            assert_eq!(permitted(addresses(found).into_iter()), expected.map(addresses), "{found:?}");
         }
     }
 }

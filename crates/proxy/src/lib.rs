@@ -24,7 +24,7 @@ mod testing;
 
 pub use api_urls::ApiUrls;
 pub use body::ProxyBody;
-pub use forward::{Upstream, UpstreamError};
+pub use forward::Upstream;
 pub use pipeline::{Config, Inputs, Proxy, Shared};
-pub use record::record_broken_request;
+pub use record::{FromIntermediary, record_broken_request};
 pub use sanitize::ServerName;

@@ -19,6 +19,11 @@ use crate::refusal::Refusal;
 use crate::sanitize::METHOD_LIMIT;
 use crate::sign_in::wants_page;
 
+/// In the extensions of a request that came over somebody before us, such as a load balancer, who told nobody's address whom we
+/// believe. The address that we know is theirs: it is recorded, and no condition on the caller's address can be evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FromIntermediary;
+
 /// What is known of a request so far. The stages fill it in; it is recorded exactly once.
 pub(crate) struct Trace {
     shared: Arc<Shared>,
@@ -26,6 +31,8 @@ pub(crate) struct Trace {
     arrived: Timestamp,
     decided_at: Timestamp,
     client: IpAddr,
+    /// `client` is the caller's own address.
+    client_is_caller: bool,
     user_agent: Option<String>,
     method: String,
     host: String,
@@ -63,6 +70,7 @@ impl Trace {
             decided_at: arrived,
             // An address of IPv4 has one form, wherever we listen: a range in a condition must hold for it.
             client: client.ip().to_canonical(),
+            client_is_caller: request.extensions().get::<FromIntermediary>().is_none(),
             user_agent: request.headers().get(USER_AGENT).map(|agent| escaped(agent.as_bytes(), 255)),
             method: escaped(request.method().as_str().as_bytes(), METHOD_LIMIT),
             host: escaped(host, 255),
@@ -99,6 +107,11 @@ impl Trace {
 
     pub(crate) fn client_address(&self) -> IpAddr {
         self.client
+    }
+
+    /// The caller's address for conditions; `None` if it is not known.
+    pub(crate) fn source_ip(&self) -> Option<IpAddr> {
+        Some(self.client).filter(|_| self.client_is_caller)
     }
 
     /// Whether a refusal may lead them to another page: they read pages, and nothing is lost of what they sent.

@@ -84,6 +84,8 @@ pub(crate) enum UpstreamFailure {
     Trust(rustls::Error),
     #[error("no connection to {address}: {cause}")]
     Unreachable { address: String, cause: std::io::Error },
+    #[error("{address} is at a link-local address or at the metadata server of a cloud, where no application is")]
+    Forbidden { address: String },
     #[error("no answer in time")]
     TimedOut,
     #[error("the exchange broke off: {0}")]
@@ -205,7 +207,7 @@ impl Refusal {
             R::Malformed(malformed) => {
                 let (reason, fix) = match malformed {
                     Malformed::Method => {
-                        (Reason::BadRequest, "Use a method of at most 32 letters that is not CONNECT or TRACE.")
+                        (Reason::BadRequest, "Use a method of at most 32 capital letters that is not CONNECT or TRACE.")
                     }
                     Malformed::TransferEncoding => {
                         (Reason::BadRequest, "Send the body with Content-Length or chunked.")
@@ -294,6 +296,7 @@ impl Refusal {
                     | UpstreamFailure::BadAddress(_)
                     | UpstreamFailure::Trust(_)
                     | UpstreamFailure::Unreachable { .. }
+                    | UpstreamFailure::Forbidden { .. }
                     | UpstreamFailure::Broken(_)
                     | UpstreamFailure::UnexpectedUpgrade => StatusCode::BAD_GATEWAY,
                 };

@@ -19,7 +19,8 @@ const QUEUE: usize = 8192;
 const GATHER: Duration = Duration::from_millis(100);
 /// How long after a failed write the same events are tried again.
 const RETRY: Duration = Duration::from_secs(1);
-
+/// How long a reader waits for what was taken before.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 /// How often a write is tried when the process ends.
 const LAST_ATTEMPTS: u32 = 3;
 
@@ -111,8 +112,13 @@ impl AuditSink for AuditLog {
     }
 
     async fn record_durably(&self, event: AuditEvent) -> Result<(), AuditClosed> {
-        self.record(event).await?;
+        // Also while the store fails: that was not so when the change was begun, and the change stands.
+        self.queue.send(event).await.map_err(|_| AuditClosed)?;
         self.flush().await
+    }
+
+    async fn written(&self) -> Result<(), AuditClosed> {
+        tokio::time::timeout(WRITTEN_WITHIN, self.flush()).await.unwrap_or(Err(AuditClosed))
     }
 
     fn is_open(&self) -> bool {
@@ -209,6 +215,31 @@ mod tests {
         assert_eq!(stored.iter().map(|it| it.event.id()).collect::<Vec<_>>(), ["a", "b"]);
         drop(log);
         writer.finished().await;
+    }
+
+    #[tokio::test]
+    async fn a_change_that_stands_is_recorded_even_if_the_store_fails_meanwhile() {
+        let store = Arc::new(SqliteStore::in_memory().await.unwrap());
+        let (log, _writer) = AuditLog::start(store.clone(), 100);
+        // As a write that failed before leaves it.
+        log.failing.store(true, Ordering::Relaxed);
+        assert_eq!(log.record(event("new")).await, Err(AuditClosed));
+        log.record_durably(event("stands")).await.unwrap();
+        let stored = store.latest_events(9).await.unwrap();
+        assert_eq!(stored.iter().map(|it| it.event.id()).collect::<Vec<_>>(), ["stands"]);
+        assert!(log.is_open(), "the store is back");
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_is_written_when_a_reader_asks_for_it() {
+        let store = Arc::new(SqliteStore::in_memory().await.unwrap());
+        let (log, _writer) = AuditLog::start(store.clone(), 100);
+        log.record(event("a")).await.unwrap();
+        log.written().await.unwrap();
+        assert!(store.event("a").await.unwrap().is_some());
+        store.close().await;
+        log.queue.send(event("b")).await.unwrap();
+        assert_eq!(log.written().await, Err(AuditClosed));
     }
 
     #[tokio::test]

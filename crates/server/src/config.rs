@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,8 @@ use rustls::pki_types::CertificateDer;
 use toml::Spanned;
 
 use crate::audit_sinks::Endpoint;
-use crate::config_file::{self, ConfigFile, EmailClaimWord, Names, Parsed, Place, SecretSource};
+use crate::config_file::{self, ConfigFile, EmailClaimWord, Names, Parsed, Place, SecretSource, SignInClient};
+use crate::listen::Network;
 use crate::serve::tls::CertificateFiles;
 pub use mistake::{Mistake, Mistakes, Wrong};
 
@@ -80,6 +82,10 @@ pub struct Config {
     pub condition_headers: HeaderAllowList,
     /// What holds where nothing is set.
     pub defaults: Defaults,
+    /// Whom somebody asks who was refused; `None`: the brand's address, if there is one.
+    pub contact: Option<String>,
+    /// The programs of people that may sign them in.
+    pub sign_in_clients: BTreeSet<SignInClient>,
     /// For how long the store may not be readable before nobody is let in.
     pub staleness_limit: Duration,
 }
@@ -108,8 +114,11 @@ pub struct ListenerConfig {
 pub enum Spoken {
     /// HTTP over TLS, with one of these certificates.
     Tls(Vec<CertificateFiles>),
-    /// Plain HTTP, and TLS ends before us: clients speak https. What they say about the client is not believed.
-    BehindTlsProxy,
+    /// Plain HTTP, and TLS ends before us: clients speak https.
+    BehindTlsProxy {
+        /// Whose word about the client is believed.
+        trusted: Vec<Network>,
+    },
     /// Plain HTTP on this machine.
     Loopback,
 }
@@ -118,7 +127,7 @@ impl ListenerConfig {
     /// How clients speak to it.
     pub fn scheme(&self) -> Scheme {
         match self.spoken {
-            Spoken::Tls(_) | Spoken::BehindTlsProxy => Scheme::Https,
+            Spoken::Tls(_) | Spoken::BehindTlsProxy { .. } => Scheme::Https,
             Spoken::Loopback => Scheme::Http,
         }
     }
@@ -313,24 +322,37 @@ impl Reading<'_> {
         }
     }
 
+    /// Sees that nobody else may read a file with a secret. Its group may: that is how a secret is given to a service. One that is not
+    /// there is told of by whoever reads it, and a pipe has no mode to mend.
+    fn kept_from_others(&mut self, span: Span, path: &Path) {
+        let found = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
+        if found.is_some_and(|found| found.permissions().mode() & 0o007 != 0) {
+            self.wrong(span, Wrong::ReadByOthers(path.to_owned()));
+        }
+    }
+
     fn secret(&mut self, source: &Spanned<SecretSource>) -> Option<Secret> {
         let outcome = match source.get_ref() {
             SecretSource::Env(name) => {
                 let found = (self.environment)(name).filter(|value| !value.is_empty());
                 found.map(Secret).ok_or_else(|| Wrong::Environment(name.clone()))
             }
-            SecretSource::File(path) => {
-                let path = self.beside(path);
-                match std::fs::read_to_string(&path) {
-                    Ok(text) => match text.lines().next() {
-                        Some(line) if !line.is_empty() => Ok(Secret(line.to_owned())),
-                        Some(_) | None => Err(Wrong::EmptySecret(path)),
-                    },
-                    Err(cause) => Err(Wrong::Read { path, cause }),
-                }
-            }
+            SecretSource::File(path) => return self.secret_in(span_of(source), self.beside(path)),
         };
         self.noted(span_of(source), outcome)
+    }
+
+    /// The first line of a file, whose path is the one by which it is opened.
+    fn secret_in(&mut self, span: Span, path: PathBuf) -> Option<Secret> {
+        self.kept_from_others(span.clone(), &path);
+        let outcome = match std::fs::read_to_string(&path) {
+            Ok(text) => match text.lines().next() {
+                Some(line) if !line.is_empty() => Ok(Secret(line.to_owned())),
+                Some(_) | None => Err(Wrong::EmptySecret(path)),
+            },
+            Err(cause) => Err(Wrong::Read { path, cause }),
+        };
+        self.noted(span, outcome)
     }
 
     /// Everything, or `None` if something without which the rest means nothing is not there. Whether it is good is for the list of
@@ -364,6 +386,11 @@ impl Reading<'_> {
             None => STALENESS_LIMIT,
             Some(text) => self.duration(text, SHORTEST_STALENESS, LONGEST_STALENESS).unwrap_or(STALENESS_LIMIT),
         };
+        let contact = file.settings.contact.as_ref().and_then(|contact| {
+            let text = contact.get_ref().trim();
+            let good = (1..=200).contains(&text.len()) && !text.chars().any(char::is_control);
+            self.noted(span_of(contact), if good { Ok(text.to_owned()) } else { Err(Wrong::Contact) })
+        });
         let (scheme, api_host) = api_url?;
         Some(Config {
             api_url: Origin::new(scheme, &api_host).to_string(),
@@ -389,6 +416,8 @@ impl Reading<'_> {
                 },
                 forward_credential: file.settings.forward_credential,
             },
+            contact,
+            sign_in_clients: file.server.sign_in_clients,
             staleness_limit,
         })
     }

@@ -38,7 +38,7 @@ pub struct ConfigFile {
 }
 
 /// `[server]`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerTable {
     /// Our own origin: sign-in, tokens, administration.
@@ -53,6 +53,32 @@ pub struct ServerTable {
     pub state: Option<PathBuf>,
     /// The bearer token of the operator.
     pub admin_token: Option<Spanned<SecretSource>>,
+    /// The programs of people that may sign them in.
+    pub sign_in_clients: BTreeSet<SignInClient>,
+}
+
+impl Default for ServerTable {
+    fn default() -> Self {
+        ServerTable {
+            api_url: None,
+            names: Names::Own,
+            api: None,
+            apps: None,
+            state: None,
+            admin_token: None,
+            sign_in_clients: BTreeSet::from([SignInClient::Doorward]),
+        }
+    }
+}
+
+/// A program of people whose OAuth client everybody knows, since it is in the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignInClient {
+    /// `doorward login`.
+    Doorward,
+    /// gcloud, its application default credentials and gsutil.
+    Gcloud,
 }
 
 /// Whose names are in tokens.
@@ -76,6 +102,8 @@ pub struct ListenerTable {
     pub tls: Vec<Spanned<TlsTable>>,
     /// Somebody else ends TLS before us, and nobody reaches us but through them.
     pub behind_tls_proxy: bool,
+    /// Those before us whose `X-Forwarded-For` is believed: networks or addresses.
+    pub trusted_proxies: Vec<Spanned<String>>,
 }
 
 /// A certificate.
@@ -186,6 +214,8 @@ pub struct SettingsTable {
     pub email_claim: EmailClaimWord,
     /// Whether applications are sent the credential.
     pub forward_credential: bool,
+    /// Whom somebody asks who was refused.
+    pub contact: Option<Spanned<String>>,
 }
 
 /// What becomes of an ID token without `email`.

@@ -13,5 +13,7 @@ mod listen;
 pub mod metadata;
 pub mod outbound;
 mod pages;
+mod retention;
 pub mod serve;
+pub mod tool_clients;
 pub mod wiring;

@@ -40,7 +40,7 @@ use doorward_core::policy::condition::{HeaderAllowList, Schema};
 use doorward_core::resource::{Host, Project};
 use doorward_core::settings::Defaults;
 use doorward_core::snapshot::SnapshotCell;
-use doorward_core::store::{AuditStore, Store, StoreError};
+use doorward_core::store::{Store, StoreError};
 use doorward_proxy::{ApiUrls, Config as ProxyConfig, Inputs, Shared};
 use doorward_wire::headers::ASSERTION_ISSUER;
 use tokio::task::JoinSet;
@@ -50,13 +50,12 @@ use crate::console::Console;
 use crate::dev::names::Addressing;
 use crate::errors::Chain;
 use crate::hosts::Services;
+use crate::retention::{forget, newest};
 
 /// How long nobody looks at the store if nobody tells of a change.
 const LOOK: Duration = Duration::from_millis(500);
 /// How often it is said, at most, that the store cannot be followed.
 const SAID: Duration = Duration::from_secs(10);
-/// How often events that are too old are forgotten.
-const FORGET: Duration = Duration::from_secs(3600);
 /// How often keys are looked at.
 const KEYS: Duration = Duration::from_secs(24 * 3600);
 
@@ -97,6 +96,8 @@ pub struct StackConfig {
     pub defaults: Defaults,
     /// The header fields that conditions may read.
     pub condition_headers: HeaderAllowList,
+    /// Whom somebody asks who was refused, if it is not the brand's address.
+    pub contact: Option<String>,
     /// For how long the store may not be readable before nobody is let in.
     pub staleness_limit: Duration,
     /// How many events the record keeps.
@@ -174,6 +175,7 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
         staleness_limit: config.staleness_limit,
     };
     let created = project_created(&*store, &*clock).await?;
+    let newest = newest(&*store).await?;
     let publisher = Arc::new(SnapshotPublisher::open(store.clone(), clock.clone(), setting).await?);
     let snapshots = publisher.cell();
     let (audit, writer) = AuditLog::start(store.clone(), config.keep_events);
@@ -259,6 +261,7 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
         world: World::new(store.clone(), publisher.clone(), changes.clone(), cases),
         changes,
         callers: Callers::new(config.admin_token, store.clone(), snapshots.clone(), clock.clone()),
+        contact: config.contact.clone(),
         console: Console::new(snapshots.clone(), clock.clone(), &*entropy)?,
         snapshots: snapshots.clone(),
         audit: audit.clone(),
@@ -271,7 +274,7 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
     let proxy = ProxyConfig {
         issuer: config.issuer,
         api: ApiUrls { http: config.api_url, https: config.api_https_url },
-        contact: None,
+        contact: config.contact,
     };
     let inputs = Inputs {
         snapshots: snapshots.clone(),
@@ -283,7 +286,7 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
     };
     let mut background = JoinSet::new();
     background.spawn(follow(publisher.clone(), clock.clone()));
-    background.spawn(forget(store.clone(), clock.clone(), config.keep_for));
+    background.spawn(forget(store.clone(), clock.clone(), newest, config.keep_for));
     background.spawn(keep_keys_in_order(store, publisher, clock, entropy));
     Ok(Stack {
         services: Arc::new(services),
@@ -317,21 +320,6 @@ async fn follow(publisher: Arc<SnapshotPublisher>, clock: Arc<dyn Clock>) {
         }
     };
     publisher.watch(LOOK, failed).await;
-}
-
-/// Forgets events that are too old.
-async fn forget(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, keep_for: Duration) {
-    let mut hours = tokio::time::interval(FORGET);
-    loop {
-        hours.tick().await;
-        let age = i64::try_from(keep_for.as_micros()).unwrap_or(i64::MAX);
-        let before = Timestamp::from_micros(clock.now().micros().saturating_sub(age));
-        match store.forget_events(before).await {
-            Ok(0) => {}
-            Ok(forgotten) => tracing::info!(forgotten, "events of the record that are too old were forgotten"),
-            Err(error) => tracing::error!(error = %Chain(&error), "events that are too old cannot be forgotten"),
-        }
-    }
 }
 
 /// Replaces keys that are due and forgets those that are spent, once a day.

@@ -43,7 +43,8 @@ impl Place {
 
     async fn init(&self) {
         let config = serve::read(&self.file()).unwrap();
-        init(&config, FirstAdministrator::Token, Arc::new(SystemEntropy), SystemClock.now()).await.unwrap();
+        let prepared = init(&config, FirstAdministrator::Token, Arc::new(SystemEntropy), SystemClock.now()).await;
+        prepared.unwrap().finish().await.unwrap();
     }
 
     async fn start(&self) -> Result<Server, StartError> {

@@ -1,20 +1,24 @@
 -- Whole policies and what they name, applications with their places, what changed when, and a record that shows what was done to it.
 
--- One row, 1: how often anything was written that readers keep a copy of, and up to where it is no longer known what. Whoever writes
--- locks it last in a change and holds it to the end, so that revisions appear in their order.
+-- One row, 1: how often anything was written that readers keep a copy of, and what the newest write drew at random. Whoever
+-- writes locks it last in a change and holds it to the end, so that revisions appear in their order.
 CREATE TABLE revision (
-    id        BIGINT PRIMARY KEY,
-    value     BIGINT NOT NULL,
-    forgotten BIGINT NOT NULL
+    id          BIGINT PRIMARY KEY,
+    value       BIGINT NOT NULL,
+    mark        BIGINT NOT NULL,
+    mark_before BIGINT NOT NULL
 );
-INSERT INTO revision (id, value, forgotten) VALUES (1, 0, 0);
+INSERT INTO revision (id, value, mark, mark_before) VALUES (1, 0, 0, 0);
 
+-- Each row has the mark of its revision and that of the revision before: a reader sees whether the one leads to the other.
 CREATE TABLE change_log (
-    revision BIGINT NOT NULL,
-    place    BIGINT NOT NULL,
-    kind     TEXT NOT NULL,
-    name     TEXT NOT NULL,
-    member   TEXT,
+    revision    BIGINT NOT NULL,
+    place       BIGINT NOT NULL,
+    mark        BIGINT NOT NULL,
+    mark_before BIGINT NOT NULL,
+    kind        TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    member      TEXT,
     PRIMARY KEY (revision, place)
 );
 

@@ -10,6 +10,7 @@
 //!
 //! The last line has SHA-256 of all bytes before it. Bytes are in base64.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -24,8 +25,7 @@ use serde_json::Value as Json;
 
 use crate::db::{Change, Query, Row, query};
 use crate::migrations::{APPLICATION_ID, SCHEMA_VERSION, is_key_of};
-use crate::sql::{SqlStore, lock_names};
-use crate::watch::CHANNEL;
+use crate::sql::{RAISE, SqlStore, lock_names, tell_others};
 
 /// Every table that is kept, with its key: those to which others refer come first.
 const TABLES: [(&str, &[&str]); 26] = [
@@ -91,6 +91,9 @@ pub enum RestoreError {
     /// The file is what was written, and not what this version writes.
     #[error("line {0} of the backup is not understood")]
     Line(usize),
+    /// This table is not there, or not as it is in every store.
+    #[error("the backup has no table {0}, or not all of it")]
+    Table(&'static str),
     /// The backup is of another version's store.
     #[error("the backup is of schema {found}, and this version has {known}: restore it with the version that made it")]
     Schema {
@@ -220,8 +223,12 @@ impl SqlStore {
         expect_empty(&mut change).await?;
         query(format!("DELETE FROM {HEAD}")).execute(&mut change).await?;
         let mut filling: Option<Filling> = None;
+        let (mut filled, mut ended) = (BTreeSet::new(), false);
         for (number, text) in lines {
             let value: Json = serde_json::from_str(&text?).map_err(|_| line(number))?;
+            if ended {
+                return Err(line(number));
+            }
             match (value, &mut filling) {
                 (Json::Array(row), Some(filling)) => filling.push(&mut change, row, number).await?,
                 (Json::Array(_), None) => return Err(line(number)),
@@ -229,26 +236,37 @@ impl SqlStore {
                     if let Some(mut full) = filling.take() {
                         full.write(&mut change).await?;
                     }
-                    let Ok(table) = serde_json::from_value::<TableLine>(value) else {
-                        // The last line, which was looked at.
-                        break;
-                    };
-                    filling = Some(Filling::begin(&mut change, &table).await?.ok_or_else(|| line(number))?);
+                    // What it says was looked at; whether it stands at the end was not.
+                    ended = End::deserialize(&value).is_ok();
+                    if !ended {
+                        let table = TableLine::deserialize(&value).map_err(|_| line(number))?;
+                        let begun = Filling::begin(&mut change, &table).await?.ok_or_else(|| line(number))?;
+                        if !filled.insert(begun.table) {
+                            return Err(line(number));
+                        }
+                        filling = Some(begun);
+                    }
                 }
             }
         }
+        if let Some((missing, _)) = TABLES.iter().find(|(table, _)| !filled.contains(table)) {
+            return Err(RestoreError::Table(missing));
+        }
+        let (heads,): (i64,) =
+            query(format!("SELECT COUNT(*) FROM {HEAD} WHERE id = 1")).fetch_one(&mut change).await?;
+        if heads != 1 {
+            return Err(RestoreError::Table(HEAD));
+        }
         // Whoever read the store when it was empty, or another one, reads everything again.
-        let (revision,): (i64,) = query(
-            "UPDATE revision SET value = CASE WHEN value < $1 THEN $1 ELSE value END + 1,
-                                 forgotten = CASE WHEN value < $1 THEN $1 ELSE value END + 1
-             WHERE id = 1 RETURNING value",
-        )
-        .bind(head.revision)
-        .fetch_one(&mut change)
-        .await?;
-        change.on_a_server(query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(revision.to_string())).await?;
+        query("UPDATE revision SET value = $1 WHERE id = 1 AND value < $1")
+            .bind(head.revision)
+            .execute(&mut change)
+            .await?;
+        // No change leads there.
+        query(RAISE).execute(&mut change).await?;
+        tell_others(&mut change).await?;
         change.commit().await?;
-        self.saw(revision);
+        self.tell();
         Ok(())
     }
 }
@@ -446,8 +464,6 @@ fn bind<'q>(statement: Query<'q>, value: Json, kind: Kind) -> Option<Query<'q>> 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]

@@ -12,7 +12,7 @@ mod sql;
 mod watch;
 
 pub use backup::{BackupError, RestoreError};
-pub use open::{Damage, Location, OpenError, PostgresOptions, UrlError};
+pub use open::{Age, Damage, Location, OpenError, PostgresOptions, UrlError};
 pub use seal::{KeyFileError, Sealer};
 pub use sql::SqlStore;
 

@@ -93,7 +93,7 @@ pub(crate) fn is_key_of(sealer: &Sealer, check: &[u8]) -> bool {
 }
 
 /// The schema's version, 0 if there is none.
-async fn version(change: &mut Change) -> Result<i64, MigrateError> {
+pub(crate) async fn version(change: &mut Change) -> Result<i64, MigrateError> {
     if let Change::Sqlite(_) = change {
         let (version,) = query("PRAGMA user_version").fetch_one(&mut *change).await?;
         return Ok(version);

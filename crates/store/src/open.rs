@@ -11,9 +11,31 @@ use std::time::Duration;
 use doorward_core::store::StoreError;
 
 use crate::migrations::{MigrateError, SCHEMA_VERSION};
-use crate::seal::{KeyFileError, Sealer};
+use crate::seal::KeyFileError;
 
 pub use postgres::{PostgresOptions, UrlError};
+
+/// How old a database is, found out without changing it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// There is none, or nothing is in it: opening makes it.
+    New,
+    /// It has the schema of this version.
+    Current,
+    /// It has this older schema: opening brings it up to date, and older versions cannot use it any more.
+    Older(i64),
+}
+
+impl Age {
+    /// Of a database with this schema, which is not newer than ours.
+    fn of(version: i64) -> Age {
+        match version {
+            0 => Age::New,
+            SCHEMA_VERSION => Age::Current,
+            older => Age::Older(older),
+        }
+    }
+}
 
 /// Whoever waits for a change asks after this long at the latest: for changes of which nobody told.
 const POLL: Duration = Duration::from_millis(500);
@@ -160,17 +182,18 @@ pub enum Damage {
 }
 
 impl Location {
-    /// What is said of a database that was not brought up to date; `classify` sorts what a driver said.
+    /// What is said of a database that was not brought up to date; `key` is where the key is from, and
+    /// `classify` sorts what a driver said.
     fn not_migrated(
         self,
         error: MigrateError,
-        sealer: &Sealer,
+        key: &str,
         classify: impl FnOnce(Location, sqlx::Error) -> OpenError,
     ) -> OpenError {
         match error {
             MigrateError::Newer { found } => OpenError::Newer { location: self, found, known: SCHEMA_VERSION },
             MigrateError::Damaged(damage) => OpenError::Damaged { location: self, damage },
-            MigrateError::WrongKey => OpenError::WrongKey { location: self, key: sealer.source().to_owned() },
+            MigrateError::WrongKey => OpenError::WrongKey { location: self, key: key.to_owned() },
             MigrateError::Store(StoreError::Damaged { .. }) => {
                 OpenError::Damaged { location: self, damage: Damage::Inconsistent }
             }

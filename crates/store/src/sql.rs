@@ -58,9 +58,9 @@ impl SqlStore {
         SqlStore { db, sealer, recent_tokens, watch }
     }
 
-    /// Tells whoever waits for a change.
-    pub(crate) fn saw(&self, revision: i64) {
-        self.watch.saw(revision);
+    /// Wakes whoever waits for a change.
+    pub(crate) fn tell(&self) {
+        self.watch.tell();
     }
 
     /// Waits for running calls and closes the database; of SQLite's, moves the `-wal` file into it. Later calls fail.
@@ -99,6 +99,7 @@ fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
 
 pub(crate) use audit::hash_what_was_not;
 pub(crate) use names::lock as lock_names;
+pub(crate) use revisions::{RAISE, tell_others};
 
 #[cfg(test)]
 mod tests {

@@ -41,7 +41,7 @@ async fn write_something(store: &SqlStore) {
     assert!(store.add_refresh_token(&hash("rt"), &grant.id).await.unwrap());
     store.add_keys(&[key("k", KeyPurpose::Assertion, 7)]).await.unwrap();
     written(store.replace_policy("projects/1", &bindings(&["domain:example.com"]), None, &[]).await.unwrap());
-    store.replace_settings("projects/1", &settings(&["c"])).await.unwrap();
+    assert!(store.replace_settings("projects/1", &Default::default(), &settings(&["c"])).await.unwrap());
     let mut app = application("app", "777", "c");
     app.routes = vec![route("https://app.example.com/x")];
     store.add_application(&app).await.unwrap().unwrap();
@@ -108,7 +108,7 @@ async fn a_backup_of_either_engine_is_restored_into_either() {
     for store in [second, third] {
         // Readers of what was there before read everything; numbers, states and the chain go on.
         let before = first.revision().await.unwrap();
-        assert!(store.revision().await.unwrap() > before);
+        assert!(store.revision().await.unwrap().number > before.number);
         assert_eq!(store.changes_after(before, 10).await.unwrap(), None);
         store.append(&[allowed("next")], 10_000).await.unwrap();
         let start = store.chain_start().await.unwrap();
@@ -118,6 +118,30 @@ async fn a_backup_of_either_engine_is_restored_into_either() {
         assert!(store.add_user(&user("3", "bob@example.com")).await.unwrap());
         assert_eq!(store.changes_after(revision, 10).await.unwrap().unwrap().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn whoever_read_what_a_store_lost_reads_everything_however_often_it_is_written_since() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = sqlite(folder.path(), "store.db").await;
+    assert!(store.add_user(&user("1", "a@example.com")).await.unwrap());
+    let common = store.revision().await.unwrap();
+    store.close().await;
+    // What takes over does not have the last writes.
+    fs::copy(folder.path().join("store.db"), folder.path().join("standby.db")).unwrap();
+    let (store, standby) = (sqlite(folder.path(), "store.db").await, sqlite(folder.path(), "standby.db").await);
+    let mut lost = Vec::new();
+    for n in 2..4 {
+        assert!(store.add_user(&user(&n.to_string(), &format!("u{n}@example.com"))).await.unwrap());
+        lost.push(store.revision().await.unwrap());
+    }
+    for n in 4..8 {
+        for seen in &lost {
+            assert_eq!(standby.changes_after(*seen, 10).await.unwrap(), None, "{n} {seen:?}");
+        }
+        assert!(standby.add_user(&user(&n.to_string(), &format!("u{n}@example.com"))).await.unwrap());
+    }
+    assert_eq!(standby.changes_after(common, 10).await.unwrap().unwrap().len(), 4, "what both have was not lost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -204,7 +228,7 @@ async fn a_backup_that_is_not_whole_or_does_not_belong_is_refused_and_nothing_is
 
     for untouched in [&empty, &stranger] {
         assert_eq!(untouched.users().await.unwrap(), []);
-        assert_eq!(untouched.revision().await.unwrap(), Revision(0));
+        assert_eq!(untouched.revision().await.unwrap(), Revision::default());
     }
     empty.restore(&file).await.unwrap();
     assert_eq!(empty.users().await.unwrap(), store.users().await.unwrap());
@@ -219,8 +243,24 @@ async fn a_backup_of_another_schema_or_with_a_table_that_is_not_known_is_refused
     store.backup(&file).await.unwrap();
     let text = fs::read_to_string(&file).unwrap();
     let empty = sqlite(folder.path(), "empty.db").await;
+    let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+    let person = line("{\"table\":\"person\"");
+    let (head, brand) = (line("{\"table\":\"audit_head\""), line("{\"table\":\"brand\""));
+    let head_row = text.trim_end().rsplit_once('\n').unwrap().0.rsplit_once(&head).unwrap().1;
+    let end = "{\"rows\":0,\"sha256\":\"\"}";
     // (what is changed, and summed up anew) => how it is refused
     let cases = [
+        (brand.as_str(), "{\"other\":1}", "is not understood"),
+        (&brand, "17", "is not understood"),
+        (&brand, end, "is not understood"),
+        (&brand, "", "is not understood"),
+        (&format!("{brand}\n"), "", "has no table brand"),
+        (&brand, &format!("{brand}\n{brand}"), "is not understood"),
+        (&brand, &format!("{brand}\n{person}"), "is not understood"),
+        (&format!("{head}\n"), &format!("{end}\n{head}\n"), "is not understood"),
+        (&format!("{head}\n["), &format!("{head}\n{end}\n["), "is not understood"),
+        (&format!("\n{head}{head_row}"), "", "has no table audit_head"),
+        (head_row, "", "has no table audit_head"),
         ("\"schema\":5", "\"schema\":4", "is of schema 4"),
         ("\"table\":\"person\"", "\"table\":\"persons\"", "is not understood"),
         ("\"table\":\"person\"", "\"table\":\"name_lock\"", "is not understood"),
@@ -236,7 +276,8 @@ async fn a_backup_of_another_schema_or_with_a_table_that_is_not_known_is_refused
         let sum: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         let rows = body.lines().filter(|line| line.starts_with('[')).count();
         fs::write(&file, format!("{body}{{\"rows\":{rows},\"sha256\":\"{sum}\"}}\n")).unwrap();
-        let refused = empty.restore(&file).await.unwrap_err().to_string();
+        let Err(refused) = empty.restore(&file).await else { panic!("{old} => {new}") };
+        let refused = refused.to_string();
         assert!(refused.contains(expected), "{new}: {refused}");
         assert_eq!(empty.users().await.unwrap(), []);
     }

@@ -51,6 +51,7 @@ every_backend_keeps! {
         of_those_who_make_a_managed_key_at_once_one_wins
         an_account_and_a_users_key_are_disabled_and_enabled_and_a_managed_key_is_not
         a_user_has_an_address_and_a_number_of_their_own
+        a_first_password_is_set_once
         a_user_is_found_by_their_address_with_their_password
     }
     clients {
@@ -67,6 +68,7 @@ every_backend_keeps! {
         of_writers_who_saw_one_state_of_a_policy_one_wins
         writers_who_expect_nothing_all_win_and_each_gets_a_state_of_its_own
         settings_are_replaced_as_a_whole
+        of_writers_who_saw_one_state_of_settings_one_wins
     }
     applications {
         an_application_is_read_as_it_was_written
@@ -81,6 +83,7 @@ every_backend_keeps! {
         a_deny_policy_is_written_in_the_state_that_the_writer_saw
         a_role_is_replaced_and_deleted_and_keeps_its_name
         access_levels_are_kept_as_they_were_written
+        of_writers_who_fitted_a_level_to_the_same_levels_one_wins
         there_is_one_brand_at_most
     }
     groups {
@@ -99,6 +102,7 @@ every_backend_keeps! {
     }
     federation {
         a_pool_and_a_provider_are_listed_as_they_were_written
+        of_writers_who_saw_one_state_of_a_pool_one_wins
         ids_are_given_once_and_a_provider_needs_its_pool
         a_change_of_a_provider_ends_its_tokens_and_no_others
         a_pool_goes_with_its_providers_and_their_tokens_and_takes_no_others

@@ -468,13 +468,31 @@ async fn what_one_instance_writes_the_server_tells_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_call_says_is_not_believed() {
+    let database = Cluster::shared().database().await;
+    let [first, second] = listening(&database).await;
+    // Whoever may use the database may call; what was called before the write arrives before it.
+    for said in ["9223372036854775807", "", "x"] {
+        database.execute(&format!("SELECT pg_notify('doorward_revision', '{said}')")).await;
+    }
+    let after = second.revision().await.unwrap();
+    told(&second, after, async {
+        assert!(first.add_user(&user("1", "u1@example.com")).await.unwrap());
+    })
+    .await;
+    let newest = second.revision().await.unwrap();
+    let waiting = second.wait_for_change(newest, Duration::from_secs(3600));
+    tokio::time::timeout(Duration::from_millis(200), waiting).await.expect_err("nothing was written");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_instance_whose_connection_was_cut_is_told_of_what_it_missed_and_of_what_follows() {
     let database = Cluster::shared().database().await;
     let [first, second] = listening(&database).await;
     let cut = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
                WHERE datname = current_database() AND pid <> pg_backend_pid()";
     for n in 0..3 {
-        let after = Revision(n);
+        let after = second.revision().await.unwrap();
         told(&second, after, async {
             assert!(database.number(cut).await >= 2, "all connections, those that listen among them");
             // The server ends them when it gets to it: one may be ended in the middle of a call.
@@ -488,11 +506,11 @@ async fn an_instance_whose_connection_was_cut_is_told_of_what_it_missed_and_of_w
 async fn a_change_of_which_nobody_told_is_found_by_looking() {
     let database = Cluster::shared().database().await;
     let store = Arc::new(database.open().await);
-    told(&store, Revision(0), async {
+    told(&store, Revision::default(), async {
         database.execute("UPDATE revision SET value = value + 1").await;
     })
     .await;
-    assert_eq!(store.revision().await.unwrap(), Revision(1));
+    assert_eq!(store.revision().await.unwrap().number, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -8,7 +8,9 @@ mod groups;
 mod world;
 
 pub use applications::{ApplicationKind, ApplicationResource, ListApplicationsResponse};
-pub use audit::{AuditSinkStatus, BrokenChain, ListAuditEntriesResponse, ListAuditSinksResponse, VerifyAuditResponse};
+pub use audit::{
+    AuditPoint, AuditSinkStatus, BrokenChain, ListAuditEntriesResponse, ListAuditSinksResponse, VerifyAuditResponse,
+};
 pub use explain::{
     ChangedDecision, Circumstances, Considered, ConsideredAccessLevel, ConsideredBinding, ConsideredDenyRule,
     DecisionExample, EffectiveSetting, ExplainRequest, ExplainResponse, ExplainedPrincipal, ExplainedResource, Grant,

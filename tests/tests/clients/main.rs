@@ -35,10 +35,12 @@ impl Answer {
         assert_eq!(verified_email(&self.body), email);
     }
 
-    /// Known as this account, and refused.
+    /// Known as this account, and refused: by Google's sentence, or for whoever asks for JSON by a document with it.
     fn is_refused_to(&self, email: &str) {
         assert_eq!(self.status, 403, "{}", self.body);
-        assert!(self.body.ends_with(&format!(": Access denied. For user {email}.")), "{}", self.body);
+        let document: Value = serde_json::from_str(&self.body).unwrap_or_default();
+        let sentence = document["error"]["message"].as_str().unwrap_or(&self.body);
+        assert!(sentence.ends_with(&format!(": Access denied. For user {email}.")), "{}", self.body);
     }
 }
 

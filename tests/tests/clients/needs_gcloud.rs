@@ -2,9 +2,11 @@
 //!
 //! It takes more than a second to start, so that few commands are run and each is used for several assertions.
 
+pub(crate) mod administration;
 mod federation;
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use doorward_tests::{Dev, Finished, Person, Side, client_script, now_seconds, run};
@@ -35,24 +37,7 @@ impl<'a> Gcloud<'a> {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("gcloud");
-        offline(&mut command)
-            .args(arguments)
-            .env("CLOUDSDK_CONFIG", self.folder.path().join("config"))
-            .env("CLOUDSDK_CORE_DISABLE_PROMPTS", "1")
-            .env("CLOUDSDK_CORE_DISABLE_USAGE_REPORTING", "1")
-            .env("CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK", "1")
-            .env("CLOUDSDK_AUTH_AUTH_HOST", self.side.google("accounts.google.com/o/oauth2/auth"))
-            .env("CLOUDSDK_AUTH_TOKEN_HOST", self.side.google("oauth2.googleapis.com/token"))
-            .env("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS", self.side.google("iamcredentials.googleapis.com/"))
-            .env("GCE_METADATA_ROOT", self.metadata);
-        match self.side.ca_file {
-            Some(ca_file) => {
-                command.env("CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", ca_file).env("REQUESTS_CA_BUNDLE", ca_file)
-            }
-            None => command.env("OAUTHLIB_INSECURE_TRANSPORT", "1"),
-        };
-        command
+        command(self.side, self.folder.path(), self.metadata, arguments)
     }
 
     /// Standard output without the end of the line.
@@ -106,6 +91,26 @@ impl<'a> Gcloud<'a> {
         let (body, status) = printed.rsplit_once('\n').expect("the status is on the last line");
         Answer { status: status.parse().expect("a status"), body: body.to_owned() }
     }
+}
+
+/// gcloud with a configuration in `folder`, and with the addresses of this side.
+fn command(side: Side<'_>, folder: &Path, metadata: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("gcloud");
+    offline(&mut command)
+        .args(arguments)
+        .env("CLOUDSDK_CONFIG", folder.join("config"))
+        .env("CLOUDSDK_CORE_DISABLE_PROMPTS", "1")
+        .env("CLOUDSDK_CORE_DISABLE_USAGE_REPORTING", "1")
+        .env("CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK", "1")
+        .env("CLOUDSDK_AUTH_AUTH_HOST", side.google("accounts.google.com/o/oauth2/auth"))
+        .env("CLOUDSDK_AUTH_TOKEN_HOST", side.google("oauth2.googleapis.com/token"))
+        .env("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS", side.google("iamcredentials.googleapis.com/"))
+        .env("GCE_METADATA_ROOT", metadata);
+    match side.ca_file {
+        Some(ca_file) => command.env("CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", ca_file).env("REQUESTS_CA_BUNDLE", ca_file),
+        None => command.env("OAUTHLIB_INSECURE_TRANSPORT", "1"),
+    };
+    command
 }
 
 #[test]

@@ -176,3 +176,63 @@ fn every_way_of_the_python_library_whose_addresses_can_be_given_leads_in() {
         assert!(other.starts_with("Token has wrong audience"), "{other}");
     }
 }
+
+/// What `google_cloud_iap.py` is given, and what it must have told.
+pub(super) fn google_cloud_iap<'a>(
+    text: impl Fn(&str) -> &'a str,
+    endpoint: Option<&str>,
+) -> (Value, impl FnOnce(&Value)) {
+    let [resource, number, stranger] = ["/app/resource", "/project/number", "/service_accounts/stranger/email"]
+        .map(|pointer| text(pointer).to_owned());
+    let member = format!("serviceAccount:{stranger}");
+    let given = json!({
+        "endpoint": endpoint, "key_file": text("/service_accounts/caller/key_file"),
+        "stranger_key_file": text("/service_accounts/stranger/key_file"),
+        "number": number, "resource": resource, "member": member,
+    });
+    let check = move |told: &Value| {
+        let refused = |name: &str, kind: &str, words: &str| {
+            let refused = &told[name];
+            let said = refused["message"].as_str().unwrap_or_else(|| panic!("{name} was not refused: {refused}"));
+            assert!(refused["kind"] == kind && said.contains(words), "{name}: {refused}");
+        };
+        let conditional = json!({
+            "role": "roles/iap.httpsResourceAccessor", "members": [member],
+            "condition": {"title": "open", "expression": "request.path.startsWith(\"/open/\")"},
+        });
+        let policy = &told["policy"];
+        assert!(policy["bindings"].as_array().is_some_and(|all| all.contains(&conditional)), "{policy}");
+        assert_eq!((&policy["version"], &told["new_etag"]), (&json!(3), &json!(true)));
+        refused("stale", "Conflict", "There were concurrent policy changes.");
+        assert_eq!(told["held"], json!(["iap.webServices.getIamPolicy"]));
+        refused("denied", "Forbidden", "Permission 'iap.webServices.getIamPolicy' denied on resource");
+        let nothing = json!({"name": resource});
+        let set = json!({
+            "name": resource,
+            "accessSettings": {"oauthSettings": {"programmaticClients": ["c.apps.googleusercontent.com"]}},
+        });
+        assert_eq!([&told["settings_before"], &told["settings_set"], &told["settings"]], [&nothing, &set, &set]);
+        refused("settings_denied", "Forbidden", "Permission 'iap.webServices.getSettings' denied on resource");
+        refused("wrong_expression", "BadRequest", "(at column");
+        let brand = format!("projects/{number}/brands/{number}");
+        let expected = json!({
+            "name": brand, "applicationTitle": "Ours", "supportEmail": "alice@example.com", "orgInternalOnly": true,
+        });
+        assert_eq!((&told["no_brands"], &told["brand"], &told["brands"]), (&json!([]), &expected, &json!([brand])));
+        let clients = [&told["another_secret"], &told["client"], &told["clients"], &told["clients_after"]];
+        assert_eq!(clients, [&json!(true), &json!("one"), &json!(["one"]), &json!([])]);
+        refused("gone", "NotFound", "there is no such client");
+    };
+    (given, check)
+}
+
+#[test]
+fn googles_library_for_iap_administers_over_rest() {
+    let dev = Dev::start(&["--tls"]);
+    let nowhere = tempfile::tempdir().expect("a temporary directory");
+    // The library speaks https only.
+    let side = *dev.sides().iter().find(|side| side.ca_file.is_some()).expect("a side over TLS");
+    let endpoint = side.google("iap.googleapis.com");
+    let (given, check) = google_cloud_iap(|pointer| dev.text(pointer), endpoint.strip_prefix("https://"));
+    check(&ask(&mut script("google_cloud_iap.py", side, nowhere.path()), &given));
+}

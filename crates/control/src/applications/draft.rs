@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use doorward_core::resource::{Application, Host, Origin, PathPrefix, Project, Route, Scheme, ServiceKind};
+use doorward_core::resource::{
+    Application, Host, Origin, PathPrefix, Project, Route, Scheme, ServiceKind, UpstreamAddress, UpstreamError,
+    without_credentials,
+};
 use doorward_wire::doorward_api::{ApplicationKind, ApplicationResource};
 
 use super::ApplicationError;
@@ -68,27 +71,20 @@ fn origin(text: &str) -> Result<Origin, ApplicationError> {
     Ok(Origin::new(scheme, &host))
 }
 
-/// Checks where an application runs: absolute URLs of http or https, with a path at most.
+/// Checks where an application runs: see [`UpstreamAddress`].
 pub(crate) fn upstreams(urls: &[String]) -> Result<Vec<String>, ApplicationError> {
     if urls.len() > UPSTREAMS_LIMIT {
         return Err(ApplicationError::TooMany("upstreams"));
     }
     for (place, url) in urls.iter().enumerate() {
-        if !is_upstream(url) {
-            return Err(ApplicationError::Upstream(url.clone()));
-        }
+        let checked =
+            if url.len() > UPSTREAM_LIMIT { Err(UpstreamError::Malformed) } else { url.parse::<UpstreamAddress>() };
+        checked.map_err(|cause| ApplicationError::Upstream { url: without_credentials(url).into_owned(), cause })?;
         if urls.iter().take(place).any(|other| other == url) {
             return Err(ApplicationError::Twice(url.clone()));
         }
     }
     Ok(urls.to_vec())
-}
-
-/// Credentials in a URL would be shown to everybody who may see the application; a query would be lost.
-fn is_upstream(url: &str) -> bool {
-    let Some(rest) = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) else { return false };
-    let (authority, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
-    url.len() <= UPSTREAM_LIMIT && Host::parse(authority).is_ok() && path.parse::<PathPrefix>().is_ok()
 }
 
 /// Checks a description.
@@ -280,7 +276,8 @@ mod tests {
         #[rustfmt::skip]
         let cases = [
             ("http://10.0.0.7:3000",            true),
-            ("https://wiki.internal/base",      true),
+            ("https://wiki.internal",           true),
+            ("https://wiki.internal/base",      false),
             ("http://[::1]:3000/",              true),
             ("http://user:secret@wiki",         false),
             ("http://wiki/?a=b",                false),

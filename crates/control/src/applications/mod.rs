@@ -11,7 +11,7 @@ use std::sync::Arc;
 use doorward_core::entropy::{Entropy, EntropyError, random_digits};
 use doorward_core::policy::{Etag, Permission};
 use doorward_core::resource::{
-    Application, ApplicationName, ApplicationNameError, ClientId, Resource, Route, ServiceKind,
+    Application, ApplicationName, ApplicationNameError, ClientId, Resource, Route, ServiceKind, UpstreamError,
 };
 use doorward_core::store::{ApplicationRefused, Store, StoreError};
 use doorward_wire::doorward_api::{ApplicationResource, ListApplicationsResponse};
@@ -83,10 +83,13 @@ pub enum ApplicationError {
     #[error("path prefixes need a host")]
     PrefixWithoutHost,
     /// Not an upstream.
-    #[error(
-        "{0:?} is no upstream: write http://HOST:PORT or https://HOST/PATH, without credentials, query and fragment"
-    )]
-    Upstream(String),
+    #[error("{url:?} is no upstream: {cause}")]
+    Upstream {
+        /// What was written, without credentials.
+        url: String,
+        /// Why.
+        cause: UpstreamError,
+    },
     /// Something is there twice.
     #[error("{0:?} is there twice")]
     Twice(String),
@@ -172,7 +175,7 @@ impl Failure for ApplicationError {
             | E::Host(_)
             | E::PathPrefix(_)
             | E::PrefixWithoutHost
-            | E::Upstream(_)
+            | E::Upstream { .. }
             | E::Twice(_)
             | E::TooMany(_)
             | E::Description

@@ -1,15 +1,17 @@
 //! Answers to *why*: one decision with everything that was considered, who can, and what somebody can. By the engine that decides.
 
+mod own;
 mod shown;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use doorward_core::audit::{AuditEvent, Decision, Outcome, Reason};
+use doorward_core::audit::{Decision, Outcome, Reason};
 use doorward_core::clock::Timestamp;
 use doorward_core::member::{Member, MemberError};
-use doorward_core::policy::path::RequestPath;
+use doorward_core::policy::condition::Budget;
+use doorward_core::policy::path::{RequestPath, check_path};
 use doorward_core::policy::request::{AuthenticationStrength, HttpRequest, RequestContext, ResourceAttributes};
 use doorward_core::policy::{Holder, Lineage, Permission, Principal, Question, Standing, principal_of};
 use doorward_core::resource::{Host, Resource};
@@ -27,6 +29,8 @@ use serde_json::{Map, Value};
 use crate::admin::{Admin, AdminError, Call, Changes, Failure, Method};
 use crate::applications::hosts_of;
 use crate::snapshots::{RefreshError, SnapshotPublisher};
+
+pub use own::OwnDecision;
 
 const OURS: &str = "doorward";
 const EXPLAIN: Method = Method::look(OURS, "doorward.v1.Decisions.Explain");
@@ -338,20 +342,21 @@ impl Explanations {
         let subject = principal.as_deref().map(read_member).transpose()?.map_or_else(Subject::default, Subject::of);
         let permission = read_permission(&question.permission)?;
         let request = Request::supposed(question, call.time())?;
-        let Some(target) = found else { return Ok(nowhere(&subject, permission, &snapshot)) };
+        let Some(target) = found else {
+            let refused = request.place.as_ref().and_then(|(_, path)| check_path(path).err());
+            let smallest_change = refused.map(shown::another_path);
+            return Ok(ExplainResponse { smallest_change, ..nowhere(&subject, permission, &snapshot) });
+        };
         Ok(answer(&snapshot, &target, &subject, permission, &request))
     }
 
     async fn explain_recorded(&self, call: &mut Call<'_>, id: &str) -> Result<ExplainResponse, ExplainError> {
         let missing = || ExplainError::NoDecision(id.to_owned());
         let snapshot = self.publisher.cell().current();
-        let decision = match self.store.event(id).await?.map(|stored| stored.event) {
-            Some(AuditEvent::Decision(decision)) => Some(decision),
-            Some(AuditEvent::Token(_) | AuditEvent::Admin(_)) | None => None,
-        };
+        let decision = self.recorded(id).await?;
         let target = decision.as_ref().and_then(|decision| target_of(&snapshot, decision));
         let place = target.as_ref().map_or(Resource::Project, |target| (*target.lineage.resource).clone());
-        call.demand(Permission::ExplainDecisions, &place)?;
+        call.demand_unnamed(Permission::ExplainDecisions, &place)?;
         let decision = decision.ok_or_else(missing)?;
         let recorded = RecordedDecision {
             id: decision.id.clone(),
@@ -390,6 +395,7 @@ impl Explanations {
             let Some(target) = found else { return Ok(WhoCanResponse::default()) };
             let nobody = Subject::default();
             let context = asked.context(&snapshot, &nobody, target.attributes());
+            let context = context.with_budget(Budget::of_many_questions());
             let holders = snapshot.who_can(&target.lineage, permission, &context);
             Ok(WhoCanResponse {
                 resource: target.name.to_string(),
@@ -413,7 +419,9 @@ impl Explanations {
         call.demand(Permission::ExplainDecisions, &Resource::Project)?;
         let member = read_member(&request.member)?;
         let snapshot = self.publisher.cell().current();
-        let context = RequestContext::new(call.time()).with_access_levels(&snapshot.access_levels);
+        let context = RequestContext::new(call.time())
+            .with_access_levels(&snapshot.access_levels)
+            .with_budget(Budget::of_many_questions());
         let reachable = snapshot.what_can(&member, Permission::AccessViaIap, &context);
         let applications = reachable.iter().filter(|(_, holder)| holder.standing != Standing::Denied);
         let applications = applications.map(|(protected, holder)| ReachableApplication {
@@ -496,7 +504,7 @@ pub(crate) fn target_of(snapshot: &Snapshot, decision: &Decision) -> Option<Targ
     snapshot.applications().find(is_it).map(Target::application)
 }
 
-/// Finds what a question is about, for somebody who may explain decisions there. `None`: nothing is served at the URL.
+/// Finds what a question is about, for somebody who may explain decisions there. `None`: nothing is served at the URL, or its path is refused.
 fn find(call: &mut Call<'_>, snapshot: &Snapshot, question: &AskedQuestion) -> Result<Option<Target>, ExplainError> {
     match (question.url.as_str(), question.resource.as_str()) {
         ("", "") => {
@@ -511,8 +519,10 @@ fn find(call: &mut Call<'_>, snapshot: &Snapshot, question: &AskedQuestion) -> R
             let read = read_url(url);
             let served = read.as_ref().ok().and_then(|(host, path)| snapshot.served_at(host, path).ok());
             let place = served.map_or(Resource::Project, |(_, found)| (*found.lineage.resource).clone());
-            call.demand(Permission::ExplainDecisions, &place)?;
-            read?;
+            call.demand_unnamed(Permission::ExplainDecisions, &place)?;
+            let (_, path) = read?;
+            // Of a path that is refused before, no policy is asked.
+            let served = served.filter(|_| check_path(&path).is_ok());
             Ok(served.map(|(_, found)| Target::application(found)))
         }
         (_, _) => {

@@ -104,7 +104,7 @@ pub(super) fn access_levels(
     }
     let met = context.access_levels().unwrap_or_default();
     let one = |level: &doorward_core::access_level::AccessLevel| {
-        let outcome = level.condition().map(|condition| condition.holds(context));
+        let outcome = context.access_level(level.name().as_str());
         let seen: Read = level.condition().map_or_else(Vec::new, |condition| {
             condition.reads().iter().map(|it| (it.to_string(), it.value(context))).collect()
         });
@@ -141,6 +141,12 @@ pub(super) fn enable(application: &str) -> SmallestChange {
         description: format!("IAP is switched off for {application}, so nobody is let in: switch it on."),
         command: format!("doorward app enable {application}"),
     }
+}
+
+/// What whoever asks has to do where a path is refused.
+pub(super) fn another_path(wrong: &str) -> SmallestChange {
+    let description = format!("The request is refused with 400, whoever asks: {wrong}. Ask for another path.");
+    SmallestChange { description, command: String::new() }
 }
 
 /// All that has to be done, as one sentence for each; the command is there if one is enough.

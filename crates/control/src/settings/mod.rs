@@ -22,6 +22,9 @@ const UPDATE: Method = Method::write(IAP, "google.cloud.iap.v1.IdentityAwareProx
 const VALIDATE: Method =
     Method::look(IAP, "google.cloud.iap.v1.IdentityAwareProxyAdminService.ValidateIapAttributeExpression");
 
+/// How often a change is tried while other instances change the same settings.
+const ATTEMPTS: usize = 8;
+
 /// Why settings were not read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -49,6 +52,9 @@ pub enum SettingsError {
     /// A setting that does not work yet, or a value that cannot be.
     #[error(transparent)]
     Refused(#[from] settings::SettingsError),
+    /// Others changed them again and again, between every reading and the writing after it.
+    #[error("the settings were changed by others")]
+    Conflict,
     /// An expression that is to be checked does not compile.
     #[error("the expression is not valid: {0}")]
     Expression(#[from] CompileError),
@@ -76,6 +82,7 @@ impl Failure for SettingsError {
             | E::Reauthentication
             | E::Refused(_)
             | E::Expression(_) => Status::InvalidArgument,
+            E::Conflict => Status::Aborted,
             E::Store(_) | E::Refresh(_) | E::Json(_) => Status::Internal,
         }
     }
@@ -86,7 +93,8 @@ pub struct SettingsService {
     store: Arc<dyn Store>,
     publisher: Arc<SnapshotPublisher>,
     changes: Changes,
-    /// A change under a mask reads what is there and writes the whole: of two at one time, one would be lost.
+    /// A change reads what is there and writes the whole. Here one waits for the other; an instance elsewhere does not, and is
+    /// met by reading again.
     writing: tokio::sync::Mutex<()>,
 }
 
@@ -143,15 +151,21 @@ impl SettingsService {
         }
         let mask = FieldMask::parse(mask.unwrap_or_default(), IapSettings::MESSAGE, &IapSettings::PATHS)?;
         let _writing = self.writing.lock().await;
-        let before = encode(place.name(), &self.store.settings(place.name()).await?);
-        let settings = decode(&before.changed(&new, &mask)?)?;
-        settings.check()?;
-        let after = encode(place.name(), &settings);
-        call.changes(Some(&before), Some(&after));
-        let (store, name) = (self.store.clone(), place.name().to_owned());
-        let write = async move { Ok::<_, SettingsError>(store.replace_settings(&name, &settings).await?) };
-        self.publisher.change(write).await?;
-        Ok(after)
+        for _ in 0..ATTEMPTS {
+            let seen = self.store.settings(place.name()).await?;
+            let before = encode(place.name(), &seen);
+            let settings = decode(&before.changed(&new, &mask)?)?;
+            settings.check()?;
+            let after = encode(place.name(), &settings);
+            call.changes(Some(&before), Some(&after));
+            let (store, name) = (self.store.clone(), place.name().to_owned());
+            let write =
+                async move { Ok::<_, SettingsError>(store.replace_settings(&name, &seen, &settings).await?) };
+            if self.publisher.change(write).await? {
+                return Ok(after);
+            }
+        }
+        Err(SettingsError::Conflict)
     }
 
     /// Whether a name, in whatever spelling, is that of a resource.
@@ -173,6 +187,19 @@ impl SettingsService {
         });
         call.finish(outcome).await
     }
+}
+
+/// Sees whether settings could be set on a resource that has none: what a file says is checked before anything is there to set it on.
+///
+/// # Errors
+/// What [`SettingsService::update`] would say.
+pub fn check(new: &IapSettings) -> Result<(), SettingsError> {
+    if let Some(path) = new.first_unknown() {
+        return Err(SettingsError::Unknown(path));
+    }
+    let mask = FieldMask::parse("", IapSettings::MESSAGE, &IapSettings::PATHS)?;
+    let nothing = encode(&new.name, &settings::Settings::default());
+    Ok(decode(&nothing.changed(new, &mask)?)?.check()?)
 }
 
 /// Finds a resource that can have settings.

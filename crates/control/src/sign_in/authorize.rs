@@ -122,7 +122,7 @@ impl SignIn {
         issuer: &str,
         visitor: Visitor<'_>,
     ) -> Result<AuthorizeStep, AuthorizeError> {
-        let mut event = self.recorder.begin(TokenMethod::Authorize, Some(visitor.peer))?;
+        let mut event = self.recorder.begin(TokenMethod::Authorize, Some(visitor.peer.address))?;
         let outcome = match self.recipient(request, issuer, &mut event).await {
             Ok(recipient) => {
                 let step = self.step(request, &recipient, visitor, &mut event).await;

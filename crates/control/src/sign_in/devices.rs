@@ -1,7 +1,5 @@
 //! The page on which a person lets a device in (RFC 8628 section 3.3).
 
-use std::net::IpAddr;
-
 use doorward_core::audit::{AuditClosed, TokenEvent, TokenMethod, TokenReason};
 use doorward_core::client::OAuthClient;
 use doorward_core::entropy::{EntropyError, random_base64url};
@@ -9,6 +7,7 @@ use doorward_core::grant::{DeviceGrant, GrantId, PersonGrant, TokenHash};
 use doorward_core::store::StoreError;
 
 use super::{Person, SignIn};
+use crate::admin::Peer;
 use crate::record::Refused;
 use crate::throttle::{Guessed, Throttled};
 use crate::tokens::canonical_user_code;
@@ -63,8 +62,9 @@ struct Waiting {
 
 impl SignIn {
     /// The question of the device that shows this code, however it is spelled.
-    pub async fn device_question(&self, user_code: &str, peer: IpAddr) -> Result<DeviceQuestion, DeviceError> {
-        let mut event = self.recorder.begin(TokenMethod::DeviceAuthorization, Some(peer))?;
+    pub async fn device_question(&self, user_code: &str, peer: impl Into<Peer>) -> Result<DeviceQuestion, DeviceError> {
+        let peer = peer.into();
+        let mut event = self.recorder.begin(TokenMethod::DeviceAuthorization, Some(peer.address))?;
         match self.waiting(user_code, peer, &mut event).await {
             Ok(Waiting { user_code, grant, client }) => {
                 let (client_name, scopes) = (client.display_name, grant.scopes.as_str().to_owned());
@@ -81,9 +81,10 @@ impl SignIn {
         user_code: &str,
         person: &Person,
         allow: bool,
-        peer: IpAddr,
+        peer: impl Into<Peer>,
     ) -> Result<(), DeviceError> {
-        let mut event = self.recorder.begin(TokenMethod::DeviceAuthorization, Some(peer))?;
+        let peer = peer.into();
+        let mut event = self.recorder.begin(TokenMethod::DeviceAuthorization, Some(peer.address))?;
         event.account = Some(person.email().to_string());
         let outcome = match self.waiting(user_code, peer, &mut event).await {
             Ok(waiting) => self.decide(waiting, person, allow, &mut event).await,
@@ -125,7 +126,7 @@ impl SignIn {
 
     /// The device that shows this code. Guesses are slowed for all codes together; a right one changes nothing in that, or an
     /// own device would be a way to go on guessing.
-    async fn waiting(&self, user_code: &str, peer: IpAddr, event: &mut TokenEvent) -> Result<Waiting, DeviceError> {
+    async fn waiting(&self, user_code: &str, peer: Peer, event: &mut TokenEvent) -> Result<Waiting, DeviceError> {
         let found = match canonical_user_code(user_code) {
             Some(user_code) => self.find_waiting(user_code, event).await?,
             None => None,

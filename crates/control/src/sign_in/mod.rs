@@ -9,7 +9,6 @@ mod devices;
 mod passwords;
 mod sessions;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use authorize::{AuthorizeError, AuthorizeStep};
@@ -24,6 +23,7 @@ pub use passwords::{PasswordError, hash_password};
 pub use sessions::{NewSession, SignInError};
 
 use self::passwords::PasswordDesk;
+use crate::admin::Peer;
 use crate::record::Recorder;
 use crate::throttle::Throttle;
 
@@ -43,8 +43,8 @@ pub struct SignIn {
 pub struct Visitor<'a> {
     /// The value of our cookie, if it sent exactly one.
     pub cookie: Option<&'a str>,
-    /// The address of the connection.
-    pub peer: IpAddr,
+    /// The other end of the connection, or the client behind it.
+    pub peer: Peer,
 }
 
 /// A person who is signed in in this browser: made from a session or a password, and by nothing else.

@@ -1,6 +1,5 @@
 //! Who is signed in in a browser.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use doorward_core::account::{UniqueId, User};
@@ -15,6 +14,7 @@ use doorward_core::store::StoreError;
 
 use super::passwords::NoTurn;
 use super::{Person, SignIn, Visitor};
+use crate::admin::Peer;
 use crate::record::Refused;
 use crate::tasks::{Stopping, join};
 use crate::throttle::{Guessed, Throttled};
@@ -99,7 +99,7 @@ impl SignIn {
         let (email, password) = (email.trim().to_owned(), password.to_owned());
         let work = async move {
             let visitor = Visitor { cookie: cookie.as_deref(), peer };
-            let mut event = this.recorder.begin(TokenMethod::SignIn, Some(peer))?;
+            let mut event = this.recorder.begin(TokenMethod::SignIn, Some(peer.address))?;
             let outcome = match this.prove(peer, &email, &password, &mut event).await {
                 Ok(user) => this.begin_session(visitor, user, event.time).await,
                 Err(error) => Err(error),
@@ -112,7 +112,7 @@ impl SignIn {
 
     /// Signs everybody out of this browser.
     pub async fn sign_out(&self, visitor: Visitor<'_>) -> Result<(), SignInError> {
-        let mut event = self.recorder.begin(TokenMethod::SignIn, Some(visitor.peer))?;
+        let mut event = self.recorder.begin(TokenMethod::SignIn, Some(visitor.peer.address))?;
         let Some((hash, session)) = self.session(visitor, event.time).await? else { return Ok(()) };
         let snapshot = self.snapshots.current();
         event.account =
@@ -125,7 +125,7 @@ impl SignIn {
     /// The person with this address and password. Who there is and who is not takes the same time and gives the same answer.
     async fn prove(
         &self,
-        peer: IpAddr,
+        peer: Peer,
         email: &str,
         password: &str,
         event: &mut TokenEvent,
@@ -186,7 +186,8 @@ impl SignIn {
         let Some(cookie) = visitor.cookie else { return Ok(None) };
         let hash = TokenHash::of(cookie);
         let session = self.store.session(&hash, now).await?;
-        let may_use = |session: &SignInSession| !session.loopback_only || visitor.peer.to_canonical().is_loopback();
+        let is_here = visitor.peer.is_client && visitor.peer.address.to_canonical().is_loopback();
+        let may_use = |session: &SignInSession| !session.loopback_only || is_here;
         Ok(session.filter(may_use).map(|session| (hash, session)))
     }
 }

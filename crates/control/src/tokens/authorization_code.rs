@@ -1,7 +1,5 @@
 //! The grant of RFC 6749 section 4.1.3, with RFC 7636: the code that a person's sign-in gave.
 
-use std::net::IpAddr;
-
 use aws_lc_rs::digest;
 use doorward_core::audit::TokenEvent;
 use doorward_core::grant::{CODE_PREFIX, Challenge, CodeGrant, TakenCode, TokenHash};
@@ -12,12 +10,13 @@ use subtle::ConstantTimeEq as _;
 use super::clients::AuthenticatedClient;
 use super::person::PersonAnswer;
 use super::{Issued, RedeemError, TokenService};
+use crate::admin::Peer;
 
 impl TokenService {
     pub(super) async fn redeem_code(
         &self,
         request: &AuthorizationCodeRequest,
-        peer: IpAddr,
+        peer: Peer,
         event: &mut TokenEvent,
     ) -> Result<Issued, RedeemError> {
         let client = self.authenticate(&request.client, peer, event).await?;

@@ -1,7 +1,5 @@
 //! Which client asks: by its secret, or by its id alone if it is public.
 
-use std::net::IpAddr;
-
 use doorward_core::audit::TokenEvent;
 use doorward_core::client::OAuthClient;
 use doorward_core::grant::TokenHash;
@@ -11,6 +9,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::audience::{Audience, AudienceError};
 use super::{RedeemError, TokenService, client_name};
+use crate::admin::Peer;
 use crate::throttle::Guessed;
 
 /// A client that has proven who it is, as far as its kind can. Made by [`TokenService::authenticate`] only.
@@ -34,7 +33,7 @@ impl TokenService {
     pub(super) async fn authenticate(
         &self,
         credentials: &ClientCredentials,
-        peer: IpAddr,
+        peer: Peer,
         event: &mut TokenEvent,
     ) -> Result<AuthenticatedClient, RedeemError> {
         let client = self.find_client(credentials, peer, event).await?;
@@ -47,7 +46,7 @@ impl TokenService {
     pub(super) async fn identify(
         &self,
         credentials: &ClientCredentials,
-        peer: IpAddr,
+        peer: Peer,
         event: &mut TokenEvent,
     ) -> Result<OAuthClient, RedeemError> {
         let client = self.find_client(credentials, peer, event).await?;
@@ -65,7 +64,7 @@ impl TokenService {
     async fn find_client(
         &self,
         credentials: &ClientCredentials,
-        peer: IpAddr,
+        peer: Peer,
         event: &mut TokenEvent,
     ) -> Result<OAuthClient, RedeemError> {
         event.client = Some(client_name(&credentials.client_id));
@@ -83,7 +82,7 @@ impl TokenService {
         &self,
         client: &OAuthClient,
         credentials: &ClientCredentials,
-        peer: IpAddr,
+        peer: Peer,
         event: &TokenEvent,
     ) -> Result<(), RedeemError> {
         // An empty secret is none: several libraries send the parameter always.

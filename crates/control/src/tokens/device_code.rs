@@ -1,6 +1,5 @@
 //! Devices without a browser (RFC 8628): asking for codes, and redeeming one.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use doorward_core::audit::{TokenEvent, TokenMethod};
@@ -13,6 +12,7 @@ use doorward_wire::oauth::{ClientCredentials, DeviceCodeRequest, Scopes};
 
 use super::person::PersonAnswer;
 use super::{Issued, RedeemError, TokenService};
+use crate::admin::Peer;
 
 /// The letters of a user code: no vowels, so that no words come out, and nothing that looks like a digit (RFC 8628 section 6.1).
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
@@ -39,9 +39,10 @@ impl TokenService {
         &self,
         client: ClientCredentials,
         scope: Option<&str>,
-        peer: IpAddr,
+        peer: impl Into<Peer>,
     ) -> Result<DeviceCodes, RedeemError> {
-        let mut event = self.recorder.begin(TokenMethod::DeviceAuthorization, Some(peer))?;
+        let peer = peer.into();
+        let mut event = self.recorder.begin(TokenMethod::DeviceAuthorization, Some(peer.address))?;
         let outcome = self.make_device_codes(&client, scope, peer, &mut event).await;
         self.recorder.finish(event, outcome).await
     }
@@ -50,7 +51,7 @@ impl TokenService {
         &self,
         credentials: &ClientCredentials,
         scope: Option<&str>,
-        peer: IpAddr,
+        peer: Peer,
         event: &mut TokenEvent,
     ) -> Result<DeviceCodes, RedeemError> {
         let client = self.identify(credentials, peer, event).await?;
@@ -84,7 +85,7 @@ impl TokenService {
     pub(super) async fn redeem_device_code(
         &self,
         request: &DeviceCodeRequest,
-        peer: IpAddr,
+        peer: Peer,
         event: &mut TokenEvent,
     ) -> Result<Issued, RedeemError> {
         let client = self.authenticate(&request.client, peer, event).await?;

@@ -12,7 +12,6 @@ mod refresh_token;
 mod revoke;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +30,7 @@ pub use inspect::{InspectError, Inspected, TokenInfo};
 pub(crate) use issue::{IdToken, Program};
 pub use issue::{MintError, Minter};
 
+use crate::admin::Peer;
 use crate::record::{Recorder, Refused};
 use crate::throttle::{Throttle, Throttled};
 
@@ -257,9 +257,10 @@ impl TokenService {
     pub async fn redeem(
         &self,
         request: Result<TokenRequest, TokenFormError>,
-        peer: IpAddr,
+        peer: impl Into<Peer>,
     ) -> Result<Issued, RedeemError> {
-        let mut event = self.recorder.begin(method(&request), Some(peer))?;
+        let peer = peer.into();
+        let mut event = self.recorder.begin(method(&request), Some(peer.address))?;
         let outcome = match request {
             Ok(TokenRequest::JwtBearer(request)) => self.redeem_assertion(&request, &mut event).await,
             Ok(TokenRequest::AuthorizationCode(request)) => self.redeem_code(&request, peer, &mut event).await,

@@ -1,7 +1,5 @@
 //! The grant of RFC 6749 section 6.
 
-use std::net::IpAddr;
-
 use doorward_core::audit::TokenEvent;
 use doorward_core::grant::{PersonGrant, REFRESH_TOKEN_PREFIX, TokenHash};
 use doorward_wire::oauth::{RefreshTokenRequest, Scopes};
@@ -9,12 +7,13 @@ use doorward_wire::oauth::{RefreshTokenRequest, Scopes};
 use super::clients::AuthenticatedClient;
 use super::person::PersonAnswer;
 use super::{Issued, RedeemError, TokenService};
+use crate::admin::Peer;
 
 impl TokenService {
     pub(super) async fn redeem_refresh_token(
         &self,
         request: &RefreshTokenRequest,
-        peer: IpAddr,
+        peer: Peer,
         event: &mut TokenEvent,
     ) -> Result<Issued, RedeemError> {
         let client = self.authenticate(&request.client, peer, event).await?;

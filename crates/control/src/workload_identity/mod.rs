@@ -18,7 +18,6 @@ use doorward_core::store::{Added, Store, StoreError};
 use doorward_wire::google_api::{Oidc, Status, WorkloadIdentityPool, WorkloadIdentityPoolProvider};
 use doorward_wire::jose::{VerifyingKeys, parse_object};
 use serde_json::Value;
-use tokio::sync::Mutex;
 
 use fields::{PoolFields, ProviderFields};
 
@@ -174,8 +173,6 @@ pub struct WorkloadIdentity {
     own_issuers: Vec<String>,
     /// The widest reach that a provider may ask for.
     widest: Reach,
-    /// Held from reading what is to be changed of a pool to writing it.
-    changing: Arc<Mutex<()>>,
 }
 
 impl WorkloadIdentity {
@@ -188,7 +185,7 @@ impl WorkloadIdentity {
         own_issuers: Vec<String>,
         widest: Reach,
     ) -> Self {
-        WorkloadIdentity { store, publisher, changes, entropy, own_issuers, widest, changing: Arc::default() }
+        WorkloadIdentity { store, publisher, changes, entropy, own_issuers, widest }
     }
 
     /// Makes a pool. Nobody belongs to it before it has a provider.
@@ -256,24 +253,21 @@ impl WorkloadIdentity {
         let mut call = self.changes.begin(admin, UPDATE_POOL, &name_of(project, pool, None))?;
         let outcome = async {
             self.enter(&mut call, project, Permission::UpdatePool).await?;
-            let changing = self.changing.clone().lock_owned().await;
-            let old = self.find_pool(pool).await?;
             let fields = PoolFields::of(mask, &given)?;
-            let mut shown = self.show_pool(&old);
-            fields.apply(&mut shown, given);
-            let before = self.show_pool(&old);
-            let pool = read_pool(old.id, shown)?;
-            call.changes(Some(&before), Some(&self.show_pool(&pool)));
-            let (store, name) = (self.store.clone(), self.pool_name(&pool.id));
-            let write = async move {
-                let _changing = changing;
-                match store.replace_pool(&pool).await? {
-                    true => Ok(pool),
-                    false => Err(WorkloadIdentityError::NotFound(name)),
+            loop {
+                let old = self.find_pool(pool).await?;
+                let before = self.show_pool(&old);
+                let mut shown = before.clone();
+                fields.apply(&mut shown, given.clone());
+                let new = read_pool(old.id.clone(), shown)?;
+                call.changes(Some(&before), Some(&self.show_pool(&new)));
+                let store = self.store.clone();
+                let write = async move { Ok(store.replace_pool(&new, &old).await?.then_some(new)) };
+                // Somebody else, here or at another instance, may have changed or removed it since it was read: then it is read again.
+                if let Some(replaced) = self.publisher.change::<_, WorkloadIdentityError>(write).await? {
+                    return Ok(self.show_pool(&replaced));
                 }
-            };
-            let pool = self.publisher.change(write).await?;
-            Ok(self.show_pool(&pool))
+            }
         };
         let outcome = outcome.await;
         call.finish(outcome).await

@@ -23,10 +23,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::read::{level_name, titled, written_binding};
-use super::{Mistake, World, WorldError};
+use super::{Mistake, PLAN, World, WorldError};
 use crate::admin::{Admin, Failure};
 use crate::etags;
-use crate::policies::encode_condition;
+use crate::policies::{encode_condition, permissions};
 
 /// Members that come or go in one call.
 const MEMBERS_AT_ONCE: usize = 500;
@@ -363,6 +363,10 @@ impl World {
     async fn policy(&self, admin: &Admin, change: &WorldChange) -> Result<(), WorldError> {
         let place = format!("the policy of {}", change.name);
         let name = self.resource_name(&place, &change.name).await?;
+        // How it differs is for those to know who may see it.
+        let mut call = self.changes.begin(admin, PLAN, &name)?;
+        let seen = call.reach(&name, |resource| permissions(resource).0);
+        call.finish(seen).await?;
         // Only what was shown is replaced: who was let in since the look is not put out by accident.
         let there = self.store.policy(&name).await?;
         let was = before::<WrittenPolicy>(change)?.map(|written| written.bindings).unwrap_or_default();
@@ -399,7 +403,7 @@ impl World {
         let resource: WrittenResource = written.parse().map_err(|_| wrong(Mistake::NoResource(written.to_owned())))?;
         let names = self.names().await?;
         let resource = names.resource(&resource).map_err(wrong)?;
-        Ok(resource.name(names.project))
+        Ok(resource.name(&names.project))
     }
 }
 

@@ -3,7 +3,9 @@
 //! Everything is done by the use cases that do it one by one, so each change demands its permission, is checked and is recorded as
 //! if somebody had made it alone.
 
+mod admit;
 mod apply;
+mod check;
 mod import;
 mod names;
 mod read;
@@ -23,6 +25,7 @@ use doorward_wire::doorward_api::{ApplyRequest, ApplyResponse, WorldAction, Worl
 use doorward_wire::google_api::Status;
 use doorward_wire::world_file::WorldFile;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::access_levels::AccessLevelService;
 use crate::admin::{Admin, AdminError, Call, Changes, Failure, Method};
@@ -34,7 +37,9 @@ use crate::roles::RoleService;
 use crate::service_accounts::ServiceAccounts;
 use crate::settings::{SettingsError, SettingsService};
 use crate::snapshots::{RefreshError, SnapshotPublisher};
+use crate::tasks::{Stopping, join};
 
+pub(crate) use admit::WHOLE_WORLD;
 pub use import::{ImportError, import_policy, import_settings};
 pub use schema::schema;
 
@@ -45,6 +50,8 @@ const OURS: &str = "doorward";
 const EXPORT: Method = Method::read(OURS, "doorward.v1.World.Export");
 const PLAN: Method = Method::look(OURS, "doorward.v1.World.Plan");
 
+/// Conditions of a file, at most: each is compiled before anything is changed.
+const CONDITIONS_LIMIT: usize = 50_000;
 /// Accounts, groups and members that are read at once.
 const PAGE: u32 = 1000;
 
@@ -60,6 +67,9 @@ pub enum Mistake {
     /// Several applications of one name.
     #[error("{0} could be several applications: use the name of the resource")]
     Ambiguous(String),
+    /// More conditions than anybody has written by hand.
+    #[error("{0} conditions, and a file may have {CONDITIONS_LIMIT}: split it, what it does not name stays")]
+    Conditions(usize),
     /// Not a member.
     #[error("{member:?}: {error}")]
     Member {
@@ -80,6 +90,18 @@ pub enum Mistake {
     /// Not a role, or of another project.
     #[error("{0:?} is no role of this project or its organization")]
     Role(String),
+    /// A role that is nowhere.
+    #[error("there is no role {0}, neither here nor in the file")]
+    NoRole(String),
+    /// A role that gives nothing where it is to stand.
+    #[error("{0} holds no permission that could be used here")]
+    RoleElsewhere(String),
+    /// A group, an account or an issuer that is nowhere.
+    #[error("there is no {0}, neither here nor in the file")]
+    NoSuchMember(Member),
+    /// An access level that is nowhere.
+    #[error("there is no access level {0}, neither here nor in the file")]
+    NoLevel(String),
     /// An expression and lists.
     #[error("a level has either an expression or lists")]
     LevelForm,
@@ -133,7 +155,10 @@ pub enum WorldError {
     /// The caller may not.
     #[error(transparent)]
     Admin(#[from] AdminError),
-    /// Something of the file, and what is wrong with it.
+    /// Things of the file, each with what is wrong with it; at least one.
+    #[error("{}", listed(.0))]
+    Mistakes(Vec<(String, Mistake)>),
+    /// Something that was to be changed, and why it could not be.
     #[error("{place}: {cause}")]
     In {
         /// Where: `app wiki`.
@@ -153,9 +178,18 @@ pub enum WorldError {
     /// It is not known whether what is in force is what is stored.
     #[error("could not put in force what is stored")]
     Refresh(#[from] RefreshError),
+    /// The process is stopping.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
     /// A thing could not be written as JSON, or read from it.
     #[error("could not write the file's things as JSON")]
     Json(#[from] serde_json::Error),
+}
+
+/// A line for each.
+fn listed(mistakes: &[(String, Mistake)]) -> String {
+    let lines: Vec<String> = mistakes.iter().map(|(place, mistake)| format!("{place}: {mistake}")).collect();
+    lines.join("\n")
 }
 
 impl WorldError {
@@ -168,10 +202,13 @@ impl Failure for WorldError {
     fn status(&self) -> Status {
         match self {
             WorldError::Admin(error) => error.status(),
+            WorldError::Mistakes(_) => Status::InvalidArgument,
             WorldError::In { cause, .. } => cause.0.status(),
             WorldError::FixedText(_) => Status::FailedPrecondition,
             WorldError::Stale(_) => Status::Aborted,
-            WorldError::Store(_) | WorldError::Refresh(_) | WorldError::Json(_) => Status::Internal,
+            WorldError::Store(_) | WorldError::Refresh(_) | WorldError::Stopping(_) | WorldError::Json(_) => {
+                Status::Internal
+            }
         }
     }
 }
@@ -203,6 +240,8 @@ pub struct World {
     publisher: Arc<SnapshotPublisher>,
     changes: Changes,
     cases: UseCases,
+    /// One file at a time: reading its conditions fills a core.
+    reading: Semaphore,
 }
 
 /// What is to be done.
@@ -216,7 +255,12 @@ struct Plan {
 impl World {
     /// What is in `store`, changed by `cases`.
     pub fn new(store: Arc<dyn Store>, publisher: Arc<SnapshotPublisher>, changes: Changes, cases: UseCases) -> Self {
-        World { store, publisher, changes, cases }
+        World { store, publisher, changes, cases, reading: Semaphore::new(1) }
+    }
+
+    /// How long a file somebody may send, in bytes. To be asked before it is taken from the network, and held in memory.
+    pub fn longest_file(&self, admin: &Admin) -> usize {
+        admit::longest_file(self.changes.gate(), admin)
     }
 
     /// Everything that the caller may see, as a file that changes nothing where it is applied. Lists that they may not see are not in
@@ -240,7 +284,7 @@ impl World {
     /// [`WorldError`]: nothing was changed.
     pub async fn apply(&self, admin: &Admin, request: ApplyRequest) -> Result<ApplyResponse, WorldError> {
         let mut call = self.changes.begin(admin, PLAN, &Resource::Project.name(self.publisher.project()))?;
-        let outcome = self.plan(&mut call, &request.file).await;
+        let outcome = self.plan(&mut call, request.file).await;
         let Plan { mut changes, beside } = call.finish(outcome).await?;
         let kept = if request.prune {
             changes.extend(beside);
@@ -255,18 +299,28 @@ impl World {
         Ok(ApplyResponse { kept, ..self.make(admin, changes).await })
     }
 
-    async fn plan(&self, call: &mut Call<'_>, file: &WorldFile) -> Result<Plan, WorldError> {
+    async fn plan(&self, call: &mut Call<'_>, file: WorldFile) -> Result<Plan, WorldError> {
         self.publisher.catch_up().await?;
-        for list in stated_lists(file) {
-            if let Some(permission) = needed(list) {
-                call.demand(permission, &Resource::Project)?;
-            }
+        let lists = stated_lists(&file);
+        if lists.is_empty() {
+            return Ok(Plan { changes: Vec::new(), beside: Vec::new() });
         }
-        let current = self.current(call.admin(), |list| stated_lists(file).contains(&list)).await?;
+        let (gate, admin) = (self.changes.gate().clone(), call.admin().clone());
+        let admitting = tokio::task::spawn_blocking(move || admit::lacking(&gate, &admin, &file).map(|()| file));
+        let file = join(admitting).await?.map_err(|forbidden| call.lacks(forbidden))?;
+        let _turn = self.reading.acquire().await.map_err(|_| Stopping)?;
+        let current = self.current(call.admin(), |list| lists.contains(&list)).await?;
         let mut names = self.names().await?;
         let before = read::write(&current, &names);
         let snapshot = self.publisher.cell().current();
-        let wanted = read(file, &mut names, snapshot.schema())?;
+        let schema = snapshot.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let read = read::read_all(&file, &mut names, schema.schema());
+            (read, names)
+        });
+        let ((wanted, found), names) = join(reading).await?;
+        let found = check::check_names(&wanted, &current, &names, &snapshot, (&*self.store, found)).await?;
+        found.none(())?;
         let after = read::write(&wanted, &names);
         let mut found = Found::default();
         found.compare(WorldList::Roles, &before.roles, &after.roles, |it| it.id.clone())?;
@@ -358,9 +412,9 @@ impl World {
         Ok(stated)
     }
 
-    async fn names(&self) -> Result<Names<'_>, WorldError> {
+    async fn names(&self) -> Result<Names, WorldError> {
         let applications: Vec<Application> = self.store.applications().await?;
-        Ok(Names { project: self.publisher.project(), applications, accounts: self.accounts().await? })
+        Ok(Names { project: self.publisher.project().clone(), applications, accounts: self.accounts().await? })
     }
 
     async fn accounts(&self) -> Result<Vec<ServiceAccount>, StoreError> {

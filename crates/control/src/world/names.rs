@@ -21,13 +21,13 @@ pub(super) fn is_new(number: &str) -> bool {
 }
 
 /// What names can mean: what is there, and what the file would make.
-pub(crate) struct Names<'a> {
-    pub(crate) project: &'a Project,
+pub(crate) struct Names {
+    pub(crate) project: Project,
     pub(crate) applications: Vec<Application>,
     pub(crate) accounts: Vec<ServiceAccount>,
 }
 
-impl Names<'_> {
+impl Names {
     /// What a name of the file means.
     pub(super) fn resource(&self, written: &WrittenResource) -> Result<Resource, Mistake> {
         let missing = || Mistake::NoResource(written.to_string());
@@ -47,7 +47,7 @@ impl Names<'_> {
                 let account = self.accounts.iter().find(|it| Some(&it.email) == email.as_ref()).ok_or_else(missing)?;
                 Ok(Resource::ServiceAccount { unique_id: account.unique_id.clone() })
             }
-            WrittenResource::Named(name) => match Resource::parse(name, self.project, &self.applications) {
+            WrittenResource::Named(name) => match Resource::parse(name, &self.project, &self.applications) {
                 Ok(resource) => Ok(resource),
                 Err(ResourceError::NotFound | ResourceError::Malformed) => Err(missing()),
             },
@@ -72,14 +72,14 @@ impl Names<'_> {
                     (Some(application), None) if is_one(application.name.as_str()) => {
                         WrittenResource::Application(application.name.to_string())
                     }
-                    _ => WrittenResource::Named(resource.name(self.project)),
+                    _ => WrittenResource::Named(resource.name(&self.project)),
                 }
             }
             Resource::ServiceAccount { unique_id } => {
                 let account = self.accounts.iter().find(|it| it.unique_id == *unique_id);
                 match account {
                     Some(account) => WrittenResource::ServiceAccount(local_part(&account.email)),
-                    None => WrittenResource::Named(resource.name(self.project)),
+                    None => WrittenResource::Named(resource.name(&self.project)),
                 }
             }
             Resource::Organization(_)
@@ -90,7 +90,7 @@ impl Names<'_> {
             | Resource::TunnelZone(_)
             | Resource::TunnelInstance(..)
             | Resource::TunnelLocation(_)
-            | Resource::TunnelDestGroup(..) => WrittenResource::Named(resource.name(self.project)),
+            | Resource::TunnelDestGroup(..) => WrittenResource::Named(resource.name(&self.project)),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The file in the terms of the domain: read, checked by its form, and written back in its one form.
 
+use std::collections::HashSet;
+
 use doorward_core::access_level::{AccessLevel, AccessLevelName, Definition, Simple};
 use doorward_core::account::ServiceAccount;
 use doorward_core::clock::Timestamp;
@@ -16,11 +18,11 @@ use doorward_wire::google_api::Expr;
 use doorward_wire::google_api::iam_roles::RoleLaunchStage;
 use doorward_wire::world_file::{
     WorldFile, WrittenAccessLevel, WrittenApplication, WrittenBinding, WrittenDenyPolicy, WrittenDenyRule,
-    WrittenGroup, WrittenPolicy, WrittenRole, WrittenServiceAccount, WrittenSettings,
+    WrittenGroup, WrittenPolicy, WrittenResource, WrittenRole, WrittenServiceAccount, WrittenSettings,
 };
 
 use super::names::{self, Names, local_part, new_account, placeholder};
-use super::{Mistake, WorldError};
+use super::{CONDITIONS_LIMIT, Mistake, WorldError};
 use crate::applications::{
     WrittenKind, description, hosts_of, kind, labels, number, prefixes_of, routes, upstreams, written_kind,
 };
@@ -41,12 +43,36 @@ pub(crate) struct Stated {
 }
 
 /// Reads a file. The names get to know what it would make.
-pub(crate) fn read(file: &WorldFile, names: &mut Names<'_>, schema: &Schema) -> Result<Stated, WorldError> {
-    if let Some(twice) = file.first_duplicate() {
-        return Err(WorldError::of("the file", Mistake::Twice(twice)));
+///
+/// # Errors
+/// [`WorldError::Mistakes`]: every mistake that is in the file, each with its place.
+pub(crate) fn read(file: &WorldFile, names: &mut Names, schema: &Schema) -> Result<Stated, WorldError> {
+    let (stated, found) = read_all(file, names, schema);
+    found.none(stated)
+}
+
+/// Reads what can be read of a file, and writes down the rest.
+pub(super) fn read_all(file: &WorldFile, names: &mut Names, schema: &Schema) -> (Stated, Mistakes) {
+    let mut found = Mistakes::default();
+    let conditions = conditions(file);
+    if conditions > CONDITIONS_LIMIT {
+        found.add("the file", Mistake::Conditions(conditions));
+        return (Stated::default(), found);
     }
-    let applications = list(&file.applications, |it| format!("app {}", it.name), |it| application(it, names))?;
-    let service_accounts = list(&file.service_accounts, |it| format!("account {}", it.id), |it| account(it, names))?;
+    if let Some(twice) = file.first_duplicate() {
+        found.add("the file", Mistake::Twice(twice));
+    }
+    let applications = list(
+        &file.applications,
+        &mut found,
+        |it| format!("app {}", it.name),
+        |it, found| application(it, names, found),
+    );
+    let place = |it: &WrittenServiceAccount| format!("account {}", it.id);
+    let service_accounts = list(&file.service_accounts, &mut found, place, |it, found| found.keep(account(it, names)));
+    let unread = file.applications.iter().flatten().map(|it| &it.name);
+    let is_read = |name: &str| applications.iter().flatten().any(|it| it.name.as_str() == name);
+    found.unread = unread.filter(|name| !is_read(name)).cloned().collect();
     for new in applications.iter().flatten() {
         names.applications.retain(|old| old.service_id != new.service_id && old.name != new.name);
         names.applications.push(new.clone());
@@ -56,53 +82,120 @@ pub(crate) fn read(file: &WorldFile, names: &mut Names<'_>, schema: &Schema) -> 
         names.accounts.push(new.clone());
     }
     let names = &*names;
-    let stated = Stated {
-        applications,
-        service_accounts,
-        policies: list(&file.policies, |it| format!("the policy of {}", it.resource), |it| policy(it, names, schema))?,
-        deny_policies: list(&file.deny_policies, |it| format!("deny policy {}", it.id), |it| deny(it, names, schema))?,
-        settings: list(&file.settings, |it| format!("the settings of {}", it.resource), |it| settings(it, names))?,
-        groups: list(&file.groups, |it| format!("group {}", it.email), group)?,
-        roles: list(&file.roles, |it| format!("role {}", it.id), |it| role(it, names))?,
-        access_levels: list(&file.access_levels, |it| format!("access level {}", it.name), |it| level(it, names))?,
-    };
+    let place = |it: &WrittenPolicy| format!("the policy of {}", it.resource);
+    let policies = list(&file.policies, &mut found, place, |it, found| policy(it, names, schema, found));
+    let place = |it: &WrittenDenyPolicy| format!("deny policy {}", it.id);
+    let deny_policies = list(&file.deny_policies, &mut found, place, |it, found| deny(it, names, schema, found));
+    let place = |it: &WrittenSettings| format!("the settings of {}", it.resource);
+    let settings = list(&file.settings, &mut found, place, |it, found| settings(it, names, found));
+    let groups = list(&file.groups, &mut found, |it| format!("group {}", it.email), group);
+    let place = |it: &WrittenRole| format!("role {}", it.id);
+    let roles = list(&file.roles, &mut found, place, |it, found| found.keep(role(it, names)));
+    let place = |it: &WrittenAccessLevel| format!("access level {}", it.name);
+    let access_levels = list(&file.access_levels, &mut found, place, |it, found| found.keep(level(it, names)));
+    let stated =
+        Stated { applications, policies, deny_policies, settings, groups, roles, access_levels, service_accounts };
     // Two spellings of one thing are seen only now.
-    match write(&stated, names).first_duplicate() {
-        Some(twice) => Err(WorldError::of("the file", Mistake::Twice(twice))),
-        None => Ok(stated),
+    if let Some(twice) = write(&stated, names).first_duplicate().filter(|_| found.list.is_empty()) {
+        found.add("the file", Mistake::Twice(twice));
+    }
+    (stated, found)
+}
+
+/// How many conditions a file has.
+fn conditions(file: &WorldFile) -> usize {
+    let of_policies = file.policies.iter().flatten().flat_map(|it| &it.bindings).filter(|it| it.condition.is_some());
+    let of_rules = file.deny_policies.iter().flatten().flat_map(|it| &it.rules).filter(|it| it.condition.is_some());
+    let of_levels = file.access_levels.iter().flatten().filter(|it| it.expression.is_some());
+    of_policies.count() + of_rules.count() + of_levels.count()
+}
+
+/// What is wrong in a file, in its order.
+#[derive(Default)]
+pub(super) struct Mistakes {
+    /// What is being read.
+    place: String,
+    list: Vec<(String, Mistake)>,
+    /// Applications of the file that could not be read: they are not missing besides.
+    unread: HashSet<String>,
+}
+
+impl Mistakes {
+    /// Writes down a mistake of a place.
+    pub(super) fn add(&mut self, place: &str, mistake: Mistake) {
+        self.list.push((place.to_owned(), mistake));
+    }
+
+    /// What was read, or nothing and one mistake more.
+    fn keep<T>(&mut self, read: Result<T, impl Into<Mistake>>) -> Option<T> {
+        match read {
+            Ok(read) => Some(read),
+            Err(mistake) => {
+                self.list.push((self.place.clone(), mistake.into()));
+                None
+            }
+        }
+    }
+
+    /// All that could be read of some; the others are mistakes.
+    fn keep_all<T, S>(&mut self, some: &[T], read: impl Fn(&T) -> Result<S, Mistake>) -> Vec<S> {
+        some.iter().filter_map(|it| self.keep(read(it))).collect()
+    }
+
+    /// What a name of the file means.
+    fn resource(&mut self, written: &WrittenResource, names: &Names) -> Option<Resource> {
+        match written {
+            WrittenResource::Application(name) if self.unread.contains(name) => None,
+            written => self.keep(names.resource(written)),
+        }
+    }
+
+    /// What was read, if nothing was wrong.
+    pub(super) fn none<T>(self, read: T) -> Result<T, WorldError> {
+        if self.list.is_empty() { Ok(read) } else { Err(WorldError::Mistakes(self.list)) }
     }
 }
 
 fn list<T, S>(
     list: &Option<Vec<T>>,
+    found: &mut Mistakes,
     place: impl Fn(&T) -> String,
-    read: impl Fn(&T) -> Result<S, Mistake>,
-) -> Result<Option<Vec<S>>, WorldError> {
-    let one = |it: &T| read(it).map_err(|mistake| WorldError::of(&place(it), mistake));
-    list.as_ref().map(|list| list.iter().map(one).collect()).transpose()
+    read: impl Fn(&T, &mut Mistakes) -> Option<S>,
+) -> Option<Vec<S>> {
+    let mut one = |it: &T| {
+        found.place = place(it);
+        read(it, found)
+    };
+    list.as_ref().map(|list| list.iter().filter_map(&mut one).collect())
 }
 
-fn application(it: &WrittenApplication, names: &Names<'_>) -> Result<Application, Mistake> {
+fn application(it: &WrittenApplication, names: &Names, found: &mut Mistakes) -> Option<Application> {
     let old = names.applications.iter().find(|old| old.name.as_str() == it.name);
     let (region, service, version) = (it.region.as_deref(), it.service.as_deref(), it.version.as_deref());
-    let own_number = it.id.as_deref().map(number).transpose()?;
+    let name = found.keep(it.name.parse().map_err(crate::applications::ApplicationError::from));
+    let own_number = found.keep(it.id.as_deref().map(number).transpose());
+    let kind = found.keep(kind(WrittenKind { kind: it.kind, region, service, version }));
+    let routes = found.keep(routes(&it.hosts, &it.path_prefixes));
+    let upstreams = found.keep(upstreams(&it.upstreams));
+    let description = found.keep(description(&it.description));
+    let labels = found.keep(labels(&it.labels));
     let own_client = it.client_id.clone().map(ClientId);
-    let service_id = own_number.or_else(|| old.map(|old| old.service_id.clone()));
-    Ok(Application {
-        name: it.name.parse().map_err(crate::applications::ApplicationError::from)?,
+    let service_id = own_number?.or_else(|| old.map(|old| old.service_id.clone()));
+    Some(Application {
+        name: name?,
         service_id: service_id.unwrap_or_else(|| placeholder(&it.name)),
-        kind: kind(WrittenKind { kind: it.kind, region, service, version })?,
+        kind: kind?,
         client_id: own_client.or_else(|| old.map(|old| old.client_id.clone())).unwrap_or(ClientId(String::new())),
         iap_enabled: it.iap_enabled,
-        routes: routes(&it.hosts, &it.path_prefixes)?,
-        upstreams: upstreams(&it.upstreams)?,
-        description: description(&it.description)?,
-        labels: labels(&it.labels)?,
+        routes: routes?,
+        upstreams: upstreams?,
+        description: description?,
+        labels: labels?,
         etag: old.map_or(Etag::UNWRITTEN, |old| old.etag),
     })
 }
 
-fn account(it: &WrittenServiceAccount, names: &Names<'_>) -> Result<ServiceAccount, Mistake> {
+fn account(it: &WrittenServiceAccount, names: &Names) -> Result<ServiceAccount, Mistake> {
     let email = names.email(&it.id).ok_or_else(|| Mistake::AccountId(it.id.clone()))?;
     let old = names.accounts.iter().find(|old| old.email == email).cloned();
     let account = old.unwrap_or_else(|| new_account(email));
@@ -110,56 +203,72 @@ fn account(it: &WrittenServiceAccount, names: &Names<'_>) -> Result<ServiceAccou
     Ok(ServiceAccount { display_name, description, disabled: it.disabled, ..account })
 }
 
-fn policy(it: &WrittenPolicy, names: &Names<'_>, schema: &Schema) -> Result<(Resource, Vec<Binding>), Mistake> {
-    let resource = names.resource(&it.resource)?;
-    let bindings = it.bindings.iter().map(|it| {
-        let members = it.members.iter().map(|text| member(text)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Binding { role: role_name(&it.role, names)?, members, condition: it.condition.clone().map(titled) })
-    });
-    let bindings = bindings.collect::<Result<Vec<_>, Mistake>>()?;
-    Policy::check(&bindings, 3, schema)?;
-    Ok((resource, bindings))
+fn policy(
+    it: &WrittenPolicy,
+    names: &Names,
+    schema: &Schema,
+    found: &mut Mistakes,
+) -> Option<(Resource, Vec<Binding>)> {
+    let before = found.list.len();
+    let resource = found.resource(&it.resource, names);
+    let mut bindings = Vec::with_capacity(it.bindings.len());
+    for it in &it.bindings {
+        let role = found.keep(role_name(&it.role, names));
+        let members = found.keep_all(&it.members, |text| member(text));
+        let condition = it.condition.clone().map(titled);
+        let Some(role) = role else { continue };
+        let binding = Binding { role, members, condition };
+        if found.keep(Policy::check(std::slice::from_ref(&binding), 3, schema)).is_some() {
+            bindings.push(binding);
+        }
+    }
+    // How many there may be, together.
+    if found.list.len() == before {
+        let counted = bindings.iter().map(|binding| Binding { condition: None, ..binding.clone() });
+        found.keep(Policy::check(&counted.collect::<Vec<_>>(), 3, schema))?;
+    }
+    Some((resource?, bindings))
 }
 
-fn role_name(text: &str, names: &Names<'_>) -> Result<RoleName, Mistake> {
-    RoleName::parse(text, names.project).map_err(|_| Mistake::Role(text.to_owned()))
+fn role_name(text: &str, names: &Names) -> Result<RoleName, Mistake> {
+    RoleName::parse(text, &names.project).map_err(|_| Mistake::Role(text.to_owned()))
 }
 
 fn member(text: &str) -> Result<Member, Mistake> {
     text.parse().map_err(|error| Mistake::Member { member: text.to_owned(), error })
 }
 
-fn deny(it: &WrittenDenyPolicy, names: &Names<'_>, schema: &Schema) -> Result<DenyPolicy, Mistake> {
-    let attachment = names.resource(&it.attached_to)?;
-    if attachment.branch() != Branch::Above {
-        return Err(doorward_core::policy::DenyPolicyError::Attachment.into());
-    }
-    let principals = |texts: &[String]| {
-        let read =
-            |text: &String| read_principal_v2(text).map_err(|error| Mistake::Member { member: text.clone(), error });
-        texts.iter().map(read).collect::<Result<Vec<_>, _>>()
-    };
-    let permissions = |texts: &[String]| {
-        let read = |text: &String| text.parse::<PermissionPattern>().map_err(Mistake::from);
-        texts.iter().map(read).collect::<Result<Vec<_>, _>>()
-    };
-    let rule = |it: &WrittenDenyRule| {
-        Ok(DenyRule {
+fn deny(it: &WrittenDenyPolicy, names: &Names, schema: &Schema, found: &mut Mistakes) -> Option<DenyPolicy> {
+    let before = found.list.len();
+    let attachment = found.keep(names.resource(&it.attached_to).and_then(|attachment| match attachment.branch() {
+        Branch::Above => Ok(attachment),
+        Branch::Web | Branch::Tunnel | Branch::Accounts => {
+            Err(doorward_core::policy::DenyPolicyError::Attachment.into())
+        }
+    }));
+    let principal =
+        |text: &String| read_principal_v2(text).map_err(|error| Mistake::Member { member: text.clone(), error });
+    let permission = |text: &String| text.parse::<PermissionPattern>().map_err(Mistake::from);
+    let mut rules = Vec::with_capacity(it.rules.len());
+    for it in &it.rules {
+        rules.push(DenyRule {
             description: it.description.clone(),
-            denied_principals: principals(&it.denied_principals)?,
-            exception_principals: principals(&it.exception_principals)?,
-            denied_permissions: permissions(&it.denied_permissions)?,
-            exception_permissions: permissions(&it.exception_permissions)?,
+            denied_principals: found.keep_all(&it.denied_principals, principal),
+            exception_principals: found.keep_all(&it.exception_principals, principal),
+            denied_permissions: found.keep_all(&it.denied_permissions, permission),
+            exception_permissions: found.keep_all(&it.exception_permissions, permission),
             condition: it.condition.clone().map(decode_condition),
-        })
-    };
-    let rules = it.rules.iter().map(rule).collect::<Result<Vec<_>, Mistake>>()?;
-    DenyPolicy::check(&rules, schema)?;
+        });
+    }
+    // A rule that lacks what could not be read would be refused for that too.
+    if found.list.len() == before {
+        found.keep(DenyPolicy::check(&rules, schema));
+    }
     let unwritten = Timestamp::from_seconds(0);
-    let name = DenyPolicyName { attachment, id: it.id.clone() };
+    let name = DenyPolicyName { attachment: attachment?, id: it.id.clone() };
     // The id is checked by reading the name back.
-    let name = DenyPolicyName::parse(&name.name(names.project), names.project)?;
-    Ok(DenyPolicy {
+    let name = found.keep(DenyPolicyName::parse(&name.name(&names.project), &names.project))?;
+    Some(DenyPolicy {
         name,
         uid: String::new(),
         display_name: it.display_name.clone(),
@@ -170,29 +279,30 @@ fn deny(it: &WrittenDenyPolicy, names: &Names<'_>, schema: &Schema) -> Result<De
     })
 }
 
-fn settings(it: &WrittenSettings, names: &Names<'_>) -> Result<(Resource, Settings), Mistake> {
-    let settings = decode_settings(&it.settings)?;
-    settings.check().map_err(crate::settings::SettingsError::from)?;
-    Ok((names.resource(&it.resource)?, settings))
+fn settings(it: &WrittenSettings, names: &Names, found: &mut Mistakes) -> Option<(Resource, Settings)> {
+    let resource = found.resource(&it.resource, names);
+    let settings = found.keep(decode_settings(&it.settings))?;
+    found.keep(settings.check().map_err(crate::settings::SettingsError::from))?;
+    Some((resource?, settings))
 }
 
-fn group(it: &WrittenGroup) -> Result<(Group, Vec<Member>), Mistake> {
-    let email: Email = it.email.parse().map_err(|_| Mistake::Email(it.email.clone()))?;
-    let mut members = it.members.iter().map(|text| member(text)).collect::<Result<Vec<_>, _>>()?;
+fn group(it: &WrittenGroup, found: &mut Mistakes) -> Option<(Group, Vec<Member>)> {
+    let email: Option<Email> = found.keep(it.email.parse().map_err(|_| Mistake::Email(it.email.clone())));
+    let mut members = found.keep_all(&it.members, |text| {
+        let member = member(text)?;
+        if Group::takes(&member) { Ok(member) } else { Err(Mistake::NoMember(member)) }
+    });
     members.sort_unstable();
     members.dedup();
-    if let Some(wrong) = members.iter().find(|member| !Group::takes(member)) {
-        return Err(Mistake::NoMember(wrong.clone()));
-    }
     let (display_name, description) = (it.display_name.clone(), it.description.clone());
-    Ok((Group { email, display_name, description, etag: Etag::UNWRITTEN }, members))
+    Some((Group { email: email?, display_name, description, etag: Etag::UNWRITTEN }, members))
 }
 
-fn role(it: &WrittenRole, names: &Names<'_>) -> Result<CustomRole, Mistake> {
+fn role(it: &WrittenRole, names: &Names) -> Result<CustomRole, Mistake> {
     let full =
         if it.id.contains('/') { it.id.clone() } else { format!("projects/{}/roles/{}", names.project.id, it.id) };
     let name = role_name(&full, names)?;
-    if !name.is_custom() || !name.is_of(names.project) {
+    if !name.is_custom() || !name.is_of(&names.project) {
         return Err(Mistake::Role(it.id.clone()));
     }
     let permissions = CustomRole::permissions(&name, it.permissions.iter().map(String::as_str))?;
@@ -216,14 +326,14 @@ fn role(it: &WrittenRole, names: &Names<'_>) -> Result<CustomRole, Mistake> {
 }
 
 /// The whole name of a level of the project's own.
-pub(super) fn level_name(text: &str, names: &Names<'_>) -> Result<AccessLevelName, Mistake> {
+pub(super) fn level_name(text: &str, names: &Names) -> Result<AccessLevelName, Mistake> {
     if text.contains('/') {
         return Ok(text.parse()?);
     }
     Ok(format!("accessPolicies/{}/accessLevels/{text}", names.project.number).parse()?)
 }
 
-fn level(it: &WrittenAccessLevel, names: &Names<'_>) -> Result<AccessLevel, Mistake> {
+fn level(it: &WrittenAccessLevel, names: &Names) -> Result<AccessLevel, Mistake> {
     let name = level_name(&it.name, names)?;
     let is_simple = !(it.ip_subnetworks.is_empty() && it.required_access_levels.is_empty() && it.members.is_empty());
     let definition = match &it.expression {
@@ -261,7 +371,7 @@ fn title_of(expression: &str) -> String {
 }
 
 /// Writes what is stated, sorted.
-pub(crate) fn write(stated: &Stated, names: &Names<'_>) -> WorldFile {
+pub(crate) fn write(stated: &Stated, names: &Names) -> WorldFile {
     fn all<T, W>(list: &Option<Vec<T>>, write: impl Fn(&T) -> W) -> Option<Vec<W>> {
         list.as_ref().map(|list| list.iter().map(write).collect())
     }
@@ -331,7 +441,7 @@ pub(super) fn written_binding(it: &Binding) -> WrittenBinding {
     }
 }
 
-fn written_deny(policy: &DenyPolicy, names: &Names<'_>) -> WrittenDenyPolicy {
+fn written_deny(policy: &DenyPolicy, names: &Names) -> WrittenDenyPolicy {
     let principals = |members: &[Member]| members.iter().map(|it| principal_v2(it).to_string()).collect();
     let permissions = |patterns: &[PermissionPattern]| patterns.iter().map(|it| it.as_str().to_owned()).collect();
     let rule = |rule: &DenyRule| WrittenDenyRule {
@@ -350,7 +460,7 @@ fn written_deny(policy: &DenyPolicy, names: &Names<'_>) -> WrittenDenyPolicy {
     }
 }
 
-fn written_role(role: &CustomRole, names: &Names<'_>) -> WrittenRole {
+fn written_role(role: &CustomRole, names: &Names) -> WrittenRole {
     let own = format!("projects/{}/roles/", names.project.number);
     WrittenRole {
         id: role.name.as_str().strip_prefix(&own).unwrap_or(role.name.as_str()).to_owned(),
@@ -368,7 +478,7 @@ fn written_role(role: &CustomRole, names: &Names<'_>) -> WrittenRole {
     }
 }
 
-fn written_level(level: &AccessLevel, names: &Names<'_>) -> WrittenAccessLevel {
+fn written_level(level: &AccessLevel, names: &Names) -> WrittenAccessLevel {
     let own = format!("accessPolicies/{}/accessLevels/", names.project.number);
     let short = |name: &AccessLevelName| name.as_str().strip_prefix(&own).unwrap_or(name.as_str()).to_owned();
     let (expression, simple) = match level.definition() {

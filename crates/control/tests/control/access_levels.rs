@@ -1,3 +1,4 @@
+use doorward_control::access_levels::AccessLevelService;
 use doorward_wire::doorward_api::AccessLevelResource;
 use serde_json::{Value, json};
 
@@ -38,6 +39,24 @@ async fn levels_are_made_changed_and_removed_as_long_as_they_fit_together() {
     stack.levels.delete(&stack.admin, &office.name).await.unwrap();
     assert_eq!(known(), 1);
     assert_eq!(cause(&stack.levels.delete(&stack.admin, &office.name).await.unwrap_err()), "NotFound");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_two_instances_write_at_once_fits_together() {
+    let stack = Stack::new().await;
+    let other = stack.other().await;
+    let changes = stack.changes_at(&other);
+    let second = AccessLevelService::new(stack.store.clone(), other, changes);
+    for round in 0..30 {
+        let base = level(&format!("base{round}"), ranges("192.0.2.0/24"));
+        let above = level(&format!("above{round}"), json!({"basic": {"requiredAccessLevels": [base.name]}}));
+        stack.levels.create(&stack.admin, base.clone()).await.unwrap();
+        let (made, removed) =
+            tokio::join!(stack.levels.create(&stack.admin, above.clone()), second.delete(&stack.admin, &base.name),);
+        let outcome = (made.as_ref().err().map(cause), removed.as_ref().err().map(cause));
+        let (made, removed) = (outcome.0.as_deref(), outcome.1.as_deref());
+        assert!(matches!((made, removed), (None, Some("InUse")) | (Some("Level"), None)), "{made:?} {removed:?}");
+    }
 }
 
 #[tokio::test]

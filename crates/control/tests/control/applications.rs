@@ -19,8 +19,12 @@ impl Stack {
         Applications::new(self.store.clone(), self.publisher.clone(), self.entropy.clone(), self.changes.clone())
     }
 
-    fn backend_services(&self) -> BackendServices {
+    pub(crate) fn backend_services(&self) -> BackendServices {
         BackendServices::new(self.applications())
+    }
+
+    pub(crate) fn app_engine(&self) -> AppEngine {
+        AppEngine::new(self.applications())
     }
 
     pub(crate) async fn register(&self, value: Value) -> Result<Value, ApplicationError> {
@@ -307,14 +311,14 @@ async fn a_client_is_shared_by_those_who_know_its_secret_or_may_see_it() {
     }
     assert_eq!(insert(operator.clone(), "d", shared(None)).await, Ok(()));
     let desktop = ClientKind::Desktop { redirect_uris: vec![] };
-    let desktop = stack.clients.create(operator, "cli", desktop).await.unwrap().client.id.0;
+    let desktop = stack.clients.create(operator, "cli", Ok(desktop)).await.unwrap().client.id.0;
     assert_eq!(insert(operator.clone(), "e", json!({"oauth2ClientId": desktop})).await, Err("ClientKind".to_owned()));
 }
 
 #[tokio::test]
 async fn app_engine_is_one_switch_for_all_versions() {
     let stack = Stack::new().await;
-    let app_engine = AppEngine::new(stack.applications());
+    let app_engine = stack.app_engine();
     assert_eq!(cause(&app_engine.get(&stack.admin, "dev-project").await.unwrap_err()), "NotFound");
     for (name, version) in [("one", "v1"), ("two", "v2")] {
         let new = json!({"name": name, "kind": "app_engine", "version": version, "hosts": [], "upstreams": []});
@@ -360,7 +364,7 @@ async fn each_method_demands_its_permission() {
         assert!(denied(services.patch(admin, GLOBAL, "app", &json!({})).await.map(drop)));
         assert!(denied(services.update(admin, GLOBAL, "app", Default::default()).await.map(drop)));
         assert!(denied(services.delete(admin, GLOBAL, "app").await.map(drop)));
-        let app_engine = AppEngine::new(stack.applications());
+        let app_engine = stack.app_engine();
         assert!(denied(app_engine.get(admin, "dev-project").await.map(drop)));
         assert!(denied(app_engine.patch(admin, "dev-project", Default::default(), "iap").await.map(drop)));
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{Stack, cause};
 
 impl Stack {
-    fn brands(&self) -> Brands {
+    pub(crate) fn brands(&self) -> Brands {
         Brands::new(self.store.clone(), self.publisher.clone(), self.entropy.clone(), self.changes.clone())
     }
 }

@@ -13,8 +13,12 @@ const APP: &str = "projects/123/iap_web/compute/services/777";
 const ROLE: &str = "roles/iap.httpsResourceAccessor";
 
 impl Stack {
-    fn explanations(&self) -> Explanations {
+    pub(crate) fn explanations(&self) -> Explanations {
         Explanations::new(self.store.clone(), self.publisher.clone(), self.changes.clone())
+    }
+
+    pub(crate) fn simulations(&self) -> Simulations {
+        Simulations::new(self.store.clone(), self.publisher.clone(), self.changes.clone())
     }
 
     async fn explained(&self, request: Value) -> Result<Value, String> {
@@ -155,7 +159,7 @@ async fn explanations_and_simulations_demand_their_permissions() {
     let viewer = stack.holding("viewer", "roles/doorward.viewer", "projects/123").await;
     let question = || serde_json::from_value(json!({"question": {"url": "http://app.test/"}})).unwrap();
     let explanations = stack.explanations();
-    let simulations = Simulations::new(stack.store.clone(), stack.publisher.clone(), stack.changes.clone());
+    let simulations = stack.simulations();
     for (admin, may) in [(&user, false), (&viewer, true)] {
         let explained = explanations.explain(admin, question()).await;
         assert_eq!(explained.as_ref().is_ok_and(|it| it.verdict == Verdict::NotGranted), may);
@@ -177,7 +181,7 @@ async fn explanations_and_simulations_demand_their_permissions() {
 #[tokio::test]
 async fn a_proposed_policy_is_tried_on_what_was_recorded() {
     let stack = Stack::new().await;
-    let simulations = Simulations::new(stack.store.clone(), stack.publisher.clone(), stack.changes.clone());
+    let simulations = stack.simulations();
     stack.bind(APP, json!([{"role": ROLE, "members": ["user:ann@example.com"]}])).await;
     let allowed = || Outcome::Allowed {
         binding_resource: APP.to_owned(),

@@ -3,6 +3,7 @@
 
 mod access_levels;
 mod administration;
+mod agreement;
 mod applications;
 mod brands;
 mod callers;
@@ -13,6 +14,7 @@ mod groups;
 mod iam_credentials;
 mod instance;
 mod keys;
+mod matrix;
 mod oauth_clients;
 mod people;
 mod policies;

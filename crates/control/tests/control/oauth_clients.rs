@@ -11,7 +11,7 @@ fn web(uris: &[&str]) -> ClientKind {
 #[tokio::test]
 async fn a_new_client_has_googles_form_of_id_and_its_secret_is_shown_once() {
     let stack = Stack::new().await;
-    let made = stack.clients.create(&stack.admin, "My client", web(&["https://a.example/cb"])).await.unwrap();
+    let made = stack.clients.create(&stack.admin, "My client", Ok(web(&["https://a.example/cb"]))).await.unwrap();
     let (id, secret) = (made.client.id.0.clone(), made.secret.unwrap());
     let random = id.strip_prefix("123-").unwrap().strip_suffix(".apps.googleusercontent.com").unwrap();
     assert!(random.len() == 32 && random.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()));
@@ -53,7 +53,7 @@ async fn a_client_that_could_not_be_shown_or_restricted_is_not_made() {
         ("Name",            ClientKind::Ios { bundle_id: "x y.z".to_owned() },   "Restriction"),
     ];
     for (row, (name, kind, expected)) in cases.into_iter().enumerate() {
-        let outcome = stack.clients.create(&stack.admin, name, kind).await;
+        let outcome = stack.clients.create(&stack.admin, name, Ok(kind)).await;
         assert_eq!(outcome.err().as_ref().map(cause).unwrap_or_default(), expected, "row {row}");
     }
 }

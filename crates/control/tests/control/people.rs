@@ -114,7 +114,7 @@ impl Stack {
     /// Somebody who has just signed in.
     pub(crate) async fn person(&self, id: &UniqueId) -> Person {
         let cookie = self.signed_in(&[id], false).await;
-        self.sign_in.person(Visitor { cookie: Some(&cookie), peer: PEER }, id).await.unwrap().unwrap()
+        self.sign_in.person(Visitor { cookie: Some(&cookie), peer: PEER.into() }, id).await.unwrap().unwrap()
     }
 
     pub(crate) async fn alice(&self) -> Person {
@@ -136,7 +136,7 @@ impl Stack {
     }
 
     async fn client(&self, kind: ClientKind, redirect_uri: &'static str) -> TestClient {
-        let made = self.clients.create(&self.admin, &format!("A {} client", kind.name()), kind).await.unwrap();
+        let made = self.clients.create(&self.admin, &format!("A {} client", kind.name()), Ok(kind)).await.unwrap();
         TestClient { id: made.client.id.0, secret: made.secret, redirect_uri }
     }
 

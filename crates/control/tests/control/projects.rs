@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{Stack, cause};
 
 impl Stack {
-    fn projects(&self) -> Projects {
+    pub(crate) fn projects(&self) -> Projects {
         Projects::new(self.publisher.clone(), self.changes.clone(), self.now())
     }
 }

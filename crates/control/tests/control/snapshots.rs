@@ -17,9 +17,14 @@ const APP: &str = "projects/123/iap_web/compute/services/app";
 
 impl Stack {
     /// Another instance on the same store.
-    async fn other(&self) -> Arc<SnapshotPublisher> {
+    pub(crate) async fn other(&self) -> Arc<SnapshotPublisher> {
         let opened = SnapshotPublisher::open(self.store.clone(), self.clock.clone(), setting()).await;
         Arc::new(opened.unwrap())
+    }
+
+    /// How an instance with this publisher demands and records.
+    pub(crate) fn changes_at(&self, publisher: &SnapshotPublisher) -> Changes {
+        Changes::new(Gate::new(publisher.cell(), self.clock.clone()), self.audit.clone(), self.entropy.clone())
     }
 
     fn admits_at(&self, publisher: &SnapshotPublisher, user: &str) -> bool {
@@ -97,6 +102,37 @@ async fn what_one_instance_writes_is_in_force_on_one_that_watches() {
     watching.abort();
 }
 
+/// Ann is let in by one policy and Bob by another, and never both at one time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_in_force_is_of_one_moment_while_others_write() {
+    let stack = Arc::new(Stack::new().await);
+    let follower = stack.other().await;
+    let bind = |members: &[&str]| {
+        let policy = json!({"bindings": [{"role": "roles/iap.httpsResourceAccessor", "members": members}]});
+        serde_json::from_value::<doorward_wire::google_api::Policy>(policy).unwrap()
+    };
+    let (ann, bob, nobody) = (bind(&["user:ann@example.com"]), bind(&["user:bob@example.com"]), bind(&[]));
+    for round in 0..40 {
+        // Fewer than the looks after which a follower stops looking.
+        let writes = [(APP, &ann), (APP, &nobody), ("projects/123", &bob), ("projects/123", &nobody), (APP, &ann)]
+            .map(|(name, policy)| (name, policy.clone()));
+        let writing = tokio::spawn({
+            let stack = stack.clone();
+            async move {
+                for (name, policy) in writes {
+                    stack.set_policy(name, policy).await.unwrap();
+                }
+            }
+        });
+        while !writing.is_finished() {
+            follower.refresh().await.unwrap();
+            let admitted = ["ann", "bob"].map(|name| stack.admits_at(&follower, &format!("{name}@example.com")));
+            assert_ne!(admitted, [true, true], "round {round}");
+        }
+        writing.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_look_at_the_store_keeps_what_is_in_force_fresh() {
     let stack = Stack::new().await;
@@ -111,8 +147,7 @@ async fn a_look_at_the_store_keeps_what_is_in_force_fresh() {
 async fn an_administrator_at_one_instance_sees_what_another_took_before() {
     let stack = Stack::new().await;
     let follower = stack.other().await;
-    let changes =
-        Changes::new(Gate::new(follower.cell(), stack.clock.clone()), stack.audit.clone(), stack.entropy.clone());
+    let changes = stack.changes_at(&follower);
     let policies = Policies::new(stack.store.clone(), follower, changes);
     let id = stack.add_person("ann").await;
     let policy = json!({"bindings": [{"role": "roles/owner", "members": ["user:ann@example.com"]}]});

@@ -20,7 +20,7 @@ use crate::{Stack, cause};
 const ROLE: &str = "roles/iap.httpsResourceAccessor";
 
 impl Stack {
-    fn world(&self) -> World {
+    pub(crate) fn world(&self) -> World {
         let (store, publisher, changes) = (&self.store, &self.publisher, &self.changes);
         let urls = KeyFileUrls {
             auth_uri: String::new(),
@@ -159,7 +159,8 @@ async fn it_stops_at_the_first_thing_that_cannot_be_changed_and_says_what_was_do
     let file = json!({
         "roles": [{"id": "wikiDoor", "permissions": ["iap.webServiceVersions.accessViaIAP"]}],
         "policies": [
-            {"resource": "app app", "bindings": [{"role": ROLE, "members": ["group:gone@example.com"]}]},
+            // Pools are in no file: only the store knows that this one is not there.
+            {"resource": "app app", "bindings": [{"role": ROLE, "members": ["principalSet://iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/gone/*"]}]},
             {"resource": "web", "bindings": [{"role": ROLE, "members": ["user:ann@example.com"]}]},
         ],
     });
@@ -167,7 +168,7 @@ async fn it_stops_at_the_first_thing_that_cannot_be_changed_and_says_what_was_do
     assert_eq!(names(&stopped.done), ["ADD wikiDoor"]);
     assert_eq!(names(&stopped.not_done), ["ADD app app", "ADD web"]);
     let failure = stopped.failure.unwrap();
-    assert!(failure.name == "app app" && failure.message.contains("gone@example.com"), "{failure:?}");
+    assert!(failure.name == "app app" && failure.message.contains("workloadIdentityPools/gone"), "{failure:?}");
 }
 
 #[tokio::test]
@@ -199,6 +200,12 @@ async fn a_mistake_in_a_file_is_found_before_anything_is_changed() {
         (json!({"deny_policies": [{"id": "deny", "attached_to": "web", "rules": []}]}),       "is attached to a project"),
         (json!({"settings": [{"resource": "web", "access_settings": {"cors_settings": {"allow_http_options": true}}}]}), "does not work yet"),
         (json!({"service_accounts": [{"id": "x"}]}),                                          "account x: \"x\" is no id"),
+        (policy("web", json!({"role": ROLE, "members": ["group:gone@x.com"]})),                "the policy of web: there is no group:gone@x.com, neither here nor in the file"),
+        (policy("web", json!({"role": ROLE, "members": ["serviceAccount:gone1@dev-project.iam.gserviceaccount.com"]})), "there is no serviceAccount:gone1@"),
+        (policy("web", json!({"role": "roles/gone", "members": ["user:a@x.com"]})),            "the policy of web: there is no role roles/gone"),
+        (policy("web", json!({"role": "roles/owner", "members": ["user:a@x.com"]})),           "roles/owner holds no permission that could be used here"),
+        (json!({"groups": [{"email": "a@x.com", "members": ["group:gone@x.com"]}]}),          "group a@x.com: there is no group:gone@x.com"),
+        (json!({"access_levels": [{"name": "l", "required_access_levels": ["gone"]}]}),       "access level l: there is no access level accessPolicies/123/accessLevels/gone"),
     ];
     for (file, expected) in cases {
         let error = stack.apply(file.clone(), true).await.unwrap_err();
@@ -208,11 +215,31 @@ async fn a_mistake_in_a_file_is_found_before_anything_is_changed() {
 }
 
 #[tokio::test]
+async fn every_mistake_of_a_file_is_found_at_once() {
+    let stack = Stack::new().await;
+    let file = json!({
+        "applications": [{"name": "wiki", "hosts": ["a b"], "upstreams": ["ftp://u"]}],
+        "groups": [{"email": "x", "members": ["allUsers"]}],
+        "policies": [{"resource": "app wiki", "bindings": [
+            {"role": "admin", "members": ["ann", "bob"]},
+            {"role": ROLE, "members": ["user:a@x.com"], "condition": "request.nothing == 1"},
+            {"role": ROLE, "members": ["user:a@x.com"], "condition": "request.path =="},
+        ]}],
+        "deny_policies": [{"id": "deny", "rules": [{"denied_principals": ["ann"], "denied_permissions": ["x"]}]}],
+    });
+    let error = stack.apply(file, false).await.unwrap_err();
+    let places: Vec<&str> = error.lines().map(|line| line.split_once(": ").unwrap().0).collect();
+    let policy = "the policy of app wiki";
+    let expected = [&["app wiki"; 2][..], &[policy; 5], &["deny policy deny"; 2], &["group x"; 2]].concat();
+    assert_eq!(places, expected, "{error}");
+}
+
+#[tokio::test]
 async fn an_export_has_what_its_reader_may_see_and_a_plan_demands_it() {
     let stack = Stack::new().await;
     stack.apply(whole(), false).await.unwrap();
     let user = stack.holding("user", ROLE, "projects/123").await;
-    let viewer = stack.holding("viewer", "roles/viewer", "projects/123").await;
+    let reviewer = stack.holding("reviewer", "roles/iam.securityReviewer", "projects/123").await;
     let lists = |admin: Admin| {
         let world = stack.world();
         async move {
@@ -223,7 +250,9 @@ async fn an_export_has_what_its_reader_may_see_and_a_plan_demands_it() {
         }
     };
     assert_eq!(lists(user.clone()).await, [("policies".to_owned(), 0), ("settings".to_owned(), 0)]);
-    assert!(!lists(viewer).await.iter().any(|(name, _)| name == "deny_policies"));
+    let seen: Vec<String> = lists(reviewer).await.into_iter().map(|(name, _)| name).collect();
+    // It lists deny policies, and a list has no rules.
+    assert!(seen.contains(&"roles".to_owned()) && !seen.contains(&"deny_policies".to_owned()), "{seen:?}");
     let request = ApplyRequest { file: serde_json::from_value(whole()).unwrap(), dry_run: true, prune: false };
     assert_eq!(cause(&stack.world().apply(&user, request).await.unwrap_err()), "Forbidden");
 }

@@ -5,9 +5,9 @@
 use std::fmt;
 
 use super::condition::{CompileError, Schema};
-use super::{ConditionText, Etag, PermissionPattern, PermissionSet, compiled};
+use super::{CONDITIONS_LIMIT, ConditionText, Etag, PermissionPattern, PermissionSet, compiled};
 use crate::clock::Timestamp;
-use crate::member::{Member, MemberError};
+use crate::member::{DELETED, Member, MemberError};
 use crate::resource::{Branch, Project, Resource};
 
 /// Rules of one policy, at most.
@@ -77,6 +77,9 @@ pub enum DenyPolicyError {
     /// Too many rules or principals.
     #[error("a deny policy has at most {RULES_LIMIT} rules and {DENY_PRINCIPALS_LIMIT} principals")]
     TooMany,
+    /// Too many conditions: each may be evaluated in a request.
+    #[error("a deny policy has at most {CONDITIONS_LIMIT} rules with a condition")]
+    TooManyConditions,
     /// A condition that does not compile.
     #[error("the condition of rule {rule}: {error}")]
     Condition {
@@ -106,6 +109,9 @@ impl DenyPolicy {
         let principals = |rule: &DenyRule| rule.denied_principals.len() + rule.exception_principals.len();
         if rules.len() > RULES_LIMIT || rules.iter().map(principals).sum::<usize>() > DENY_PRINCIPALS_LIMIT {
             return Err(DenyPolicyError::TooMany);
+        }
+        if rules.iter().filter(|rule| rule.condition.is_some()).count() > CONDITIONS_LIMIT {
+            return Err(DenyPolicyError::TooManyConditions);
         }
         for (number, rule) in rules.iter().enumerate() {
             if rule.denied_principals.is_empty() || rule.denied_permissions.is_empty() {
@@ -172,8 +178,10 @@ pub fn read_principal_v2(text: &str) -> Result<Member, MemberError> {
         email(name).map(Member::Group)
     } else if let Some(name) = text.strip_prefix(ACCOUNT) {
         email(name).map(Member::ServiceAccount)
-    } else if let Some(deleted) = text.strip_prefix("deleted:") {
+    } else if let Some(deleted) = text.strip_prefix(DELETED) {
         match deleted.rsplit_once("?uid=") {
+            // One in the other, without end, would exhaust the stack.
+            Some((name, _)) if name.starts_with(DELETED) => Err(MemberError::Malformed),
             Some((name, uid)) => format!("deleted:{}?uid={uid}", read_principal_v2(name)?).parse(),
             None => Err(MemberError::Malformed),
         }
@@ -206,6 +214,12 @@ pub fn principal_v2(member: &Member) -> impl fmt::Display {
 mod tests {
     use super::*;
     use crate::resource::Ancestor;
+
+    #[test]
+    fn a_principal_that_is_gone_many_times_over_is_refused_and_exhausts_no_stack() {
+        let text = format!("{}user:a@b.cc{}", "deleted:".repeat(100_000), "?uid=1".repeat(100_000));
+        assert_eq!(read_principal_v2(&text), Err(MemberError::Malformed));
+    }
 
     #[test]
     fn a_principal_is_read_in_both_spellings_and_written_in_the_second() {
@@ -274,6 +288,8 @@ mod tests {
             (vec![rule(1, all, Some("request.nothing == 1"))],     "condition"),
             (vec![rule(2500, all, None)],                          "ok"),
             (vec![rule(2500, all, None), rule(1, all, None)],      "too many"),
+            (vec![rule(1, all, Some("true")); 100],                "ok"),
+            (vec![rule(1, all, Some("true")); 101],                "too many conditions"),
         ];
         for (number, (rules, expected)) in cases.into_iter().enumerate() {
             let outcome = match DenyPolicy::check(&rules, &schema) {
@@ -281,6 +297,7 @@ mod tests {
                 Err(E::EmptyRule) => "empty",
                 Err(E::Condition { .. }) => "condition",
                 Err(E::TooMany) => "too many",
+                Err(E::TooManyConditions) => "too many conditions",
                 Err(E::Name | E::Attachment) => "name",
             };
             assert_eq!(outcome, expected, "case {number}");

@@ -291,7 +291,8 @@ fn members_of(principal: Principal<'_>) -> Vec<Member> {
 pub enum Standing {
     /// Whoever it stands for may, as far as is known.
     Allowed,
-    /// It may if a condition holds: it does not, or cannot be evaluated with what is known.
+    /// It may if a condition of a binding holds, which does not, or cannot be evaluated with what is known; or if one of a deny rule
+    /// does not hold, of which that is not known.
     Depends,
     /// A deny rule is against it.
     Denied,
@@ -339,10 +340,12 @@ pub fn stands(
     if seen.bindings.is_empty() {
         return None;
     }
+    // A rule whose condition cannot be evaluated denies a request. Of circumstances that are not known it says nothing yet.
+    let holds = |(_, outcome): &(Member, RuleOutcome)| *outcome == RuleOutcome::Condition(ConditionOutcome::Holds);
     let standing = match verdict {
         Verdict::Allowed(_) => Standing::Allowed,
-        Verdict::Denied(_) => Standing::Denied,
-        Verdict::NotGranted => Standing::Depends,
+        Verdict::Denied(_) if seen.rules.values().any(holds) => Standing::Denied,
+        Verdict::Denied(_) | Verdict::NotGranted => Standing::Depends,
     };
     let mut by = Vec::new();
     for node in lineage.allow() {

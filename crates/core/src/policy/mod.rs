@@ -35,6 +35,10 @@ use condition::{CompileError, Schema};
 pub const PRINCIPALS_LIMIT: usize = 1500;
 /// See [`PRINCIPALS_LIMIT`].
 pub const GROUPS_LIMIT: usize = 250;
+/// The most conditional bindings of one allow policy; and, ours, the most conditions of one deny policy.
+///
+/// Spec: <https://cloud.google.com/iam/quotas#limits>
+pub const CONDITIONS_LIMIT: usize = 100;
 /// The longest title of a condition, in characters.
 pub const TITLE_LIMIT: usize = 100;
 /// The longest description of a condition, in characters.
@@ -119,6 +123,9 @@ pub enum PolicyError {
     /// Too many.
     #[error("a policy names at most {PRINCIPALS_LIMIT} principals, {GROUPS_LIMIT} of them groups and domains")]
     TooMany,
+    /// Too many conditions: each may be evaluated in a request.
+    #[error("a policy has at most {CONDITIONS_LIMIT} bindings with a condition")]
+    TooManyConditions,
 }
 
 impl Policy {
@@ -139,6 +146,9 @@ impl Policy {
         let groups = members().filter(|member| matches!(member, Member::Group(_) | Member::Domain(_))).count();
         if members().count() > PRINCIPALS_LIMIT || groups > GROUPS_LIMIT {
             return Err(PolicyError::TooMany);
+        }
+        if bindings.iter().filter(|binding| binding.condition.is_some()).count() > CONDITIONS_LIMIT {
+            return Err(PolicyError::TooManyConditions);
         }
         for binding in bindings {
             let Some(text) = &binding.condition else { continue };
@@ -201,6 +211,8 @@ mod tests {
             (vec![many("group", 250)],                             1, "ok"),
             (vec![many("group", 251)],                             1, "too many"),
             (vec![many("group", 250), bind("domain:x.com", None)], 1, "too many"),
+            (vec![bind("user:a@x.com", text("true", "t")); 100],   3, "ok"),
+            (vec![bind("user:a@x.com", text("true", "t")); 101],   3, "too many conditions"),
         ];
         for (number, (bindings, version, expected)) in cases.into_iter().enumerate() {
             let outcome = match Policy::check(&bindings, version, &schema) {
@@ -211,6 +223,7 @@ mod tests {
                 Err(E::ConditionTitle) => "title",
                 Err(E::Condition { .. }) => "condition",
                 Err(E::TooMany) => "too many",
+                Err(E::TooManyConditions) => "too many conditions",
             };
             assert_eq!(outcome, expected, "case {number}");
         }

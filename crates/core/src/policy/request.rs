@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value as Json};
 
+use super::condition::{Budget, EvaluationError};
 use super::path::RequestPath;
 use crate::access_level::AccessLevels;
 use crate::clock::Timestamp;
@@ -129,14 +130,15 @@ pub struct RequestContext<'a> {
     /// change.
     pub modified_grants_by_role: Option<&'a [String]>,
     levels: Levels<'a>,
+    budget: Budget,
 }
 
 /// Where the access levels come from.
 enum Levels<'a> {
     /// Nothing is known of levels.
     Unknown,
-    /// They are evaluated when they are first asked for; then the places of those that are met stand here.
-    Evaluated(&'a AccessLevels, OnceLock<Vec<usize>>),
+    /// They are evaluated when they are first asked for; then what came of each stands here.
+    Evaluated(&'a AccessLevels, OnceLock<Vec<Result<bool, EvaluationError>>>),
     /// They were evaluated before.
     Known(&'a [String]),
 }
@@ -155,7 +157,25 @@ impl<'a> RequestContext<'a> {
             resource: None,
             modified_grants_by_role: None,
             levels: Levels::Unknown,
+            budget: Budget::of_one_question(),
         }
+    }
+
+    /// The same with another budget, such as what is left of one.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Budget) -> RequestContext<'a> {
+        self.budget = budget;
+        self
+    }
+
+    /// What evaluations may still spend: conditions and access levels share it.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// What evaluations have left for others.
+    pub fn into_budget(self) -> Budget {
+        self.budget
     }
 
     /// The same question where these access levels may be met. They are evaluated when one is first asked for, once.
@@ -172,22 +192,48 @@ impl<'a> RequestContext<'a> {
         self
     }
 
-    /// `request.auth.access_levels`: the names of the levels that are met, in the order of names. `None` if nothing is known of
-    /// levels.
+    /// The names of the access levels that are met, in the order of names. `None` if nothing is known of levels.
     pub fn access_levels(&self) -> Option<Vec<&'a str>> {
         match &self.levels {
             Levels::Unknown => None,
-            Levels::Known(names) => Some(names.iter().map(String::as_str).collect()),
-            Levels::Evaluated(levels, met) => {
-                let places = met.get_or_init(|| levels.met_places(self));
-                Some(
-                    places
-                        .iter()
-                        .filter_map(|place| levels.levels().get(*place))
-                        .map(|level| level.name().as_str())
-                        .collect(),
-                )
+            Levels::Known(met) => Some(met.iter().map(String::as_str).collect()),
+            Levels::Evaluated(..) => Some(self.levels_where(|outcome| *outcome == Ok(true))),
+        }
+    }
+
+    /// The names of those that could not be evaluated, in the order of names.
+    pub fn unknown_access_levels(&self) -> Vec<&'a str> {
+        match &self.levels {
+            Levels::Unknown | Levels::Known(_) => Vec::new(),
+            Levels::Evaluated(..) => self.levels_where(Result::is_err),
+        }
+    }
+
+    /// Whether the level of this name is met: what is no level is not. `None` if nothing is known of levels.
+    ///
+    /// # Errors
+    /// Why it could not be evaluated. Whoever must meet it does not then, and whoever must not is taken to.
+    pub fn access_level(&self, name: &str) -> Option<Result<bool, EvaluationError>> {
+        match &self.levels {
+            Levels::Unknown => None,
+            Levels::Known(met) => Some(Ok(met.iter().any(|it| it == name))),
+            Levels::Evaluated(levels, _) => {
+                let place = levels.place(name);
+                Some(place.and_then(|place| self.outcomes().get(place).cloned()).unwrap_or(Ok(false)))
             }
+        }
+    }
+
+    fn levels_where(&self, is: impl Fn(&Result<bool, EvaluationError>) -> bool) -> Vec<&'a str> {
+        let Levels::Evaluated(levels, _) = &self.levels else { return Vec::new() };
+        let outcomes = levels.levels().iter().zip(self.outcomes());
+        outcomes.filter(|(_, outcome)| is(outcome)).map(|(level, _)| level.name().as_str()).collect()
+    }
+
+    fn outcomes(&self) -> &[Result<bool, EvaluationError>] {
+        match &self.levels {
+            Levels::Evaluated(levels, outcomes) => outcomes.get_or_init(|| levels.outcomes(self)),
+            Levels::Unknown | Levels::Known(_) => &[],
         }
     }
 }

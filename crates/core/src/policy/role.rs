@@ -326,6 +326,12 @@ static PREDEFINED: std::sync::LazyLock<Vec<PredefinedRole>> = std::sync::LazyLoc
     let roles = named(&["iam.roles."], ANY);
     let denies = named(&["iam.denypolicies."], ANY);
     let policies = named(&[""], &[".getIamPolicy", ".setIamPolicy"]);
+    // Lists of everything of Google's, and all policies; of what there is by itself, accounts and roles alone, which policies name.
+    let review =
+        named(&["iam.", "iap.", "compute.", "appengine.", "clientauthconfig.", "resourcemanager."], &[".list"])
+            .union(named(&[""], &[".getIamPolicy"]))
+            .union(of(&[P::GetRole, P::GetServiceAccount]))
+            .union(project);
     let settings = named(&["iap."], &[".getSettings", ".updateSettings"]);
     let compute = named(&["compute."], ANY);
     let app_engine = named(&["appengine."], ANY);
@@ -335,10 +341,18 @@ static PREDEFINED: std::sync::LazyLock<Vec<PredefinedRole>> = std::sync::LazyLoc
     let own_view = named(&["doorward."], READ).union(of(&[P::ExplainDecisions, P::SimulateDecisions]));
 
     // As Google's: a viewer sees what there is, an editor changes it, an owner says besides who may. None of them goes through a
-    // door or becomes an account, and none of them touches deny policies, which bind owners too.
+    // door itself or gets a token of an account, and none of them changes deny policies, which bind owners too. But an editor makes
+    // keys of service accounts, as with Google, and whoever holds such a key is the account and passes its doors.
     let viewer = named(&["iap."], &[".getSettings", ".get", ".list"])
         .union(named(
-            &["iam.roles.", "iam.workloadIdentityPool", "compute.", "appengine.", "resourcemanager.projects."],
+            &[
+                "iam.roles.",
+                "iam.workloadIdentityPool",
+                "iam.denypolicies.",
+                "compute.",
+                "appengine.",
+                "resourcemanager.projects.",
+            ],
             READ,
         ))
         .union(account_view)
@@ -444,22 +458,10 @@ static PREDEFINED: std::sync::LazyLock<Vec<PredefinedRole>> = std::sync::LazyLoc
             "Role Viewer",
             named(&["iam.roles."], READ).union(of(&[P::GetProjectIamPolicy])).union(project),
         ),
-        role(
-            "roles/iam.securityAdmin",
-            "Security Admin",
-            policies
-                .union(named(&["iam.", "compute.", "appengine.", "clientauthconfig.", "resourcemanager."], READ))
-                .union(named(&["iap."], READ)),
-        ),
-        role(
-            "roles/iam.securityReviewer",
-            "Security Reviewer",
-            named(&[""], &[".getIamPolicy"])
-                .union(named(&["iam.", "compute.", "resourcemanager.", "iap."], &[".list"]))
-                .union(project),
-        ),
-        role("roles/iam.denyAdmin", "Deny Admin", denies.union(project)),
-        role("roles/iam.denyReviewer", "Deny Reviewer", named(&["iam.denypolicies."], READ).union(project)),
+        role("roles/iam.securityAdmin", "Security Admin", policies.union(review)),
+        role("roles/iam.securityReviewer", "Security Reviewer", review),
+        role("roles/iam.denyAdmin", "Deny Admin", denies),
+        role("roles/iam.denyReviewer", "Deny Reviewer", named(&["iam.denypolicies."], READ)),
         role("roles/compute.admin", "Compute Admin", compute.union(projects)),
         role("roles/compute.viewer", "Compute Viewer", named(&["compute."], READ).union(projects)),
         role("roles/appengine.appAdmin", "App Engine Admin", app_engine.union(projects)),
@@ -478,6 +480,8 @@ static PREDEFINED: std::sync::LazyLock<Vec<PredefinedRole>> = std::sync::LazyLoc
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::account::UniqueId;
     use crate::resource::ServiceType;
@@ -550,6 +554,7 @@ mod tests {
             ("roles/iap.tunnelResourceAccessor",  "iap.tunnelInstances.accessViaIAP iap.tunnelDestGroups.accessViaIAP"),
             ("roles/iap.tunnelDestGroupViewer",   "iap.tunnelDestGroups.get iap.tunnelDestGroups.list"),
             ("roles/iam.serviceAccountOpenIdTokenCreator", "iam.serviceAccounts.getOpenIdToken"),
+            ("roles/iam.denyReviewer",            "iam.denypolicies.get iam.denypolicies.list"),
             ("roles/resourcemanager.projectIamAdmin", "resourcemanager.projects.get resourcemanager.projects.getIamPolicy resourcemanager.projects.setIamPolicy"),
         ];
         for (name, expected) in cases {
@@ -561,6 +566,12 @@ mod tests {
         assert_eq!(held("roles/iap.admin").len(), 18);
         assert!(held("roles/iap.settingsAdmin").iter().all(|it| it.name().ends_with("Settings")));
         assert_eq!(held("roles/iap.settingsAdmin").len(), 14);
+        // Who reviews reads policies and lists, and by itself only what policies name.
+        let shown =
+            held("roles/iam.securityReviewer").iter().map(Permission::name).filter(|name| name.ends_with(".get"));
+        let named = ["iam.serviceAccounts.get", "iam.roles.get", "resourcemanager.projects.get"];
+        assert_eq!(shown.collect::<HashSet<_>>(), HashSet::from(named));
+        assert!(held("roles/iam.securityAdmin").iter().any(|it| it.name() == "iam.serviceAccounts.setIamPolicy"));
     }
 
     #[test]

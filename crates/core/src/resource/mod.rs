@@ -17,10 +17,12 @@
 mod application;
 mod host;
 mod name;
+mod upstream;
 
 pub use application::{Application, ApplicationName, ApplicationNameError, ServiceKind};
 pub use host::{Host, HostError, Origin, PathPrefix, PathPrefixError, Route, Scheme};
 pub use name::ResourceError;
+pub use upstream::{UpstreamAddress, UpstreamError, is_forbidden_upstream, without_credentials};
 
 use crate::account::UniqueId;
 

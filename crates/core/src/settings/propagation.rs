@@ -17,7 +17,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue
 use doorward_wire::headers::{folds_to, folds_to_prefix, is_reserved};
 use serde_json::json;
 
-use crate::policy::condition::{CompileError, EvaluationError, Parsed, SampledCondition};
+use crate::policy::condition::{Budget, CompileError, EvaluationError, Parsed, SampledCondition};
 
 /// The most attributes that an expression may select.
 pub const MAX_ATTRIBUTES: usize = 45;
@@ -175,11 +175,17 @@ impl Propagation {
     /// The attributes of this caller that the application is told, in the expression's order. Of two with one name the first is
     /// kept.
     ///
+    /// The filters spend what the evaluations of the request have left.
+    ///
     /// # Errors
     /// [`PropagationError`]: nothing is told then.
-    pub fn select(&self, caller: &CallerAttributes) -> Result<Vec<PropagatedAttribute>, PropagationError> {
+    pub fn select(
+        &self,
+        caller: &CallerAttributes,
+        budget: &Budget,
+    ) -> Result<Vec<PropagatedAttribute>, PropagationError> {
         let mut selected: Vec<PropagatedAttribute> = Vec::new();
-        for attribute in self.root.select(caller)? {
+        for attribute in self.root.select(caller, budget)? {
             let same = |other: &PropagatedAttribute| {
                 other.name.eq_ignore_ascii_case(&attribute.name) && other.strict == attribute.strict
             };
@@ -192,7 +198,7 @@ impl Propagation {
 }
 
 impl Node {
-    fn select(&self, caller: &CallerAttributes) -> Result<Vec<PropagatedAttribute>, PropagationError> {
+    fn select(&self, caller: &CallerAttributes, budget: &Budget) -> Result<Vec<PropagatedAttribute>, PropagationError> {
         let all = |attributes: &[Attribute]| {
             let all = attributes.iter().map(|Attribute { name, values }| PropagatedAttribute {
                 name: name.clone(),
@@ -206,27 +212,29 @@ impl Node {
             Node::Saml => all(&caller.saml),
             Node::Filter { of, variable, condition } => {
                 let mut kept = Vec::new();
-                for attribute in of.select(caller)? {
+                for attribute in of.select(caller, budget)? {
                     let value = json!({ "name": attribute.name, "values": attribute.values });
-                    if condition.holds(&[(variable, &value)])? {
+                    if condition.holds_within(&[(variable, &value)], budget)? {
                         kept.push(attribute);
                     }
                 }
                 kept
             }
             Node::Named { of, name } => {
-                of.select(caller)?.into_iter().find(|attribute| attribute.name == *name).into_iter().collect()
+                of.select(caller, budget)?.into_iter().find(|attribute| attribute.name == *name).into_iter().collect()
             }
-            Node::EmitAs { of, name } => {
-                of.select(caller)?.into_iter().map(|of| PropagatedAttribute { name: name.clone(), ..of }).collect()
-            }
+            Node::EmitAs { of, name } => of
+                .select(caller, budget)?
+                .into_iter()
+                .map(|of| PropagatedAttribute { name: name.clone(), ..of })
+                .collect(),
             Node::Strict { of } => {
-                of.select(caller)?.into_iter().map(|of| PropagatedAttribute { strict: true, ..of }).collect()
+                of.select(caller, budget)?.into_iter().map(|of| PropagatedAttribute { strict: true, ..of }).collect()
             }
             Node::Together(parts) => {
                 let mut selected = Vec::new();
                 for part in parts {
-                    selected.extend(part.select(caller)?);
+                    selected.extend(part.select(caller, budget)?);
                 }
                 selected
             }
@@ -396,13 +404,17 @@ fn is_token(name: &str) -> bool {
 /// who is believed to send it.
 fn is_taken(name: &str) -> bool {
     #[rustfmt::skip]
-    const NAMES: [&str; 24] = [
+    const NAMES: [&str; 33] = [
         "accept-encoding", "authorization", "connection", "cookie", "cookie2", "date", "expect", "forwarded", "host",
-        "http2-settings", "keep-alive", "origin", "proxy-authenticate", "proxy-authorization", "proxy-connection", "range",
-        "referer", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-http-method-override",
+        "http2-settings", "keep-alive", "max-forwards", "origin", "proxy-authenticate", "proxy-authorization",
+        "proxy-connection", "range", "referer", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade", "user-agent",
+        "via", "x-http-method", "x-http-method-override", "x-method-override", "x-host", "x-client-ip", "x-cluster-client-ip",
+        "true-client-ip",
+        // `HTTP_PROXY` to a program behind CGI: where its own requests go.
+        "proxy",
     ];
-    const PREFIXES: [&str; 7] =
-        ["access-control-", "content-", "if-", "sec-", "x-doorward-", "x-forwarded-", "x-original-"];
+    const PREFIXES: [&str; 8] =
+        ["access-control-", "content-", "if-", "sec-", "x-doorward-", "x-envoy-", "x-forwarded-", "x-original-"];
     is_reserved(name)
         || NAMES.iter().any(|taken| folds_to(name, taken))
         || PREFIXES.iter().any(|prefix| folds_to_prefix(name, prefix))
@@ -434,7 +446,7 @@ mod tests {
 
     fn selected(source: &str) -> String {
         let propagation = Propagation::compile(source).unwrap_or_else(|error| panic!("{source}: {error}"));
-        let selected = propagation.select(&caller()).unwrap();
+        let selected = propagation.select(&caller(), &Budget::of_one_question()).unwrap();
         let shown = selected.iter().map(|attribute| {
             let name = attribute.header_name().unwrap_or_else(|| format!("({})", attribute.name));
             format!("{name}={}", attribute.header_value())
@@ -527,6 +539,13 @@ mod tests {
             (strict("X-Goog-Authenticated-User-Email"),         taken("X-Goog-Authenticated-User-Email")),
             (strict("x_goog_iap_jwt_assertion"),                taken("x_goog_iap_jwt_assertion")),
             (strict("X-Real-IP"),                               taken("X-Real-IP")),
+            (strict("Proxy"),                                   taken("Proxy")),
+            (strict("X-HTTP-Method"),                           taken("X-HTTP-Method")),
+            (strict("x_method_override"),                       taken("x_method_override")),
+            (strict("X-Host"),                                  taken("X-Host")),
+            (strict("X-Envoy-Original-Path"),                   taken("X-Envoy-Original-Path")),
+            (strict("Max-Forwards"),                            taken("Max-Forwards")),
+            (strict("User-Agent"),                              taken("User-Agent")),
             (format!("{one}.strict().emitAs('via')"),           taken("via")),
         ];
         for (source, expected) in cases {
@@ -541,7 +560,10 @@ mod tests {
         let saml: Vec<Attribute> = names.iter().map(|name| Attribute { name: name.clone(), values: vec![] }).collect();
         let select = |source: &str, count: usize| {
             let caller = CallerAttributes { iap: vec![], saml: saml[..count].to_vec() };
-            Propagation::compile(source).unwrap().select(&caller).map(|selected| selected.len())
+            Propagation::compile(source)
+                .unwrap()
+                .select(&caller, &Budget::of_one_question())
+                .map(|selected| selected.len())
         };
         assert_eq!(select("attributes.saml_attributes", MAX_ATTRIBUTES), Ok(MAX_ATTRIBUTES));
         assert_eq!(select("attributes.saml_attributes", MAX_ATTRIBUTES + 1), Err(PropagationError::TooMany));
@@ -549,5 +571,15 @@ mod tests {
             select("attributes.saml_attributes.filter(x, x.values[0] == 'a')", 1),
             Err(PropagationError::Filter(EvaluationError::OutOfRange("an index")))
         );
+        // Filters share what the request has left: each by itself is allowed.
+        let budget = Budget::of_one_question();
+        let long = Attribute { name: "a".to_owned(), values: vec!["v".to_owned(); 100] };
+        let caller = CallerAttributes { iap: vec![], saml: vec![long; MAX_ATTRIBUTES] };
+        let heavy = "attributes.saml_attributes.filter(x, x.values.all(a, x.values + x.values != []))";
+        let heavy = Propagation::compile(heavy).unwrap();
+        let one = CallerAttributes { iap: vec![], saml: caller.saml[..1].to_vec() };
+        assert_eq!(heavy.select(&one, &budget).map(|selected| selected.len()), Ok(1));
+        assert_eq!(heavy.select(&caller, &budget), Err(PropagationError::Filter(EvaluationError::BudgetSpent)));
+        assert_eq!(heavy.select(&one, &budget), Err(PropagationError::Filter(EvaluationError::BudgetSpent)));
     }
 }

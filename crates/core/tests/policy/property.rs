@@ -1,6 +1,10 @@
 //! What must hold for every world: explaining is deciding, and a snapshot made step by step is the one made at once.
 
-use doorward_core::policy::{Permission, Question, Verdict, WhyNot};
+use doorward_core::member::Member;
+use doorward_core::policy::request::RequestContext;
+use doorward_core::policy::{
+    ConditionOutcome, Permission, Question, RuleOutcome, Standing, Verdict, WhyNot, principal_of,
+};
 use doorward_core::resource::Host;
 use doorward_core::snapshot::{Snapshot, Update};
 
@@ -128,7 +132,9 @@ fn answers(snapshot: &Snapshot) -> Vec<String> {
                 }
             }
         }
+        who_can_is_what_is_decided(snapshot, node, &host);
     }
+    what_can_is_what_is_decided(snapshot, &host);
     for path in ["/", "/a", "/a/b", "/b/../a", "/%61", "//a"] {
         let served = snapshot.served_at(&host, path).map(|(origin, it)| format!("{origin} {}", it.name));
         answers.push(format!("{path} {served:?}"));
@@ -142,6 +148,61 @@ fn answers(snapshot: &Snapshot) -> Vec<String> {
         assert_eq!(it.lineage.deny().len(), fresh.deny().len());
     }
     answers
+}
+
+/// Whoever is let in is named by those who can, as they stand there; and nobody stands there otherwise than decisions say.
+fn who_can_is_what_is_decided(snapshot: &Snapshot, node: &str, host: &Host) {
+    let (lineage, permission) = (snapshot.lineage(&resource(node)), Permission::AccessViaIap);
+    for path in ["/a", "/b", "/a/../b"] {
+        let context = request(host, path);
+        let holders = snapshot.who_can(&lineage, permission, &context);
+        for caller in CALLERS {
+            let caller = Caller::new(caller);
+            let question = Question { principal: caller.principal(), permission, context: &context };
+            if let Verdict::Allowed(granted) = snapshot.decide(&lineage, &question) {
+                let named = holders.iter().find(|it| it.member == *granted.member);
+                assert!(named.is_some(), "{node} {path}: {} is missing", granted.member);
+            }
+        }
+        for holder in &holders {
+            let principal = principal_of(&holder.member);
+            let question = Question { principal, permission, context: &context };
+            let explained = snapshot.explain(&lineage, &question);
+            let holds = Some(RuleOutcome::Condition(ConditionOutcome::Holds));
+            let expected = match snapshot.decide(&lineage, &question) {
+                Verdict::Allowed(_) => Standing::Allowed,
+                Verdict::Denied(_) if explained.rules.iter().any(|it| it.outcome == holds) => Standing::Denied,
+                Verdict::Denied(_) | Verdict::NotGranted => Standing::Depends,
+            };
+            assert_eq!(holder.standing, expected, "{node} {path} {}", holder.member);
+            assert!(!holder.by.is_empty(), "{node} {path} {}", holder.member);
+        }
+    }
+}
+
+/// What somebody can is where they are let in, and where it depends on what is not known.
+fn what_can_is_what_is_decided(snapshot: &Snapshot, host: &Host) {
+    let (permission, nothing) = (Permission::AccessViaIap, RequestContext::new(request(host, "/").time));
+    for member in MEMBERS.into_iter().chain(["allUsers"]) {
+        let member: Member = member.parse().unwrap();
+        let reachable = snapshot.what_can(&member, permission, &nothing);
+        for it in snapshot.applications() {
+            let found =
+                reachable.iter().find(|(found, _)| found.name == it.name).map(|(_, holder)| holder.standing.clone());
+            let decided = |context: &RequestContext<'_>| {
+                let question = Question { principal: principal_of(&member), permission, context };
+                snapshot.decide(&it.lineage, &question).is_allowed()
+            };
+            let mut allowed = false;
+            for path in ["/a", "/b", "/a/../b"] {
+                allowed |= decided(&request(host, path));
+            }
+            let told = format!("{} {member} {found:?}", it.name);
+            assert_eq!(decided(&nothing), found == Some(Standing::Allowed), "{told}");
+            // Whoever is let in somewhere is not told that they may not.
+            assert!(!allowed || matches!(found, Some(Standing::Allowed | Standing::Depends)), "{told}");
+        }
+    }
 }
 
 fn told(verdict: &Verdict<'_>) -> String {

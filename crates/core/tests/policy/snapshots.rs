@@ -31,6 +31,8 @@ fn the_longest_prefix_decides_and_a_path_of_two_readings_is_refused() {
         ("a.example",     "/%61pi",              "ambiguous"),
         ("a.example",     "//api",               "ambiguous"),
         ("a.example",     "/api//admin",         "ambiguous"),
+        ("a.example",     "/api//../x",          "ambiguous"),
+        ("a.example",     "/x//../api",          "ambiguous"),
         ("b.example",     "/api/../x",           "api"),
         ("b.example",     "/",                   "nothing"),
         ("c.example",     "/x/../%61//y",        "alone"),

@@ -1,16 +1,16 @@
 //! `doorward apply`: a file of everything, put in force.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead as _, IsTerminal as _};
 
 use anyhow::{Context as _, bail};
 use doorward_wire::doorward_api::{ApplyRequest, ApplyResponse, WorldAction, WorldChange};
-use doorward_wire::world_file::WorldFile;
 use serde_json::Value;
 
 use super::Common;
 use crate::api::Api;
 use crate::file::Input;
-use crate::output::{json_line, print, printable, say};
+use crate::output::{json_line, patiently, print, printable, say};
 
 const METHOD: &str = "/doorward/v1/world:apply";
 
@@ -45,7 +45,7 @@ pub(crate) struct Args {
 /// Applies the file.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let Args { input, dry_run, prune, yes, common } = args;
-    let file: WorldFile = input.read()?;
+    let file = input.read_world()?;
     let server = common.server.open().await?;
     let mut request = ApplyRequest { file, dry_run: true, prune };
     if prune && !dry_run && !yes {
@@ -68,7 +68,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn send(api: &Api, request: &ApplyRequest) -> anyhow::Result<ApplyResponse> {
-    Ok(api.post(METHOD, request).await?)
+    let what = if request.dry_run { "comparing the file with what is there" } else { "applying the file" };
+    Ok(patiently(what, api.post(METHOD, request)).await?)
 }
 
 /// Asks for a word at the terminal before things are removed.
@@ -128,8 +129,16 @@ fn difference(change: &WorldChange, out: &mut String) {
         WorldAction::Remove => '-',
     };
     out.push_str(&format!("{mark} {}\n", title(change)));
-    let empty = Value::Null;
-    compare("", change.before.as_ref().unwrap_or(&empty), change.after.as_ref().unwrap_or(&empty), out);
+    // What it is called stands above.
+    let unnamed = |value: &Option<Value>| match value {
+        Some(Value::Object(fields)) => {
+            let mut fields = fields.clone();
+            fields.retain(|_, value| value.as_str() != Some(&change.name));
+            Value::Object(fields)
+        }
+        _ => Value::Null,
+    };
+    compare("", &unnamed(&change.before), &unnamed(&change.after), out);
 }
 
 /// A line for each value that goes or comes. Entries of lists are compared as they are, in no order.
@@ -156,11 +165,15 @@ fn compare(path: &str, before: &Value, after: &Value, out: &mut String) {
         (Value::Array(_) | Value::Null, Value::Array(_) | Value::Null) => {
             let entries = |value: &Value| value.as_array().cloned().unwrap_or_default();
             let (old, new) = (entries(before), entries(after));
+            if path == "bindings" {
+                return compare_bindings(&old, &new, out);
+            }
             let gone = old.iter().filter(|entry| !new.contains(entry));
             let come = new.iter().filter(|entry| !old.contains(entry));
             gone.for_each(|entry| line('-', path, entry, out));
             come.for_each(|entry| line('+', path, entry, out));
-            if old.iter().all(|entry| new.contains(entry)) && new.iter().all(|entry| old.contains(entry)) {
+            let same = old.iter().all(|entry| new.contains(entry)) && new.iter().all(|entry| old.contains(entry));
+            if same && !old.is_empty() {
                 out.push_str(&format!("    ~ {}: in another order\n", printable(path)));
             }
         }
@@ -169,6 +182,31 @@ fn compare(path: &str, before: &Value, after: &Value, out: &mut String) {
             line('+', path, after, out);
         }
     }
+}
+
+/// A line for each member who gets or loses a role: whole bindings are long, and differ in little.
+fn compare_bindings(old: &[Value], new: &[Value], out: &mut String) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let each = |bindings: &[Value]| -> BTreeSet<(String, String)> {
+        let one = |binding: &Value| {
+            let condition = match &binding["condition"] {
+                Value::Null => String::new(),
+                Value::Object(condition) => format!(
+                    " if {} ({})",
+                    text(condition.get("expression").unwrap_or(&Value::Null)),
+                    text(condition.get("title").unwrap_or(&Value::Null))
+                ),
+                expression => format!(" if {}", text(expression)),
+            };
+            let what = text(&binding["role"]) + &condition;
+            let members = binding["members"].as_array().cloned().unwrap_or_default();
+            members.iter().map(|member| (what.clone(), text(member))).collect::<Vec<_>>()
+        };
+        bindings.iter().flat_map(one).collect()
+    };
+    let (old, new) = (each(old), each(new));
+    old.difference(&new).for_each(|(what, member)| line('-', what, &member.as_str().into(), out));
+    new.difference(&old).for_each(|(what, member)| line('+', what, &member.as_str().into(), out));
 }
 
 fn line(mark: char, path: &str, value: &Value, out: &mut String) {
@@ -231,8 +269,23 @@ mod tests {
     fn a_file_that_is_in_force_changes_nothing_and_an_order_is_told_from_a_change() {
         assert_eq!(shown(&ApplyResponse::default(), false), "nothing to change\n");
         let mut out = String::new();
+        compare("members", &Value::Null, &json!([]), &mut out);
+        assert_eq!(out, "");
+        let mut out = String::new();
         compare("rules", &json!([1, 2]), &json!([2, 1]), &mut out);
         assert_eq!(out, "    ~ rules: in another order\n");
+    }
+
+    #[test]
+    fn of_a_policy_is_shown_who_gets_or_loses_what() {
+        let binding = |role: &str, members: &[&str], condition: Value| json!({"role": role, "members": members, "condition": condition});
+        let titled = json!({"expression": "x", "title": "t"});
+        let before = json!([binding("a", &["user:b", "user:c"], Value::Null), binding("b", &["user:b"], "x".into())]);
+        let after = json!([binding("a", &["user:c", "user:d"], Value::Null), binding("b", &["user:b"], titled)]);
+        let mut out = String::new();
+        compare("bindings", &before, &after, &mut out);
+        let expected = "    - a: user:b\n    - b if x: user:b\n    + a: user:d\n    + b if x (t): user:b\n";
+        assert_eq!(out, expected);
     }
 
     fn apply(line: &str, answers: Vec<Value>) -> (anyhow::Result<()>, Vec<String>) {

@@ -1,7 +1,7 @@
 //! `doorward audit`: the record in the form of Cloud Audit Logs, and whether it is as it was written.
 
 use anyhow::bail;
-use doorward_wire::doorward_api::{ListAuditEntriesResponse, VerifyAuditResponse};
+use doorward_wire::doorward_api::{AuditPoint, ListAuditEntriesResponse, VerifyAuditResponse};
 use doorward_wire::google_api::audit_log::LogEntry;
 
 use super::Common;
@@ -40,14 +40,21 @@ pub(crate) struct TailArgs {
     common: Common,
 }
 
-/// See that no event of the record was changed, taken out or put in
+/// See that the events of the record fit together, and that it goes on from where it was
 ///
-/// A chain does not show that its end was cut off: keep the number and the hash that this prints elsewhere, and give them the next time.
+/// Each event is chained to the one before by its hash: one that was changed, taken out or put in is found. Whoever can write the
+/// database can cut the chain's end off, though, or compute a whole new chain. Neither can go on from what was kept elsewhere: keep the
+/// number and the hash that this prints on another machine, and give them with --expect the next time. Without it, this finds
+/// accidents and clumsy hands alone. What was sent to a file or another server as it happened is there besides.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  doorward audit verify")]
+  doorward audit verify
+  doorward audit verify --expect 4711:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
 pub(crate) struct VerifyArgs {
+    /// The number and the hash of an event, as this printed them before: fails if that event is not in the record, or is another
+    #[arg(long, value_name = "SEQUENCE:HASH", value_parser = expected)]
+    expect: Option<AuditPoint>,
     #[command(flatten)]
     common: Common,
 }
@@ -93,25 +100,56 @@ fn line(entry: &LogEntry) -> String {
     format!("{}  {who}  {method}  {}  {status}  [{}]", entry.timestamp, payload.resource_name, entry.insert_id)
 }
 
-async fn verify(VerifyArgs { common }: VerifyArgs) -> anyhow::Result<()> {
+fn expected(text: &str) -> Result<AuditPoint, &'static str> {
+    let form = "it is the number of an event, a colon, and its hash of 64 hexadecimal digits";
+    let (sequence, hash) = text.split_once(':').ok_or(form)?;
+    let sequence = sequence.parse().map_err(|_| form)?;
+    let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hash { Ok(AuditPoint { sequence, hash: hash.to_ascii_lowercase() }) } else { Err(form) }
+}
+
+async fn verify(VerifyArgs { expect, common }: VerifyArgs) -> anyhow::Result<()> {
     let server = common.server.open().await?;
-    let answer: VerifyAuditResponse = server.api().get("/doorward/v1/auditEntries:verify").await?;
+    let at = expect.as_ref().map_or_else(String::new, |expect| format!("?at={}", expect.sequence));
+    let answer: VerifyAuditResponse = server.api().get(&format!("/doorward/v1/auditEntries:verify{at}")).await?;
     print(&if common.json { json_line(&answer)? } else { verified(&answer) })?;
-    match answer.broken {
-        Some(broken) => bail!(
+    if let Some(broken) = &answer.broken {
+        bail!(
             "the record is not as it was written ({}): compare it with what was sent to a file or another server",
             broken.problem
+        );
+    }
+    expect.map_or(Ok(()), |expect| compare(&expect, &answer))
+}
+
+/// Sees that the record goes on from what was expected.
+fn compare(expect: &AuditPoint, answer: &VerifyAuditResponse) -> anyhow::Result<()> {
+    let number = expect.sequence;
+    match &answer.at {
+        Some(found) if found == expect => Ok(()),
+        Some(_) => bail!(
+            "event {number} is another one than was expected: the record was written anew since. Compare it with what was sent to a \
+             file or another server"
         ),
-        None => Ok(()),
+        None if number > answer.sequence => bail!(
+            "the record ends with event {}, before event {number}, which was expected: its end was cut off, or an older one was \
+             restored",
+            answer.sequence
+        ),
+        None if number < answer.after => {
+            bail!("event {number} was forgotten by the retention, so it cannot be compared: expect a younger one")
+        }
+        None => bail!("this server does not say what event {number} is: it is older than this command"),
     }
 }
 
 fn verified(answer: &VerifyAuditResponse) -> String {
-    let VerifyAuditResponse { after, sequence, hash, broken: _ } = answer;
+    let VerifyAuditResponse { after, sequence, hash, broken: _, at: _ } = answer;
     if sequence == after {
         return format!("no event is kept after {after}\n");
     }
-    format!("events {} to {sequence} are as they were written\nhash {}\n", after + 1, printable(hash))
+    let (first, hash) = (after + 1, printable(hash));
+    format!("events {first} to {sequence} fit together\nkeep elsewhere, for --expect: {sequence}:{hash}\n")
 }
 
 #[cfg(test)]
@@ -181,7 +219,32 @@ mod tests {
         let broken = json!({"after": 0, "sequence": 5, "hash": "ff", "broken": {"sequence": 6, "problem": "event 6 was changed"}});
         let message = ask(&["verify"], vec![broken]).0.unwrap_err().to_string();
         assert!(message.starts_with("the record is not as it was written (event 6 was changed): "), "{message}");
-        let answer = VerifyAuditResponse { after: 3, sequence: 5, hash: "ff".into(), broken: None };
-        assert_eq!(verified(&answer), "events 4 to 5 are as they were written\nhash ff\n");
+        let answer = VerifyAuditResponse { after: 3, sequence: 5, hash: "ff".into(), broken: None, at: None };
+        assert_eq!(verified(&answer), "events 4 to 5 fit together\nkeep elsewhere, for --expect: 5:ff\n");
+    }
+
+    #[test]
+    fn a_record_that_does_not_go_on_from_what_was_kept_is_a_failure() {
+        let (hash, other) = ("ab".repeat(32), "cd".repeat(32));
+        let at = |hash: &str| json!({"after": 3, "sequence": 9, "hash": "ff", "at": {"sequence": 5, "hash": hash}});
+        // (what is expected, what the server answers) => what is said, of which nothing is good
+        let cases = [
+            (format!("5:{hash}"), at(&hash), ""),
+            (format!("5:{}", hash.to_ascii_uppercase()), at(&hash), ""),
+            (format!("5:{hash}"), at(&other), "event 5 is another one than was expected"),
+            (format!("10:{hash}"), json!({"after": 3, "sequence": 9, "hash": "ff"}), "the record ends with event 9"),
+            (format!("2:{hash}"), json!({"after": 3, "sequence": 9, "hash": "ff"}), "event 2 was forgotten"),
+            (format!("5:{hash}"), json!({"after": 3, "sequence": 9, "hash": "ff"}), "this server does not say"),
+        ];
+        for (expect, answer, said) in cases {
+            let (ended, asked) = ask(&["verify", "--expect", &expect], vec![answer]);
+            let sequence = expect.split(':').next().unwrap();
+            assert!(asked[0].starts_with(&format!("GET /doorward/v1/auditEntries:verify?at={sequence} HTTP")));
+            let message = ended.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(message.starts_with(said) && message.is_empty() == said.is_empty(), "{expect}: {message}");
+        }
+        for wrong in ["5", "x:ab", "5:ab", &format!("5:{}", "g".repeat(64))] {
+            assert!(Line::try_parse_from(["audit", "verify", "--expect", wrong]).is_err(), "{wrong}");
+        }
     }
 }

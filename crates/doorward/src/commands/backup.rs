@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use doorward_server::config::Config;
-use doorward_server::serve::init::open;
-use doorward_store::{BackupError, Sealer, SqlStore};
+use doorward_server::serve::init::{age, open};
+use doorward_store::{Age, BackupError, Sealer, SqlStore};
 
 use super::serve::ConfigArgs;
 use crate::output::{json_line, print, printable};
@@ -33,6 +33,12 @@ pub(crate) struct Args {
 /// Writes the file.
 pub(crate) async fn run(Args { file, config, json }: Args) -> anyhow::Result<()> {
     let config = config.read()?;
+    // A backup is taken of what may be serving: it is not the one who brings that up to date.
+    match age(&config.store).await? {
+        Age::Current => {}
+        Age::New => bail!("there is no store yet: `doorward init` makes it, and [store] in the file says where"),
+        Age::Older(schema) => bail!("{}", older(schema)),
+    }
     let store = store_of(&config).await?;
     let written = store.backup(&file).await;
     store.close().await;
@@ -44,6 +50,14 @@ pub(crate) async fn run(Args { file, config, json }: Args) -> anyhow::Result<()>
         let text = format!("wrote {}; its private keys are sealed with {}", file.display(), key_file.display());
         printable(&text) + "\n"
     })?)
+}
+
+/// What is said of a store that an older version wrote.
+pub(super) fn older(schema: i64) -> String {
+    format!(
+        "an older version of doorward wrote the store (schema {schema}), and this command does not bring it up to date: use that version, \
+         or let `doorward serve` of this one do it first"
+    )
 }
 
 fn advice(error: &BackupError, file: &Path) -> anyhow::Error {

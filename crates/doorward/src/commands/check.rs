@@ -8,6 +8,9 @@ use doorward_server::serve;
 
 use crate::output::{json_line, print, say};
 
+/// What is kept if the file does not say.
+const ENOUGH_EVENTS: u64 = 1_000_000;
+
 /// Find every mistake in the file of `doorward serve`, and start nothing
 ///
 /// Asks nobody and changes nothing. Exit code 1 if there is a mistake.
@@ -27,11 +30,24 @@ pub(crate) struct Args {
 /// Checks the file.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let config = read(&args.file)?;
+    if let Some(warning) = short_record(config.keep_events, config.sinks.len()) {
+        say(&warning);
+    }
     let text = match args.json {
         true => json_line(&serde_json::json!({"api_url": config.api_url, "applications": config.applications.len()}))?,
         false => format!("{} is good\n", crate::output::printable(&args.file.display().to_string())),
     };
     Ok(print(&text)?)
+}
+
+/// What is said of a record that strangers can fill.
+fn short_record(keep_events: u64, sinks: usize) -> Option<String> {
+    (keep_events < ENOUGH_EVENTS && sinks == 0).then(|| {
+        format!(
+            "warning: the newest {keep_events} events are kept, and requests of strangers are events: so many of them push administrative \
+             changes out of the record. Keep more in [audit], or add an [[audit.sink]]"
+        )
+    })
 }
 
 /// Reads the file; what is wrong with it is told on standard error, each mistake on a line.
@@ -47,6 +63,13 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Config> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_that_strangers_can_fill_is_warned_of() {
+        for (keep_events, sinks, warned) in [(20, 0, true), (999_999, 0, true), (1_000_000, 0, false), (20, 1, false)] {
+            assert_eq!(short_record(keep_events, sinks).is_some(), warned, "{keep_events} {sinks}");
+        }
+    }
 
     #[test]
     fn a_good_file_is_read_and_a_wrong_one_counted() {

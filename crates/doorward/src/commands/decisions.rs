@@ -78,10 +78,9 @@ fn decision_line(decision: &Decision) -> String {
             let condition = condition.as_ref().map(|title| format!(" if {title}")).unwrap_or_default();
             ("allow   ".to_owned(), format!("by {role} for {member} on {binding_resource}{condition}"))
         }
-        Outcome::Refused { reason, detail, denied_by } => {
-            let rule =
-                denied_by.as_ref().map(|(policy, rule)| format!(" by rule {rule} of {policy}")).unwrap_or_default();
-            (format!("refuse  {}  ", reason.code()), format!("{detail}{rule} [{id}]"))
+        // The rule that denied it is in the detail.
+        Outcome::Refused { reason, detail, denied_by: _ } => {
+            (format!("refuse  {}  ", reason.code()), format!("{detail} [{id}]"))
         }
     };
     let milliseconds = std::time::Duration::from_micros(decision.latency_micros).as_secs_f64() * 1000.0;
@@ -178,8 +177,8 @@ mod tests {
         };
         let refused = |reason, detail: &str| Outcome::Refused { reason, detail: detail.into(), denied_by: None };
         let denied = Outcome::Refused {
-            reason: Reason::PermissionDenied,
-            detail: "a deny rule".into(),
+            reason: Reason::DeniedByRule,
+            detail: "rule 0 of policies/p/denypolicies/d denies domain:x.co, and so user:b@x.co".into(),
             denied_by: Some(("policies/p/denypolicies/d".into(), 0)),
         };
         let admin = |code, message: &str| {
@@ -226,7 +225,7 @@ mod tests {
             "23:59:59Z  token   r@p.co  jwt_bearer  refused: signature does not verify [abc]",
             "23:59:59Z  token   r@p.co  generate_id_token  id_token for 123-x  by user:a@x.co, then serviceAccount:d@p.co  client 1-d",
             "23:59:59Z  token   r@p.co  authorization_code  refused code_reuse: the code was used before [abc]",
-            "21:03:11Z  refuse  permission_denied  user:b@x.co  GET 127.0.0.1:8080/ 403  0.8ms  a deny rule by rule 0 of policies/p/denypolicies/d [abc]",
+            "21:03:11Z  refuse  denied_by_rule  user:b@x.co  GET 127.0.0.1:8080/ 403  0.8ms  rule 0 of policies/p/denypolicies/d denies domain:x.co, and so user:b@x.co [abc]",
             "00:00:00Z  admin   operator  SetIamPolicy  projects/1  done",
             "00:00:00Z  admin   operator  SetIamPolicy  projects/1  refused: no permission [abc]",
         ];

@@ -11,7 +11,7 @@ use doorward_wire::google_api::Status;
 use serde_json::Value;
 
 use super::Common;
-use crate::iam_policy::{MemberArg, member};
+use crate::iam_policy::{MemberArg, somebody};
 use crate::output::{json_line, print, printable};
 
 /// Say why somebody is let in or refused: every rule and binding that was considered, and the least that would change it
@@ -22,12 +22,12 @@ use crate::output::{json_line, print, printable};
 What conditions read is what the question says; what it does not say is unknown, and a condition that reads it cannot be evaluated.
 
 Example:
-  doorward explain --as user:alice@example.com GET https://wiki.example.com/admin
+  doorward explain --as alice@example.com GET https://wiki.example.com/admin
   doorward explain --decision DECISION_ID
   doorward explain --as user:alice@example.com --resource projects/123 --permission iap.web.setIamPolicy")]
 pub(crate) struct Args {
-    /// Who, as in a policy; nobody, if it is not given
-    #[arg(long = "as", value_name = "MEMBER", value_parser = member)]
+    /// Who: an e-mail address, or a member as in a policy; nobody, if it is not given
+    #[arg(long = "as", value_name = "MEMBER", value_parser = somebody)]
     principal: Option<MemberArg>,
     /// Instead of all else: a decision of the record, by its id, which a refused caller is shown
     #[arg(long, value_name = "ID", conflicts_with_all = ["principal", "request", "resource", "permission", "time", "source_ip", "headers", "claims"])]
@@ -131,6 +131,7 @@ fn shown(answer: &ExplainResponse) -> String {
         Verdict::NotGranted => "REFUSED: no binding grants it",
         Verdict::Refused => "REFUSED before any policy was asked",
     };
+    let served_nowhere = answer.verdict == Verdict::Refused && answer.resource.name.is_empty();
     let mut out = String::new();
     let mut say = |indent: usize, line: &str| out.push_str(&format!("{}{}\n", " ".repeat(indent), printable(line)));
     say(0, &format!("{verdict}: {who}, {} on {on}", answer.permission));
@@ -138,6 +139,10 @@ fn shown(answer: &ExplainResponse) -> String {
         let outcome = if recorded.allowed { "allowed" } else { "refused" };
         let reason = recorded.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         say(0, &format!("recorded at {}: {outcome}{reason}", recorded.time));
+    }
+    if served_nowhere && answer.recorded.is_none() {
+        say(0, "no application is served at this address: `doorward app list` shows where they are");
+        return out;
     }
     if !answer.resource.name.is_empty() {
         say(0, &format!("resource: {}", answer.resource.name));

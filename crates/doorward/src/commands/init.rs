@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use doorward_core::clock::{Clock as _, SystemClock};
 use doorward_core::entropy::SystemEntropy;
 use doorward_core::member::{Email, Member};
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// The person who administers first, as user:EMAIL
     #[arg(long, value_name = "MEMBER", value_parser = person)]
     admin: Option<Email>,
+    /// Give that person a new password, even if they have one: it is shown once
+    #[arg(long, requires = "admin")]
+    new_password: bool,
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
@@ -46,12 +50,25 @@ fn person(text: &str) -> Result<Email, String> {
 
 /// Makes what is missing.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let Args { config, admin, json } = args;
+    let Args { config, admin, new_password, json } = args;
     let config = config.read()?;
-    let first = admin.map_or(FirstAdministrator::Token, FirstAdministrator::Person);
-    let done = init(&config, first, Arc::new(SystemEntropy), SystemClock.now()).await?;
-    let text = if json { json_line(&answer(&done))? } else { shown(&done, &config.api_url) };
-    Ok(print(&text)?)
+    let first = match admin {
+        Some(email) => FirstAdministrator::Person { email, new_password },
+        None => FirstAdministrator::Token,
+    };
+    let prepared = init(&config, first, Arc::new(SystemEntropy), SystemClock.now()).await?;
+    let done = prepared.initialised();
+    let has_new_password = matches!(done, Initialised::Person { password: Some(_), .. });
+    let text = if json { json_line(&answer(done))? } else { shown(done, &config.api_url) };
+    // Shown first: a password that nobody saw is not set.
+    print(&text).map_err(|error| match has_new_password {
+        true => anyhow!("{error}: the password was not shown, so it is not set; do it again"),
+        false => anyhow::Error::from(error),
+    })?;
+    prepared.finish().await.map_err(|error| match has_new_password {
+        true => anyhow!("the password above is not set: {error}; do it again"),
+        false => anyhow::Error::from(error),
+    })
 }
 
 fn answer(done: &Initialised) -> serde_json::Value {
@@ -66,10 +83,10 @@ fn answer(done: &Initialised) -> serde_json::Value {
 fn shown(done: &Initialised, api_url: &str) -> String {
     let text = match done {
         Initialised::Person { email, password: Some(password) } => {
-            format!("{email} administers; their first password, shown this once: {password}")
+            format!("{email} administers; their new password, shown this once: {password}")
         }
         Initialised::Person { email, password: None } => {
-            format!("{email} administers, with the password that they have")
+            format!("{email} administers, with the password that they have; --new-password gives them another")
         }
         Initialised::Token { path, made } => {
             let made = if *made { "made" } else { "was there:" };
@@ -106,7 +123,10 @@ mod tests {
         let new = Initialised::Person { email: email.clone(), password: Some("pw".into()) };
         assert!(shown(&new, "u").ends_with("shown this once: pw\n"));
         let old = Initialised::Person { email, password: None };
-        assert_eq!(shown(&old, "u"), "you@example.com administers, with the password that they have\n");
+        assert_eq!(
+            shown(&old, "u"),
+            "you@example.com administers, with the password that they have; --new-password gives them another\n"
+        );
         assert_eq!(answer(&old), serde_json::json!({"admin": "user:you@example.com", "password": null}));
         let token = Initialised::Token { path: "/s/admin-token".into(), made: true };
         let expected =

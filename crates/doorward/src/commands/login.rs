@@ -6,7 +6,6 @@ use anyhow::{Context as _, anyhow, bail};
 use doorward_core::clock::{Clock as _, SystemClock};
 use doorward_core::entropy::{SystemEntropy, random_base64url};
 use doorward_core::grant::TokenHash;
-use doorward_server::dev::description::{Description, OAuthClientDescription};
 use doorward_wire::jose::JwkSet;
 use doorward_wire::oauth::{AUTHORIZATION_CODE, with_query};
 use serde::Deserialize;
@@ -18,8 +17,8 @@ use crate::credentials::{SignIns, SignedIn};
 use crate::device;
 use crate::loopback::{Expected, Loopback, Redirect};
 use crate::output::{json_line, print, printable, say};
-use crate::person::{SCOPES, client, client_parameters, oauth2, user_info};
-use crate::world::WorldArgs;
+use crate::person::{Place, SCOPES, client_parameters, user_info};
+use crate::server::ServerArgs;
 
 /// Sign in as a person, in the browser
 ///
@@ -32,6 +31,7 @@ The file lies in $DOORWARD_CONFIG, else in $XDG_CONFIG_HOME/doorward or ~/.confi
 
 Example:
   doorward login
+  doorward login --api-url https://auth.example.com
   doorward login --device          # where there is no browser")]
 pub(crate) struct Args {
     /// Sign in at another device, by a code
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    world: WorldArgs,
+    server: ServerArgs,
 }
 
 /// What the token endpoint gives for a sign-in.
@@ -56,50 +56,41 @@ struct Tokens {
 
 /// Signs in, and keeps that.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let world = args.world.open()?;
+    let (place, _) = args.server.place()?;
     let sign_ins = SignIns::of_this_user()?;
     // Before anybody signs in: a file that cannot be used would waste that.
-    sign_ins.load(&world.api_url)?;
-    let client = client(&world)?;
-    let tokens = if args.device {
-        device::sign_in(&world, client).await?
-    } else {
-        in_browser(&world, client, !args.no_browser).await?
-    };
-    let email = keep(&world, client, &sign_ins, tokens).await?;
+    sign_ins.load(&place.api_url)?;
+    let tokens =
+        if args.device { device::sign_in(&place).await? } else { in_browser(&place, !args.no_browser).await? };
+    let email = keep(&place, &sign_ins, tokens).await?;
     Ok(print(&if args.json {
-        json_line(&json!({"email": email, "api_url": world.api_url}))?
+        json_line(&json!({"email": email, "api_url": place.api_url}))?
     } else {
-        format!("signed in as {} at {}\n", printable(&email), printable(&world.api_url))
+        format!("signed in as {} at {}\n", printable(&email), printable(&place.api_url))
     })?)
 }
 
 /// Keeps a sign-in. Gives whose it is.
-async fn keep(
-    world: &Description,
-    client: &OAuthClientDescription,
-    sign_ins: &SignIns,
-    tokens: Tokens,
-) -> anyhow::Result<String> {
-    let person = user_info(world, &tokens.access_token).await?;
+async fn keep(place: &Place, sign_ins: &SignIns, tokens: Tokens) -> anyhow::Result<String> {
+    let person = user_info(place, &tokens.access_token).await?;
     let (Some(email), Some(refresh_token)) = (person.email, tokens.refresh_token) else {
-        bail!("the sign-in gave no address or no refresh token: another program serves at {}", world.api_url);
+        bail!("the sign-in gave no address or no refresh token: another program serves at {}", place.api_url);
     };
-    let before = sign_ins.load(&world.api_url)?;
+    let before = sign_ins.load(&place.api_url)?;
     // Now, because it is not kept any longer than its sign-in.
     let token_before = before.as_ref().map(|before| sign_ins.refresh_token(before));
     let signed_in = SignedIn {
         email: &email,
-        client_id: &client.client_id,
+        client_id: &place.client.client_id,
         refresh_token: &refresh_token,
         since: SystemClock.now(),
     };
-    if let Some(cause) = sign_ins.save(&world.api_url, &signed_in)? {
+    if let Some(cause) = sign_ins.save(&place.api_url, &signed_in)? {
         say(&format!("note: the sign-in is kept in a file and not in the keyring: {cause}"));
     }
     // What nobody here knows any more must not stay good.
     let ended = match token_before {
-        Some(Ok(token)) => logout::revoke(world, &token).await.map_err(|error| error.to_string()),
+        Some(Ok(token)) => logout::revoke(place, &token).await.map_err(|error| error.to_string()),
         Some(Err(error)) => Err(error.to_string()),
         None => Ok(()),
     };
@@ -113,18 +104,14 @@ async fn keep(
 }
 
 /// The authorization code flow with a loopback redirect (RFC 8252), PKCE (RFC 7636) and a check of who answered (RFC 9207).
-async fn in_browser(
-    world: &Description,
-    client: &OAuthClientDescription,
-    open_browser: bool,
-) -> anyhow::Result<Tokens> {
+async fn in_browser(place: &Place, open_browser: bool) -> anyhow::Result<Tokens> {
     // A page that nobody serves would be waited for without end.
-    let _: JwkSet = get(&format!("{}/www.googleapis.com/oauth2/v3/certs", world.api_url)).await?;
+    let _: JwkSet = get(&format!("{}/www.googleapis.com/oauth2/v3/certs", place.api_url)).await?;
     let loopback = Loopback::start().await.context("cannot listen on 127.0.0.1 for the browser; use --device")?;
     let redirect_uri = loopback.redirect_uri();
     let state = random_base64url(&SystemEntropy, 32)?;
     let verifier = random_base64url(&SystemEntropy, 32)?;
-    let address = authorization_address(world, client, &redirect_uri, (&state, &verifier));
+    let address = authorization_address(place, &redirect_uri, (&state, &verifier));
     say(&format!("sign in at {address}"));
     // A program that was started may still have found no browser, and its end would not tell that from one that did its work.
     say(match open_browser && open(&address) {
@@ -135,16 +122,16 @@ async fn in_browser(
         false => "open the address in a browser on this machine; elsewhere, use `doorward login --device`",
     });
     say("waiting for the browser to come back; Ctrl-C ends it");
-    let redirect = loopback.wait(Expected { state, issuer: world.api_url.clone() }).await;
+    let redirect = loopback.wait(Expected { state, issuer: place.api_url.clone() }).await;
     let code = code_of(redirect.context("cannot listen for the browser; use --device")?)?;
-    let mut form = client_parameters(client);
+    let mut form = client_parameters(&place.client);
     form.extend([
         ("grant_type", AUTHORIZATION_CODE),
         ("code", &code),
         ("redirect_uri", &redirect_uri),
         ("code_verifier", &verifier),
     ]);
-    Ok(post_form(&oauth2(world, "token"), &form).await?)
+    Ok(post_form(&place.oauth2("token"), &form).await?)
 }
 
 fn code_of(redirect: Redirect) -> anyhow::Result<String> {
@@ -162,18 +149,13 @@ fn code_of(redirect: Redirect) -> anyhow::Result<String> {
     }
 }
 
-fn authorization_address(
-    world: &Description,
-    client: &OAuthClientDescription,
-    redirect_uri: &str,
-    (state, verifier): (&str, &str),
-) -> String {
+fn authorization_address(place: &Place, redirect_uri: &str, (state, verifier): (&str, &str)) -> String {
     // The base64url of the SHA-256: this is the method S256.
     let TokenHash(challenge) = TokenHash::of(verifier);
     with_query(
-        &format!("{}/o/oauth2/v2/auth", world.api_url),
+        &format!("{}/o/oauth2/v2/auth", place.api_url),
         [
-            ("client_id", client.client_id.as_str()),
+            ("client_id", place.client.client_id.as_str()),
             ("redirect_uri", redirect_uri),
             ("response_type", "code"),
             ("scope", SCOPES),
@@ -221,13 +203,14 @@ mod tests {
     use crate::config_folder::ConfigFolder;
     use crate::keyring::{KeyringError, Unused};
     use crate::world::tests::description;
+    use doorward_server::dev::description::Description;
 
     #[test]
     fn the_address_asks_for_what_a_command_line_needs() {
         let world: Description = serde_json::from_value(description("http://127.0.0.1:8081")).unwrap();
         // The verifier and its challenge of RFC 7636 appendix B.
         let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-        let address = authorization_address(&world, client(&world).unwrap(), "http://127.0.0.1:5/", ("s", verifier));
+        let address = authorization_address(&Place::of(&world).unwrap(), "http://127.0.0.1:5/", ("s", verifier));
         assert_eq!(
             address,
             "http://127.0.0.1:8081/o/oauth2/v2/auth?client_id=123-desktop.apps.googleusercontent.com\
@@ -265,7 +248,7 @@ mod tests {
         let world: Description = serde_json::from_value(description(&format!("http://{address}"))).unwrap();
         let tokens =
             |refresh: Option<&str>| Tokens { access_token: "a".into(), refresh_token: refresh.map(str::to_owned) };
-        let keep = |tokens| block_on(keep(&world, client(&world).unwrap(), &sign_ins, tokens));
+        let keep = |tokens| block_on(keep(&Place::of(&world).unwrap(), &sign_ins, tokens));
         assert_eq!(keep(tokens(Some("r"))).unwrap(), "alice@example.com");
         let kept = || sign_ins.load(&world.api_url).unwrap().unwrap();
         assert_eq!(kept().email, "alice@example.com");

@@ -9,9 +9,9 @@ use crate::api::{ApiError, post_form};
 use crate::credentials::{CredentialsError, SignIns};
 use crate::keyring::KeyringError;
 use crate::output::{print, printable};
-use crate::person::oauth2;
+use crate::person::Place;
+use crate::server::ServerArgs;
 use crate::token_cache::TokenCache;
-use crate::world::WorldArgs;
 
 /// End the sign-in of `doorward login`, here and at the server
 #[derive(Debug, clap::Args)]
@@ -20,28 +20,30 @@ Example:
   doorward logout")]
 pub(crate) struct Args {
     #[command(flatten)]
-    world: WorldArgs,
+    server: ServerArgs,
 }
 
 /// Revokes and forgets.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let world = args.world.open()?;
-    let email = end(&SignIns::of_this_user()?, &world).await?;
+    let (place, world) = args.server.place()?;
+    let email = end(&SignIns::of_this_user()?, &place, world.as_ref()).await?;
     Ok(print(&format!("{} is signed out\n", printable(&email)))?)
 }
 
-/// Ends the sign-in at `world`. Gives whose it was.
+/// Ends the sign-in there. Gives whose it was.
 ///
 /// It is forgotten here whatever the server says: whoever signs out wants nothing left on this machine.
-async fn end(sign_ins: &SignIns, world: &Description) -> anyhow::Result<String> {
-    let Some(credential) = sign_ins.load(&world.api_url)? else {
-        bail!("nobody is signed in at {}: there is nothing to end", world.api_url);
+async fn end(sign_ins: &SignIns, place: &Place, world: Option<&Description>) -> anyhow::Result<String> {
+    let Some(credential) = sign_ins.load(&place.api_url)? else {
+        bail!("nobody is signed in at {}: there is nothing to end", place.api_url);
     };
     let refresh_token = sign_ins.refresh_token(&credential);
-    let left = sign_ins.remove(&world.api_url)?;
-    TokenCache::within(Some(sign_ins.folder().clone()), world).forget(None);
+    let left = sign_ins.remove(&place.api_url)?;
+    if let Some(world) = world {
+        TokenCache::within(Some(sign_ins.folder().clone()), world).forget(None);
+    }
     let told = match refresh_token {
-        Ok(token) => revoke(world, &token).await.map_err(anyhow::Error::from),
+        Ok(token) => revoke(place, &token).await.map_err(anyhow::Error::from),
         Err(CredentialsError::Keyring { cause, .. }) => Err(anyhow!("the sign-in is in the keyring, and {cause}")),
         Err(CredentialsError::Gone(_)) => Err(anyhow!("the sign-in was in the keyring no more")),
         Err(error) => Err(error.into()),
@@ -62,8 +64,8 @@ fn advice((name, cause): &(String, KeyringError)) -> String {
 }
 
 /// Ends a sign-in at the server. One that had ended before is ended.
-pub(super) async fn revoke(world: &Description, refresh_token: &str) -> Result<(), ApiError> {
-    let revoked: Result<Value, _> = post_form(&oauth2(world, "revoke"), &[("token", refresh_token)]).await;
+pub(super) async fn revoke(place: &Place, refresh_token: &str) -> Result<(), ApiError> {
+    let revoked: Result<Value, _> = post_form(&place.oauth2("revoke"), &[("token", refresh_token)]).await;
     match revoked {
         Err(error) if !error.is_oauth(OAuthCode::InvalidToken) => Err(error),
         Ok(_) | Err(_) => Ok(()),
@@ -93,7 +95,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let end = || {
             let sign_ins = signed_in(dir.path(), &world, "c");
-            let ended = block_on(end(&sign_ins, &world)).map_err(|error| error.to_string());
+            let ended =
+                block_on(end(&sign_ins, &Place::of(&world).unwrap(), Some(&world))).map_err(|error| error.to_string());
             assert_eq!(sign_ins.load(&world.api_url).unwrap(), None);
             ended
         };
@@ -110,7 +113,7 @@ mod tests {
 
         let sign_ins = signed_in(dir.path(), &world, "c");
         sign_ins.remove(&world.api_url).unwrap();
-        let nobody = block_on(super::end(&sign_ins, &world)).unwrap_err();
+        let nobody = block_on(super::end(&sign_ins, &Place::of(&world).unwrap(), None)).unwrap_err();
         assert_eq!(nobody.to_string(), format!("nobody is signed in at {}: there is nothing to end", world.api_url));
     }
 
@@ -128,7 +131,7 @@ mod tests {
             keyring.fail(None);
             sign_ins.save(&world.api_url, &signed_in).unwrap();
             keyring.fail(failure);
-            match block_on(end(&sign_ins, &world)) {
+            match block_on(end(&sign_ins, &Place::of(&world).unwrap(), Some(&world))) {
                 Ok(email) => assert!(told && email == "a@x.com"),
                 Err(error) => named = error.to_string(),
             }

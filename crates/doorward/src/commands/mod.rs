@@ -379,6 +379,7 @@ mod tests {
             ("simulate -f w.yaml --since yesterday",                          Some(ValueValidation)),
             ("audit tail --follow --limit 5",                                 None),
             ("audit verify --json",                                           None),
+            ("audit verify --expect 5",                                       Some(ValueValidation)),
             ("serve",                                                         None),
             ("serve --config d.toml --json",                                  None),
             ("check",                                                         Some(MissingRequiredArgument)),

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
+use doorward_server::serve::init::age;
 use doorward_server::serve::state::StateDirectory;
-use doorward_store::RestoreError;
+use doorward_store::{Age, RestoreError};
 
-use super::backup::store_of;
+use super::backup::{older, store_of};
 use super::serve::ConfigArgs;
 use crate::output::{json_line, print, printable};
 
@@ -34,7 +35,10 @@ pub(crate) struct Args {
 pub(crate) async fn run(Args { file, config, json }: Args) -> anyhow::Result<()> {
     let config = config.read()?;
     // Held until this function ends: no server starts on this machine meanwhile.
-    let _state = StateDirectory::take(&config.state)?;
+    let _state = StateDirectory::take(&config)?;
+    if let Age::Older(schema) = age(&config.store).await? {
+        bail!("{}, and restore into a new path or database", older(schema));
+    }
     let store = store_of(&config).await?;
     let restored = store.restore(&file).await;
     store.close().await;
@@ -45,7 +49,7 @@ pub(crate) async fn run(Args { file, config, json }: Args) -> anyhow::Result<()>
 
 fn advice(error: &RestoreError) -> anyhow::Error {
     match error {
-        RestoreError::File(_) | RestoreError::Damaged | RestoreError::Line(_) => {
+        RestoreError::File(_) | RestoreError::Damaged | RestoreError::Line(_) | RestoreError::Table(_) => {
             anyhow!("{error}: take another copy of it")
         }
         RestoreError::NotEmpty(_) => anyhow!("{error}: name a new path or database in [store]"),
@@ -96,7 +100,7 @@ mod tests {
         let backup = backup.to_str().unwrap();
         let refused = |words: &[&str]| run_line(words).unwrap_err().to_string();
 
-        assert!(refused(&["backup", backup, "--config", &old]).contains("the key file"), "nothing is there yet");
+        assert!(refused(&["backup", backup, "--config", &old]).contains("`doorward init` makes it"));
         run_line(&["init", "--config", &old, "--admin", "user:you@example.com"]).unwrap();
         run_line(&["backup", backup, "--config", &old]).unwrap();
         assert!(refused(&["backup", backup, "--config", &old]).ends_with("is not overwritten: name another file"));

@@ -16,7 +16,7 @@ use crate::output::say;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Before the first start, `doorward init` makes the database, its key file and the first administrator. SIGTERM and Ctrl-C let requests end
-first.
+first; SIGHUP reads the applications of the file again.
 
 Example:
   doorward check doorward.toml
@@ -25,7 +25,7 @@ Example:
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Print one line of JSON when everything serves
+    /// Print a line of JSON when everything serves, and one for each SIGHUP
     #[arg(long)]
     json: bool,
 }
@@ -59,6 +59,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     // Taken first, so that a signal ends it in the same way at every moment.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let config = args.config.read()?;
     let ready = Ready { api_url: config.api_url.clone(), api: config.api.address, apps: config.apps.address };
     let server = tokio::select! {
@@ -72,9 +73,12 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             say(&format!("serving: the API at {}, the applications at {}; {}", ready.api, ready.apps, ready.api_url))
         }
     }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&args, &server).await?,
+        }
     }
     tokio::select! {
         () = server.stop() => {
@@ -86,6 +90,32 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         // Whoever asks twice does not want to wait for requests to end.
         _ = interrupt.recv() => anyhow::bail!("stopped at once; requests that had begun were cut off"),
     }
+}
+
+/// Takes the applications from the file again. A file that is wrong changes nothing, and the server goes on.
+async fn reload(args: &Args, server: &serve::Server) -> anyhow::Result<()> {
+    let taken = match args.config.read() {
+        Ok(config) => server.reload(&config).await.map_err(anyhow::Error::from),
+        Err(error) => Err(error),
+    };
+    let error = taken.err().map(|error| format!("{error:#}"));
+    match &error {
+        None => say("the applications are as the file says; what else was changed in it holds from the next start"),
+        Some(error) => say(&format!("the file was not taken: {error}")),
+    }
+    if args.json {
+        let taken = Reloaded { reloaded: error.is_none(), error };
+        crate::output::print(&crate::output::json_line(&taken)?)?;
+    }
+    Ok(())
+}
+
+/// What came of a file that was read again.
+#[derive(Debug, serde::Serialize)]
+struct Reloaded {
+    reloaded: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// What is said when everything serves.

@@ -6,11 +6,10 @@ use std::time::Duration;
 use doorward_core::clock::{Clock, SystemClock, Timestamp};
 use doorward_wire::doorward_api::{ChangedDecision, SimulateRequest, SimulateResponse};
 use doorward_wire::time::rfc3339;
-use doorward_wire::world_file::WorldFile;
 
 use super::Common;
 use crate::file::Input;
-use crate::output::{json_line, print, printable};
+use crate::output::{json_line, patiently, print, printable};
 
 /// The exit code if anything would change.
 const CHANGES: u8 = 3;
@@ -55,11 +54,12 @@ fn start(now: Timestamp, since: Duration) -> String {
 /// Simulates, and says by the exit code whether anything would change.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { input, since, common } = args;
-    let proposed: WorldFile = input.read()?;
+    let proposed = input.read_world()?;
     let server = common.server.open().await?;
     let since = since.map(|since| start(SystemClock.now(), since));
     let request = SimulateRequest { proposed, since };
-    let answer: SimulateResponse = server.api().post("/doorward/v1:simulate", &request).await?;
+    let asked = server.api().post("/doorward/v1:simulate", &request);
+    let answer: SimulateResponse = patiently("deciding again", asked).await?;
     print(&if common.json { json_line(&answer)? } else { shown(&answer) })?;
     Ok(if answer.changes_anything() { ExitCode::from(CHANGES) } else { ExitCode::SUCCESS })
 }

@@ -19,7 +19,8 @@ use crate::id_token::SourceArgs;
 use crate::output::{json_line, print};
 use crate::runtime::block_on;
 use crate::sdk;
-use crate::world::{AppName, WorldArgs};
+use crate::server::ServerArgs;
+use crate::world::AppName;
 
 /// More than a token has that is looked at.
 const INPUT_LIMIT: u64 = 64 * 1024;
@@ -35,7 +36,8 @@ Example:
   doorward token --app app --as stranger
   doorward token --app app --as caller --impersonate target
   doorward token --app app --as me --explain
-  pbpaste | doorward token --explain --token-file -")]
+  pbpaste | doorward token --explain --token-file -
+  doorward token --api-url https://auth.example.com --key-file robot.json --audience CLIENT_ID")]
 pub(crate) struct Args {
     #[command(flatten)]
     purpose: Purpose,
@@ -51,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, requires = "explain")]
     json: bool,
     #[command(flatten)]
-    world: WorldArgs,
+    server: ServerArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,7 +72,10 @@ struct Purpose {
 
 /// Prints the token, or what is to be said of it.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let world = args.world.open()?;
+    if let Some(origin) = args.server.elsewhere()? {
+        return at(&args, &origin);
+    }
+    let world = args.server.world()?;
     let now = SystemClock.now();
     let token = match (&args.purpose, args.purpose.app) {
         (Purpose { token_file: Some(path), .. }, _) => read_token(path)?,
@@ -85,6 +90,26 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Ok(explain(&token, &known))
     })?;
     Ok(print(&if args.json { json_line(&explanation)? } else { explanation.shown() })?)
+}
+
+/// Prints a token of a `doorward serve`, which has neither applications nor accounts by the names of dev.json.
+fn at(args: &Args, origin: &str) -> anyhow::Result<()> {
+    let Purpose { audience: Some(audience), .. } = &args.purpose else {
+        bail!(
+            "only `doorward dev` knows applications by the names of --app: give --audience and the clientId that `doorward app list` shows"
+        );
+    };
+    if args.explain {
+        bail!(
+            "--explain is for `doorward dev`: at {origin}, whoever administers sees with `doorward explain` how a request was judged"
+        );
+    }
+    let token = match &args.metadata {
+        None => args.source.id_token_at(origin, audience)?,
+        Some(Some(host)) => block_on(from_metadata(host, audience))?,
+        Some(None) => bail!("{origin} is no metadata server: name one with --metadata HOST:PORT"),
+    };
+    Ok(print(&format!("{token}\n"))?)
 }
 
 fn get(args: &Args, world: &Description, audience: &str, now: Timestamp) -> anyhow::Result<String> {

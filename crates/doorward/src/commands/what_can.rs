@@ -4,17 +4,17 @@ use doorward_wire::doorward_api::{WhatCanRequest, WhatCanResponse};
 
 use super::Common;
 use super::who_can::{deny_rules, grants};
-use crate::iam_policy::{MemberArg, member};
+use crate::iam_policy::{MemberArg, somebody};
 use crate::output::{json_line, print, printable, table};
 
 /// List what a member may enter and do, and by which bindings; conditions are shown and not evaluated
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  doorward what-can user:alice@example.com")]
+  doorward what-can alice@example.com")]
 pub(crate) struct Args {
-    /// Who, as in a policy
-    #[arg(value_name = "MEMBER", value_parser = member)]
+    /// Who: an e-mail address, or a member as in a policy
+    #[arg(value_name = "MEMBER", value_parser = somebody)]
     member: MemberArg,
     #[command(flatten)]
     common: Common,

@@ -1,14 +1,13 @@
 //! `doorward whoami`: the person who is signed in.
 
 use anyhow::bail;
-use doorward_server::dev::description::Description;
 use doorward_wire::time::rfc3339;
 use serde::Serialize;
 
 use crate::credentials::SignIns;
 use crate::output::{json_line, print, printable};
-use crate::person::{Person, user_info};
-use crate::world::WorldArgs;
+use crate::person::{Person, Place, user_info};
+use crate::server::ServerArgs;
 
 /// Show who is signed in, and see that the sign-in is still good
 #[derive(Debug, clap::Args)]
@@ -20,7 +19,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    world: WorldArgs,
+    server: ServerArgs,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -32,9 +31,9 @@ struct WhoAmI {
 }
 
 /// Asks the server, and prints what it says.
-pub(crate) async fn run(Args { json, world }: Args) -> anyhow::Result<()> {
-    let world = world.open()?;
-    let answer = ask(&SignIns::of_this_user()?, &world).await?;
+pub(crate) async fn run(Args { json, server }: Args) -> anyhow::Result<()> {
+    let (place, _) = server.place()?;
+    let answer = ask(&SignIns::of_this_user()?, &place).await?;
     Ok(print(&if json {
         json_line(&answer)?
     } else {
@@ -42,18 +41,19 @@ pub(crate) async fn run(Args { json, world }: Args) -> anyhow::Result<()> {
     })?)
 }
 
-async fn ask(sign_ins: &SignIns, world: &Description) -> anyhow::Result<WhoAmI> {
-    let person = Person::signed_in(sign_ins, world)?;
-    let access_token = person.access_token(world).await?;
-    let Some(email) = user_info(world, access_token.as_str()).await?.email else {
+async fn ask(sign_ins: &SignIns, place: &Place) -> anyhow::Result<WhoAmI> {
+    let person = Person::signed_in(sign_ins, place)?;
+    let access_token = person.access_token().await?;
+    let Some(email) = user_info(place, access_token.as_str()).await?.email else {
         bail!("the server does not say who is signed in: sign in again with `doorward login`");
     };
-    Ok(WhoAmI { email, api_url: world.api_url.clone(), since: rfc3339(person.credential.since.seconds()) })
+    Ok(WhoAmI { email, api_url: place.api_url.clone(), since: rfc3339(person.credential.since.seconds()) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use doorward_server::dev::description::Description;
     use serde_json::json;
 
     use crate::api::tests::{block_on, replay};
@@ -71,7 +71,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let sign_ins = signed_in(dir.path(), &world, "123-desktop.apps.googleusercontent.com");
         let expected = WhoAmI { email: "alice@example.com".into(), api_url, since: "1970-01-01T00:16:40Z".into() };
-        assert_eq!(block_on(ask(&sign_ins, &world)).unwrap(), expected);
+        assert_eq!(block_on(ask(&sign_ins, &Place::of(&world).unwrap())).unwrap(), expected);
         let asked = asked.join().unwrap();
         assert!(asked[1].starts_with("GET /openidconnect.googleapis.com/v1/userinfo HTTP/1.1\r\n"));
         assert!(asked[1].contains("\r\nauthorization: Bearer a\r\n"));

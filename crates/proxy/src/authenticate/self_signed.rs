@@ -143,7 +143,7 @@ pub(super) fn wrong_url(audience: &str) -> TokenError {
 mod tests {
     use super::super::Authenticator;
     use super::*;
-    use crate::sanitize::check_path;
+    use doorward_core::policy::path::check_path;
     use crate::testing::{CLIENT_ID, ISSUER, NOW, TestWorld, judged};
     use doorward_core::keys::KeyPurpose;
     use doorward_core::outbound::FixedIssuerKeys;

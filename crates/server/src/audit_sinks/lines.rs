@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use doorward_wire::google_api::audit_log::LogEntry;
@@ -52,9 +52,26 @@ impl LinesFile {
 }
 
 /// Opens a file of mode 0600 at its end, and ends a line that a killed process left there.
+///
+/// One that is there keeps its mode: a group may read it, which is how the record is given to whoever ships it. But others must not
+/// read who was where, and nobody else write it.
 fn open(path: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-    if file.metadata()?.is_file() && file.seek(SeekFrom::End(0))? > 0 {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).mode(0o600);
+    let mut file = match options.clone().create_new(true).open(path) {
+        Ok(file) => {
+            synced(path)?;
+            file
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path)?,
+        Err(error) => return Err(error),
+    };
+    let found = file.metadata()?;
+    if found.is_file() && found.permissions().mode() & 0o026 != 0 {
+        let problem = format!("others may read or write it: `chmod g-w,o= {}`", path.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
+    }
+    if found.is_file() && file.seek(SeekFrom::End(0))? > 0 {
         let mut last = [0];
         file.seek(SeekFrom::End(-1))?;
         file.read_exact(&mut last)?;
@@ -63,6 +80,12 @@ fn open(path: &Path) -> io::Result<File> {
         }
     }
     Ok(file)
+}
+
+/// The name of a new file is on the disk when its folder is. Before that, the sink must not count as having what is in it.
+fn synced(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 fn is_still_there(file: &File, path: &Path) -> bool {
@@ -81,7 +104,6 @@ pub(super) fn print(lines: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn lines_are_appended_and_a_file_that_was_moved_away_is_begun_anew() {
@@ -104,10 +126,28 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_others_may_read_or_write_is_refused_and_one_that_a_group_may_read_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        for (mode, taken) in
+            [(0o600, true), (0o640, true), (0o644, false), (0o660, false), (0o602, false), (0o604, false)]
+        {
+            fs::write(&path, "").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let outcome = LinesFile::new(path.clone()).append(b"1\n");
+            assert_eq!(outcome.is_ok(), taken, "{mode:o}");
+            let told = outcome.map_err(|error| error.to_string()).err().unwrap_or_default();
+            assert_eq!(told.contains("`chmod g-w,o= "), !taken, "{told}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), if taken { "1\n" } else { "" });
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "it is not ours to change");
+        }
+    }
+
+    #[test]
     fn half_a_line_of_a_killed_process_does_not_spoil_the_next() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
-        fs::write(&path, "1\n{\"half").unwrap();
+        LinesFile::new(path.clone()).append(b"1\n{\"half").unwrap();
         LinesFile::new(path.clone()).append(b"2\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "1\n{\"half\n2\n");
     }

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use doorward_core::clock::Timestamp;
@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::Outgoing;
+use crate::outbound::connector;
 
 /// From the look-up of the name to the last byte of the answer.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
@@ -261,19 +262,6 @@ impl Collector {
         };
         Ok((head.status, head.headers, body))
     }
-}
-
-fn connector(authorities: &[CertificateDer<'static>]) -> Result<TlsConnector, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier =
-        rustls_platform_verifier::Verifier::new_with_extra_roots(authorities.iter().cloned(), provider.clone())?;
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// Seconds; a date is passed over, and our own pause is taken.

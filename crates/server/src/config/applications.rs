@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use doorward_control::settings::check;
 use doorward_core::member::{Member, MemberError};
 use doorward_core::policy::{GROUPS_LIMIT, PRINCIPALS_LIMIT};
-use doorward_core::resource::{ApplicationName, Host, Origin, PathPrefix, Route, Scheme, ServiceKind};
+use doorward_core::resource::{
+    ApplicationName, Host, Origin, PathPrefix, Route, Scheme, ServiceKind, without_credentials,
+};
 use doorward_proxy::Upstream;
 use doorward_wire::google_api::iap_settings::IapSettings;
 use doorward_wire::world_file::WrittenSettings;
@@ -14,6 +17,7 @@ use toml::Spanned;
 
 use super::{AppConfig, ListenerConfig, Reading, Span, Wrong, span_of};
 use crate::config_file::{AppKind, AppTable};
+use crate::dev::names::{GOOGLE_NAMES, METADATA_NAMES};
 
 impl Reading<'_> {
     pub(super) fn applications(
@@ -35,6 +39,9 @@ impl Reading<'_> {
                 self.certified(at.clone(), certificates, &origin.host);
                 if own.is_some_and(|own| own.name() == origin.host.name()) {
                     self.wrong(at.clone(), Wrong::OwnHost(origin.host.clone()));
+                }
+                if GOOGLE_NAMES.iter().chain(&METADATA_NAMES).any(|name| origin.host.name() == *name) {
+                    self.wrong(at.clone(), Wrong::GoogleHost(origin.host.clone()));
                 }
             }
             let prefixes = self.prefixes(app);
@@ -114,7 +121,8 @@ impl Reading<'_> {
         }
         for text in &app.to {
             if let Err(cause) = Upstream::parse(text.get_ref()) {
-                self.wrong(span_of(text), Wrong::Upstream { text: text.get_ref().clone(), cause });
+                let shown = without_credentials(text.get_ref()).into_owned();
+                self.wrong(span_of(text), Wrong::Upstream { text: shown, cause });
             }
         }
         app.to.iter().map(|text| text.get_ref().clone()).collect()
@@ -185,7 +193,9 @@ impl Reading<'_> {
             serde_json::from_value::<WrittenSettings>(written)
         });
         let written = read.map_err(Wrong::Settings);
-        self.noted(span_of(table), written).map(|written| written.settings)
+        let settings = self.noted(span_of(table), written)?.settings;
+        self.noted(span_of(table), check(&settings).map_err(Wrong::SettingsRefused))?;
+        Some(settings)
     }
 }
 

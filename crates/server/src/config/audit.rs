@@ -19,11 +19,47 @@ const KEEP_EVENTS: u64 = 1_000_000;
 /// For how long they are kept if nobody says.
 const KEEP_DAYS: u32 = 90;
 /// Fields that hold credentials: a condition that reads one would show it in an explanation.
-const CREDENTIALS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
+const CREDENTIALS: [&str; 13] = [
+    "authorization",
+    "proxy-authorization",
+    "x-serverless-authorization",
+    "cookie",
+    "set-cookie",
+    "api-key",
+    "apikey",
+    "x-api-key",
+    "x-auth-token",
+    "x-access-token",
+    "x-csrf-token",
+    "x-xsrf-token",
+    "x-amz-security-token",
+];
+/// Fields by which somebody before us says who asks. Whoever reaches us may write them as they like, and a condition that believed
+/// them would let anybody in.
+const IDENTITIES: [&str; 8] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "remote-user",
+    "x-remote-user",
+];
+/// The beginnings of others of both kinds: Google's, and those that proxies add.
+const REFUSED_BEGINNINGS: [&str; 4] = ["x-goog-", "x-forwarded-", "x-auth-request-", "x-doorward-"];
 
 /// Fields of a request to a collector that are ours to say.
 const OWN_FIELDS: [&str; 6] =
     ["host", "content-type", "content-length", "content-encoding", "transfer-encoding", "connection"];
+
+/// Whether conditions may read a field, by its name in small letters. What folds to a name of those does so for applications too.
+fn may_be_read(name: &str) -> bool {
+    let name = name.replace('_', "-");
+    let refused = CREDENTIALS.iter().chain(&IDENTITIES).any(|refused| name == *refused)
+        || REFUSED_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning));
+    !refused
+}
 
 impl Reading<'_> {
     pub(super) fn sinks(&mut self, tables: &[Spanned<SinkTable>]) -> Vec<SinkConfig> {
@@ -124,9 +160,9 @@ impl Reading<'_> {
     pub(super) fn condition_headers(&mut self, names: Option<&[Spanned<String>]>) -> HeaderAllowList {
         let Some(names) = names else { return HeaderAllowList::default() };
         for name in names {
-            let good = HeaderName::from_str(name.get_ref()).is_ok_and(|name| !CREDENTIALS.contains(&name.as_str()));
+            let good = HeaderName::from_str(name.get_ref()).is_ok_and(|name| may_be_read(name.as_str()));
             if !good {
-                self.wrong(span_of(name), Wrong::Header(name.get_ref().clone()));
+                self.wrong(span_of(name), Wrong::ConditionHeader(name.get_ref().clone()));
             }
         }
         HeaderAllowList::of(names.iter().map(|name| name.get_ref().as_str()))

@@ -5,16 +5,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use doorward_control::settings::SettingsError;
 use doorward_core::issuer::{IssuerIdError, TrustedIssuersError};
 use doorward_core::member::MemberError;
 use doorward_core::policy::{GROUPS_LIMIT, PRINCIPALS_LIMIT};
-use doorward_core::resource::{ApplicationName, ApplicationNameError, Host, HostError, Origin, PathPrefixError};
-use doorward_proxy::UpstreamError;
+use doorward_core::resource::{
+    ApplicationName, ApplicationNameError, Host, HostError, Origin, PathPrefixError, UpstreamError,
+};
 use doorward_store::{KeyFileError, UrlError};
 
 use super::SHORTEST_TOKEN;
 use crate::audit_sinks::EndpointError;
 use crate::config_file::Place;
+use crate::listen::NetworkError;
 use crate::serve::tls::CertificateFilesError;
 
 /// Something in the file that cannot be meant.
@@ -32,6 +35,8 @@ impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.place {
             Some(Place { line, column }) => write!(f, "{}:{line}:{column}: {}", self.path.display(), self.what),
+            // Named once: what cannot be read is the file itself.
+            None if matches!(&self.what, Wrong::Read { path, .. } if *path == self.path) => self.what.fmt(f),
             None => write!(f, "{}: {}", self.path.display(), self.what),
         }
     }
@@ -97,6 +102,17 @@ pub enum Wrong {
     /// Both at once.
     #[error("a listener has `tls` or is behind a TLS proxy, not both")]
     TlsTwice,
+    /// Not a network.
+    #[error("{text:?} is {cause}")]
+    Network {
+        /// What stands there.
+        text: String,
+        /// Why.
+        cause: NetworkError,
+    },
+    /// Nobody is before the listener whose word could be believed.
+    #[error("trusted_proxies is for a listener with `behind_tls_proxy = true`")]
+    NobodyBefore,
     /// A certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateFilesError),
@@ -109,6 +125,12 @@ pub enum Wrong {
     /// A file of a secret is empty.
     #[error("{} is empty; its first line is the secret", .0.display())]
     EmptySecret(PathBuf),
+    /// A secret that is not one.
+    #[error(
+        "{} holds a secret, and every user of this machine can read it: `chmod o= {}` (mount secrets of a container with mode 0400)",
+        .0.display(), .0.display()
+    )]
+    ReadByOthers(PathBuf),
     /// A secret that could be guessed.
     #[error(
         "the token of the operator has fewer than {SHORTEST_TOKEN} visible characters: let `doorward init` make one"
@@ -184,6 +206,9 @@ pub enum Wrong {
     /// Our own origin.
     #[error("{0} is our own: an application there could read the cookies of the sign-in")]
     OwnHost(Host),
+    /// A name of Google's.
+    #[error("{0} is where Google's clients send their credentials: no application is there")]
+    GoogleHost(Host),
     /// Not a path prefix.
     #[error("{text:?}: {cause}")]
     Prefix {
@@ -231,6 +256,12 @@ pub enum Wrong {
     /// Settings that are not there.
     #[error("settings: {0}")]
     Settings(serde_json::Error),
+    /// Settings that cannot be set.
+    #[error("settings: {0}")]
+    SettingsRefused(SettingsError),
+    /// Whom to ask is not said in a line.
+    #[error("contact is an address or a few words: 1 to 200 bytes in one line")]
+    Contact,
     /// `insecure_loopback`
     #[error("insecure_loopback is for `doorward dev`: remove it, and use https")]
     InsecureLoopback,
@@ -263,6 +294,11 @@ pub enum Wrong {
     /// Not a field.
     #[error("{0:?} is not a header field that can be set, or its value cannot stand in one")]
     Header(String),
+    /// Not a field that conditions may read.
+    #[error(
+        "{0:?} is not a header field that conditions may read: it is none, or holds a credential, or says who asks, which anybody may write"
+    )]
+    ConditionHeader(String),
     /// No authority in the file.
     #[error("there is no certificate in {}", .0.display())]
     NoAuthority(PathBuf),

@@ -14,6 +14,7 @@ use super::{
     ADMIN_TOKEN_FILE, ListenerConfig, Reading, SHORTEST_TOKEN, Secret, Span, Spoken, StoreConfig, Wrong, span_of,
 };
 use crate::config_file::{ConfigFile, ListenerTable, SecretSource};
+use crate::listen::Network;
 use crate::serve::tls::{CertificateFiles, is_for};
 
 /// What the project is called if nobody says.
@@ -54,6 +55,7 @@ impl Reading<'_> {
             match (&pair.certificate, &pair.key) {
                 (Some(certificate), Some(key)) => {
                     let pair = CertificateFiles { certificate: self.beside(certificate), key: self.beside(key) };
+                    self.kept_from_others(at.clone(), &pair.key);
                     let loaded = pair.load().map_err(Wrong::from);
                     certificates.extend(self.noted(at, loaded));
                     files.push(pair);
@@ -68,13 +70,24 @@ impl Reading<'_> {
         };
         let address = listen.get_ref().parse().ok().filter(|address: &SocketAddr| address.port() != 0);
         let address = self.noted(span_of(listen), address.ok_or_else(|| Wrong::Address(listen.get_ref().clone())))?;
+        let mut trusted = Vec::new();
+        for text in &table.trusted_proxies {
+            let network = text
+                .get_ref()
+                .parse::<Network>()
+                .map_err(|cause| Wrong::Network { text: text.get_ref().clone(), cause });
+            trusted.extend(self.noted(span_of(text), network));
+        }
+        if let (Some(first), false) = (table.trusted_proxies.first(), table.behind_tls_proxy) {
+            self.wrong(span_of(first), Wrong::NobodyBefore);
+        }
         let spoken = match (table.tls.is_empty(), table.behind_tls_proxy) {
             (false, true) => {
                 self.wrong(span, Wrong::TlsTwice);
-                Spoken::BehindTlsProxy
+                Spoken::BehindTlsProxy { trusted }
             }
             (false, false) => Spoken::Tls(files),
-            (true, true) => Spoken::BehindTlsProxy,
+            (true, true) => Spoken::BehindTlsProxy { trusted },
             (true, false) => {
                 // A list that was left out for a mistake in it is not missing.
                 if !address.ip().is_loopback() && !self.left_out.contains("tls") {
@@ -104,8 +117,7 @@ impl Reading<'_> {
             if !path.exists() {
                 return (None, Some(path));
             }
-            let here = Spanned::new(0..0, SecretSource::File(path.clone()));
-            let token = self.secret(&here);
+            let token = self.secret_in(None, path.clone());
             return (self.strong(None, token), Some(path));
         };
         let file = match source.get_ref() {
@@ -162,8 +174,9 @@ impl Reading<'_> {
             None => state.join("store.key"),
         };
         match Sealer::from_file(&key_file) {
+            Ok(_) => self.kept_from_others(table.key_file.as_ref().and_then(span_of), &key_file),
             // `doorward init` makes it, with the database.
-            Ok(_) | Err(KeyFileError::Missing) => {}
+            Err(KeyFileError::Missing) => {}
             Err(cause) => {
                 let path = key_file.clone();
                 self.wrong(table.key_file.as_ref().and_then(span_of), Wrong::KeyFile { path, cause });

@@ -14,9 +14,14 @@ impl Bench {
         write_pair(bench.0.path(), "auth", &pair("auth.example.com"));
         write_pair(bench.0.path(), "apps", &pair("*.example.com"));
         for (name, text) in [("password", "pass word\nsecond line\n"), ("empty", "\n")] {
-            std::fs::write(bench.0.path().join(name), text).unwrap();
+            bench.write_secret(name, text);
         }
         bench
+    }
+
+    fn write_secret(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -142,7 +147,10 @@ audiences = ["wiki"]
     std::fs::write(bench.path("issuers.toml"), list).unwrap();
     let config = bench.read(text).unwrap();
     assert_eq!((config.api_url.as_str(), config.issuer()), ("http://localhost:8081", GOOGLE));
-    assert_eq!((&config.api.spoken, &config.apps.spoken), (&Spoken::Loopback, &Spoken::BehindTlsProxy));
+    assert_eq!(
+        (&config.api.spoken, &config.apps.spoken),
+        (&Spoken::Loopback, &Spoken::BehindTlsProxy { trusted: Vec::new() })
+    );
     assert_eq!(config.state, Path::new("/var/lib/doorward"));
     assert!(config.admin_token.unwrap().expose().starts_with("doorward_admin_"));
     let ancestors = ["12", "34"].map(|it| Ancestor::Folder(it.into())).into_iter();
@@ -212,10 +220,10 @@ host = "b.example.com"
             "doorward.toml: server.api is missing",
             "doorward.toml:2:11: api_url is https://HOST or https://HOST:PORT, without a path; http only if the host is localhost or a loopback address",
             "doorward.toml:3:19: 0.0.0.0:80 can be reached from other machines, and cookies and tokens would cross the network in the clear: give it `tls`; if something before it ends TLS, and nothing else reaches it, state `behind_tls_proxy = true`",
-            "doorward.toml:4:1: unknown field `admin_tokn`, expected one of `api_url`, `names`, `api`, `apps`, `state`, `admin_token`",
+            "doorward.toml:4:1: unknown field `admin_tokn`, expected one of `api_url`, `names`, `api`, `apps`, `state`, `admin_token`, `sign_in_clients`",
             "doorward.toml:6:10: invalid type: integer `415104041262`, expected a string",
             "doorward.toml:8:9: \"wiki example\": not a host: write wiki.example.com, wiki.example.com:8443 or an origin such as https://wiki.example.com",
-            "doorward.toml:9:6: \"http://10.0.0.7/path\": not an address of the form http://HOST:PORT or https://HOST:PORT, without path, query and user",
+            "doorward.toml:9:6: \"http://10.0.0.7/path\": an address of an application ends after the port: it has no path, query or fragment",
             "doorward.toml:10:32: \"bob@example.com\": not a member: write user:EMAIL, serviceAccount:EMAIL, group:EMAIL, domain:DOMAIN, principal://…, principalSet://…, allAuthenticatedUsers or allUsers",
             "doorward.toml:11:1: two applications are called b-example-com: give each its own `name`",
             "doorward.toml:14:10: \"admin\": a path prefix starts with '/', and has no empty and no dot segment, and only A-Z a-z 0-9 . _ ~ ! $ & ' ( ) * + , = : @ -",
@@ -229,7 +237,13 @@ host = "b.example.com"
 #[test]
 fn one_mistake_gives_one_line() {
     let bench = Bench::new();
-    std::fs::write(bench.path("bad.key"), "too short").unwrap();
+    bench.write_secret("bad.key", "too short");
+    for (name, mode) in [("read.key", 0o644), ("password.group", 0o640), ("password.all", 0o604)] {
+        bench.write_secret(name, "p");
+        std::fs::set_permissions(bench.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    std::fs::write(bench.path("read.key"), std::fs::read(bench.path("auth.key")).unwrap()).unwrap();
+    std::fs::write(bench.path("store.key"), "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=").unwrap();
     std::fs::write(bench.path("keys.json"), r#"{"keys":[]}"#).unwrap();
     std::fs::write(
         bench.path("list.toml"),
@@ -238,6 +252,10 @@ fn one_mistake_gives_one_line() {
     .unwrap();
     let server = |from: &str, to: &str| TEN_LINES.replace(from, to);
     let app = |line: &str| format!("{TEN_LINES}{line}\n");
+    let behind_proxy = |host: &str| {
+        server("tls = { certificate = \"apps.pem\", key = \"apps.key\" }", "behind_tls_proxy = true")
+            .replace("wiki.example.com", host)
+    };
     let issuer = |lines: &str| {
         format!(
             "{TEN_LINES}[[trusted_issuer]]\nid = \"a\"\nissuer = \"https://a.example\"\naudiences = [\"x\"]\n{lines}\n"
@@ -257,6 +275,10 @@ fn one_mistake_gives_one_line() {
         (server("\"auth.key\"", "\"apps.key\""),                             "3:41: the key in apps.key is not the one of the certificate in auth.pem"),
         (server(", key = \"auth.key\"", ""),                                 "3:41: tls.key is missing"),
         (server("key = \"auth.key\" } }", "key = \"auth.key\" }, behind_tls_proxy = true }"), "3:8: a listener has `tls` or is behind a TLS proxy"),
+        (server("key = \"auth.key\"", "key = \"read.key\""),               "3:41: read.key holds a secret, and every user of this machine can read it"),
+        (server("\"0.0.0.0:8443\", tls", "\"0.0.0.0:8443\", trusted_proxies = [\"10.0.0.0/8\"], tls"), "3:54: trusted_proxies is for a listener with"),
+        (server("tls = { certificate = \"apps.pem\", key = \"apps.key\" }", "behind_tls_proxy = true, trusted_proxies = [\"10.0.0.1/8\"]"), "4:78: \"10.0.0.1/8\" is not a network"),
+        (server("[[app]]", "sign_in_clients = [\"gsutil\"]\n[[app]]"),       "6:20: unknown variant `gsutil`, expected `doorward` or `gcloud`"),
         // the operator's token
         (server("[[app]]", "admin_token = { env = \"GONE\" }\n[[app]]"),     "6:15: the environment has no variable GONE"),
         (server("[[app]]", "admin_token = { env = \"EMPTY\" }\n[[app]]"),    "6:15: the environment has no variable EMPTY"),
@@ -274,6 +296,9 @@ fn one_mistake_gives_one_line() {
         (app("[store]\nurl = \"postgres://db/d?password=s3cret\""),          "11:7: the URL of the database holds a password"),
         (app("[store]\nurl = \"mysql://db/d\""),                             "11:7: the URL of the database must be"),
         (app("[store]\nurl = \"postgres://db/d\"\npassword = { file = \"gone\" }"), "12:12: cannot read gone"),
+        (app("[store]\nurl = \"postgres://db/d\"\npassword = { file = \"password.all\" }"), "12:12: password.all holds a secret"),
+        (app("[store]\nkey_file = \"store.key\""),                           "11:12: store.key holds a secret"),
+        (app("[settings]\ncontact = \" \""),                                 "11:11: contact is an address or a few words"),
         (app("[store]\nkey_file = \"bad.key\""),                             "11:12: the key file bad.key cannot be used"),
         // sinks
         (app("[[audit.sink]]\nname = \"a\""),                                "10:1: kind is missing"),
@@ -292,18 +317,24 @@ fn one_mistake_gives_one_line() {
         (app("[audit]\nretention = { days = 0 }"),                           "11:22: days is at least 1"),
         // policies
         (app("[policy]\ncondition_headers = [\"x\", \"cookie\"]"),           "11:27: \"cookie\" is not a header field"),
+        (app("[policy]\ncondition_headers = [\"X-Api-Key\"]"),              "11:22: \"X-Api-Key\" is not a header field that conditions may read"),
+        (app("[policy]\ncondition_headers = [\"x-goog-iap-jwt-assertion\"]"), "11:22: \"x-goog-iap-jwt-assertion\" is not a header field"),
+        (app("[policy]\ncondition_headers = [\"x_forwarded_for\"]"),        "11:22: \"x_forwarded_for\" is not a header field"),
         (app("[policy]\nstaleness_limit = \"1s\""),                          "11:19: \"1s\" is not a time between 5s and 3600s"),
         (app("[policy]\nstaleness_limit = \"soon\""),                        "11:19: \"soon\" is not a time"),
         // applications
         (server("wiki.example.com", "http://wiki.example.com"),              "7:8: http://wiki.example.com cannot be served: the listener of the applications speaks https"),
         (server("wiki.example.com", "wiki.example.org"),                     "7:8: no certificate of the listener is for wiki.example.org"),
         (server("wiki.example.com", "auth.example.com:8444"),                "7:8: auth.example.com:8444 is our own"),
+        (behind_proxy("accounts.google.com"),                                "7:8: accounts.google.com is where Google's clients send"),
+        (behind_proxy("metadata.google.internal"),                           "7:8: metadata.google.internal is where Google's clients send"),
         (app("name = \"Wiki\""),                                             "10:8: \"Wiki\": a name has"),
         (app("paths = [\"/a\", \"/a/\"]"),                                   "7:8: https://wiki.example.com/a is served by wiki-example-com too"),
         (app("kind = \"app_engine\""),                                       "6:1: version is missing"),
         (app("kind = \"cloud_run\""),                                        "6:1: region is missing"),
         (app("version = \"v1\""),                                            "10:11: `version` is not for backend_service"),
         (app("region = \"EU\""),                                             "10:10: \"EU\" is not a region"),
+        (app("settings = { access_settings = { reauth_settings = { method = \"LOGIN\" } } }"), "10:12: settings: "),
         (app("settings = { access_setings = {} }"),                          "10:12: settings: there is no setting access_setings"),
         (server("\"domain:example.com\"", "\"deleted:user:a@x.com?uid=1\""), "9:10: \"deleted:user:a@x.com?uid=1\": not a member"),
         (server("\"domain:example.com\"", "\"projectOwner:p\""),             "9:10: \"projectOwner:p\": members of this form are not served"),
@@ -322,6 +353,8 @@ fn one_mistake_gives_one_line() {
         assert!(mistakes[0].starts_with(&format!("doorward.toml:{expected}")), "{text}\n{}", mistakes[0]);
         assert!(!mistakes[0].contains("s3cret"), "{}", mistakes[0]);
     }
+    let group = app("[store]\nurl = \"postgres://db/d\"\npassword = { file = \"password.group\" }");
+    assert!(bench.mistakes(&group).is_empty(), "a group is how a service is given a secret");
     let listed = bench.mistakes(&format!("trusted_issuers = \"list.toml\"\n{TEN_LINES}"));
     assert_eq!(listed.len(), 1, "{listed:?}");
     assert!(listed[0].starts_with("list.toml:2:6: \"A\": an id has"), "{}", listed[0]);
@@ -340,6 +373,26 @@ fn a_name_is_made_of_a_host() {
     for (host, expected) in cases {
         let name = name_of(&Host::parse(host).unwrap());
         assert_eq!(name.as_ref().map(ApplicationName::as_str), expected, "{host}");
+    }
+}
+
+#[test]
+fn paths_are_relative_to_the_file_wherever_it_is_read_from() {
+    // As `--config a/doorward.toml` is: a path that is relative itself.
+    let folder = tempfile::tempdir().unwrap();
+    let up: PathBuf = std::env::current_dir().unwrap().components().skip(1).map(|_| "..").collect();
+    let file = up.join(folder.path().canonicalize().unwrap().strip_prefix("/").unwrap()).join("doorward.toml");
+    let text = "[server]\napi_url = 'http://127.0.0.1:8081'\napi = { listen = '127.0.0.1:8081' }\napps = { listen = '127.0.0.1:8080' }\n";
+    std::fs::write(&file, text).unwrap();
+    let token = file.with_file_name("state").join(ADMIN_TOKEN_FILE);
+    for is_there in [false, true] {
+        if is_there {
+            std::fs::create_dir(token.parent().unwrap()).unwrap();
+            std::fs::write(&token, "doorward_admin_0123456789012345678901234567890\n").unwrap();
+            std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let config = read(&file, &|_| None).unwrap();
+        assert_eq!((config.admin_token.is_some(), config.admin_token_file), (is_there, Some(token.clone())));
     }
 }
 

@@ -8,49 +8,12 @@ use doorward_core::clock::Timestamp;
 use doorward_core::entropy::Entropy;
 use doorward_core::grant::TokenHash;
 use doorward_core::keys::KeyRing;
-use doorward_core::resource::{ClientId, Project};
+use doorward_core::resource::Project;
 use doorward_core::store::Store;
 
 use super::description::OAuthClientDescription;
 use super::seed::SeedError;
-
-/// A client of a tool of Google's: its id and secret are in its published source.
-pub(super) struct ToolClient {
-    name: &'static str,
-    pub(super) id: &'static str,
-    pub(super) secret: &'static str,
-    /// The number of its project.
-    project: &'static str,
-    /// The page that shows a code to be copied.
-    code_page: Option<&'static str>,
-}
-
-/// `gcloud auth login`.
-pub(super) const GCLOUD: ToolClient = ToolClient {
-    name: "Google Cloud CLI",
-    id: "32555940559.apps.googleusercontent.com",
-    secret: "ZmssLNjJy2998hD4CTg2ejr2",
-    project: "32555940559",
-    code_page: Some("https://sdk.cloud.google.com/authcode.html"),
-};
-
-/// `gcloud auth application-default login`.
-pub(super) const DEFAULT_CREDENTIALS: ToolClient = ToolClient {
-    name: "Application Default Credentials",
-    id: "764086051850-6qr4p6gpi6hn506pt8ejuq83di341hur.apps.googleusercontent.com",
-    secret: "d-FL95Q19q7MQmFpd7hHD0Ty",
-    project: "764086051850",
-    code_page: Some("https://sdk.cloud.google.com/applicationdefaultauthcode.html"),
-};
-
-/// `gsutil config`.
-const GSUTIL: ToolClient = ToolClient {
-    name: "gsutil",
-    id: "909320924072.apps.googleusercontent.com",
-    secret: "p3RlpR10xMFh9ZXBS/ZNLYUu",
-    project: "909320924072",
-    code_page: None,
-};
+use crate::tool_clients;
 
 /// Registers all clients, unless they are there, and describes those of the project.
 pub(super) async fn seed(
@@ -60,15 +23,7 @@ pub(super) async fn seed(
     project: &Project,
     now: Timestamp,
 ) -> Result<BTreeMap<String, OAuthClientDescription>, SeedError> {
-    for tool in [GCLOUD, DEFAULT_CREDENTIALS, GSUTIL] {
-        let client = OAuthClient {
-            id: ClientId(tool.id.to_owned()),
-            project: tool.project.to_owned(),
-            display_name: tool.name.to_owned(),
-            kind: ClientKind::Desktop { redirect_uris: tool.code_page.map(str::to_owned).into_iter().collect() },
-            secret: Some(TokenHash::of(tool.secret)),
-            created: now,
-        };
+    for client in tool_clients::of_google(now) {
         store.add_oauth_client(&client).await?;
     }
     let registered = store.oauth_clients().await?;

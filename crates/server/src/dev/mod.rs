@@ -27,11 +27,11 @@ use doorward_core::issuer::OwnNames;
 use doorward_core::keys::KeyRing;
 use doorward_core::outbound::Reach;
 use doorward_core::policy::condition::HeaderAllowList;
-use doorward_core::resource::{Ancestor, Application, Project};
+use doorward_core::resource::{Ancestor, Application, Project, UpstreamError, without_credentials};
 use doorward_core::settings::Defaults;
 pub use doorward_core::settings::EmailClaim;
 use doorward_core::store::{Store, StoreError};
-use doorward_proxy::{Upstream, UpstreamError};
+use doorward_proxy::Upstream;
 use doorward_store::{OpenError, SqliteStore};
 use doorward_wire::headers::ASSERTION_ISSUER;
 use http::Request;
@@ -373,6 +373,7 @@ async fn serve(
         reach: Reach::Loopback,
         defaults: Defaults { email_claim: openness.email_claim, forward_credential: true },
         condition_headers: HeaderAllowList::default(),
+        contact: None,
         staleness_limit: STALENESS_LIMIT,
         keep_events: KEEP_EVENTS,
         keep_for: KEEP_FOR,
@@ -528,6 +529,6 @@ fn number_of(keys: &KeyRing, what: &str) -> Result<String, StartError> {
 fn checked(address: &str) -> Result<String, StartError> {
     match Upstream::parse(address) {
         Ok(_) => Ok(address.to_owned()),
-        Err(cause) => Err(StartError::To { address: address.to_owned(), cause }),
+        Err(cause) => Err(StartError::To { address: without_credentials(address).into_owned(), cause }),
     }
 }

@@ -15,10 +15,10 @@ use doorward_wire::headers::{HOST_COOKIE_PREFIX, SIGN_IN_COOKIE};
 use doorward_wire::oauth::Scopes;
 use serde_json::json;
 
-use super::clients::{DEFAULT_CREDENTIALS, GCLOUD, ToolClient};
 use super::description::UserDescription;
 use super::directory::Directory;
 use super::seed::SeedError;
+use crate::tool_clients::{DEFAULT_CREDENTIALS, GCLOUD, ToolClient};
 
 /// Address, and whether `app` admits them at first.
 pub(super) const PEOPLE: [(&str, bool); 2] = [("alice@example.com", true), ("bob@example.com", false)];

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use doorward_control::admin::{Admin, AdminError};
+use doorward_control::admin::Admin;
 use doorward_control::oauth_clients::new_client_id;
 use doorward_control::policies::PolicyError;
 use doorward_control::service_accounts::ServiceAccountError;
@@ -239,7 +239,7 @@ pub(super) async fn accounts(
     let project = stack.snapshots.current().project.clone();
     let mut programs = Vec::new();
     for program in &PROGRAMS {
-        programs.push((program, service_account(stack, &project, program).await?));
+        programs.push((program, service_account(stack, store, &project, program).await?));
     }
     // Each new key costs tens of milliseconds of one core, so they are made side by side.
     let with_keys = programs.iter().filter(|(program, _)| program.has_key_file);
@@ -281,6 +281,7 @@ async fn first_policy(
 
 async fn service_account(
     stack: &Stack,
+    store: &dyn Store,
     project: &Project,
     program: &FixtureAccount,
 ) -> Result<ServiceAccount, SeedError> {
@@ -288,16 +289,16 @@ async fn service_account(
     // Google's account ids have at least six characters.
     let account_id = format!("dev-{}", program.name);
     let email = format!("{account_id}@{}.iam.gserviceaccount.com", project.id);
-    let service_accounts = stack.services.service_accounts();
-    match service_accounts.get(&operator, &project.id, &email).await {
-        Err(ServiceAccountError::NotFound | ServiceAccountError::Admin(AdminError::NotFound(_))) => {
-            let service_account =
-                NewServiceAccount { display_name: program.name.to_owned(), description: program.purpose.to_owned() };
-            let request = CreateServiceAccountRequest { account_id, service_account };
-            Ok(service_accounts.create(&operator, &project.id, request).await?)
-        }
-        found => Ok(found?),
+    // Not by the API of administration: it would record that the account is not there yet. An address that cannot be is refused below.
+    if let Ok(email) = email.parse()
+        && let Some(there) = store.service_account_by_email(&email).await?
+    {
+        return Ok(there);
     }
+    let service_account =
+        NewServiceAccount { display_name: program.name.to_owned(), description: program.purpose.to_owned() };
+    let request = CreateServiceAccountRequest { account_id, service_account };
+    Ok(stack.services.service_accounts().create(&operator, &project.id, request).await?)
 }
 
 /// A key file stays as long as its key is in the store; one that is missing, damaged or revoked is made anew.

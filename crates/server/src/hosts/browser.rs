@@ -182,7 +182,7 @@ impl Browser {
     ) -> Result<(Flow, Parameters), BrowserFailure> {
         match self.open(services, &body?) {
             Ok(received) => Ok(received),
-            Err(error) => Err(services.refuse(method, self.reached.connection.peer, error).await.into()),
+            Err(error) => Err(services.refuse(method, self.reached.connection.peer.address, error).await.into()),
         }
     }
 
@@ -206,7 +206,7 @@ impl Browser {
 
     /// The refusal of a form that carries the flow of another one.
     pub(super) async fn refuse_flow(&self, services: &Services, method: TokenMethod) -> BrowserFailure {
-        services.refuse(method, self.reached.connection.peer, FormRefusal::UnknownFlow).await.into()
+        services.refuse(method, self.reached.connection.peer.address, FormRefusal::UnknownFlow).await.into()
     }
 
     /// The cookie of a session that has just begun.

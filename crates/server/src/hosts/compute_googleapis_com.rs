@@ -4,6 +4,8 @@
 //!
 //! Spec: <https://cloud.google.com/compute/docs/reference/rest/v1/backendServices>
 
+mod batch;
+
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -16,9 +18,19 @@ use doorward_wire::google_api::compute::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+pub(super) use batch::batch;
+
 use super::{Answer, Asked, Body, Credential, Reached, Routes, Services, StrictJson, asked};
 
+/// The host, and how it begins paths on our own origin.
+const HOST: &str = "compute.googleapis.com";
+
 pub(super) fn router() -> Routes {
+    methods().route("/batch/compute/v1", post(batch::batch))
+}
+
+/// Everything that may be a part of a batch.
+fn methods() -> Routes {
     const PROJECT: &str = "/compute/v1/projects/{project}";
     let in_scope = |scope: &str| {
         let (services, operations) =
@@ -58,7 +70,7 @@ impl Thing {
 
 /// How links begin.
 fn base(reached: &Reached) -> String {
-    format!("{}/compute/v1", reached.base("compute.googleapis.com"))
+    format!("{}/compute/v1", reached.base(HOST))
 }
 
 /// `GET …/backendServices?filter=&maxResults=&pageToken=`

@@ -12,14 +12,15 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
+use axum::routing::get;
 use base64::Engine as _;
 use doorward_control::service_accounts::CreatedKey;
 use doorward_core::account;
 use doorward_wire::google_api::{
-    CreateKeyRequest, CreateServiceAccountRequest, KeyFile, ListKeysResponse, ListServiceAccountsResponse,
-    ServiceAccount, ServiceAccountKey,
+    CreateKeyRequest, CreateServiceAccountRequest, GetKeyQuery, KeyFile, ListKeysResponse, ListServiceAccountsResponse,
+    NewServiceAccount, PatchServiceAccountRequest, PublicKeyType, ServiceAccount, ServiceAccountKey, Status,
 };
+use doorward_wire::jose::VerifyingKey;
 use doorward_wire::time::rfc3339;
 use serde::Deserialize;
 
@@ -27,12 +28,22 @@ use super::policies::{self, Sent};
 use super::{Answer, Asked, Body, Credential, Routes, Services, StrictJson, asked, nothing, secret};
 use crate::errors::google_api::ApiFailure;
 
+/// What is said to whoever wants a deleted account back.
+const GONE: &str = "A deleted service account is gone with its keys and its bindings, and cannot be brought back. Make another one; \
+                    to keep an account and stop its use, disable it.";
+
 pub(super) fn router() -> Routes {
     Routes::new()
         .route("/v1/projects/{project}/serviceAccounts", get(list).post(create))
-        .route("/v1/projects/{project}/serviceAccounts/{account}", get(show).delete(remove).post(call))
+        .route(
+            "/v1/projects/{project}/serviceAccounts/{account}",
+            get(show).patch(patch).put(update).delete(remove).post(call),
+        )
         .route("/v1/projects/{project}/serviceAccounts/{account}/keys", get(list_keys).post(create_key))
-        .route("/v1/projects/{project}/serviceAccounts/{account}/keys/{key}", delete(remove_key).post(call_key))
+        .route(
+            "/v1/projects/{project}/serviceAccounts/{account}/keys/{key}",
+            get(show_key).delete(remove_key).post(call_key),
+        )
         .merge(deny_policies::router())
         .merge(roles::router())
         .merge(workload_identity_pools::router())
@@ -85,6 +96,32 @@ async fn show(
     Ok(Json(shown(&services, &account)))
 }
 
+/// `PATCH …/serviceAccounts/EMAIL`
+async fn patch(
+    State(services): State<Arc<Services>>,
+    Path((project, account)): Path<(String, String)>,
+    credential: Credential,
+    body: Body,
+) -> Answer<ServiceAccount> {
+    let admin = services.admin(&credential).await?;
+    let StrictJson(request) = StrictJson::<PatchServiceAccountRequest>::read(&body?)?;
+    let account = services.service_accounts.patch(&admin, &project, &account, request).await?;
+    Ok(Json(shown(&services, &account)))
+}
+
+/// `PUT …/serviceAccounts/EMAIL`
+async fn update(
+    State(services): State<Arc<Services>>,
+    Path((project, account)): Path<(String, String)>,
+    credential: Credential,
+    body: Body,
+) -> Answer<ServiceAccount> {
+    let admin = services.admin(&credential).await?;
+    let StrictJson(given) = StrictJson::<NewServiceAccount>::read(&body?)?;
+    let account = services.service_accounts.update(&admin, &project, &account, given).await?;
+    Ok(Json(shown(&services, &account)))
+}
+
 /// `DELETE …/serviceAccounts/EMAIL`
 async fn remove(
     State(services): State<Arc<Services>>,
@@ -109,6 +146,7 @@ async fn call(
         Some((account, "enable")) => {
             disable(&services, &project, account, &sent.credential, false).await.into_response()
         }
+        Some((_, "undelete")) => undelete(&services, &sent.credential).await.into_response(),
         Some((account, method)) => {
             let name = format!("projects/{project}/serviceAccounts/{account}");
             policies::call(&services, &name, method, sent).await
@@ -128,6 +166,14 @@ async fn disable(
     let admin = services.admin(credential).await?;
     services.service_accounts.disable(&admin, project, account, disabled).await?;
     Ok(nothing())
+}
+
+/// `POST …/serviceAccounts/NUMBER:undelete`, which nothing can do here.
+async fn undelete(services: &Services, credential: &Credential) -> ApiFailure {
+    match services.admin(credential).await {
+        Ok(_) => ApiFailure::new(Status::Unimplemented, GONE),
+        Err(refused) => refused,
+    }
 }
 
 /// `GET …/serviceAccounts/EMAIL/keys`
@@ -154,6 +200,31 @@ async fn create_key(
     let CreatedKey { account, key, file } =
         services.service_accounts.create_key(&admin, &project, &account, &request).await?;
     Ok(secret(Json(shown_key(&services, &account, &key, Some(&file)))))
+}
+
+/// `GET …/serviceAccounts/EMAIL/keys/KEY_ID?publicKeyType=`
+async fn show_key(
+    State(services): State<Arc<Services>>,
+    Path((project, account, key)): Path<(String, String, String)>,
+    credential: Credential,
+    query: Asked<GetKeyQuery>,
+) -> Answer<ServiceAccountKey> {
+    let admin = services.admin(&credential).await?;
+    let GetKeyQuery { public_key_type } = asked(query)?;
+    let (account, key) = services.service_accounts.get_key(&admin, &project, &account, &key).await?;
+    let public = match public_key_type {
+        PublicKeyType::None => None,
+        PublicKeyType::X509PemFile => {
+            let certified = services.certificates.of(account.email.as_str(), [&key.public])?;
+            certified.into_values().next().map(|certificate| certificate.0)
+        }
+        PublicKeyType::RawPublicKey => {
+            let key = VerifyingKey::from_jwk(&key.public).and_then(|key| key.to_pem());
+            Some(key.map_err(|error| ApiFailure::internal(&error))?.as_str().to_owned())
+        }
+    };
+    let public_key_data = public.map(|pem| base64::engine::general_purpose::STANDARD.encode(pem));
+    Ok(Json(ServiceAccountKey { public_key_data, ..shown_key(&services, &account, &key, None) }))
 }
 
 /// `DELETE …/serviceAccounts/EMAIL/keys/KEY_ID`
@@ -210,6 +281,7 @@ fn shown_key(
         name: format!("projects/{project_id}/serviceAccounts/{}/keys/{}", account.email, key.id),
         private_key_type: file.as_ref().map(|_| "TYPE_GOOGLE_CREDENTIALS_FILE".to_owned()),
         private_key_data: file.map(|json| base64::engine::general_purpose::STANDARD.encode(json)),
+        public_key_data: None,
         key_algorithm: "KEY_ALG_RSA_2048".to_owned(),
         valid_after_time: rfc3339(key.created.seconds()),
         // Google's keys without an end carry this time.

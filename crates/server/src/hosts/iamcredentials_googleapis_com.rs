@@ -78,7 +78,7 @@ impl Received<'_> {
         let read = body.map_err(ApiFailure::from).and_then(|body| StrictJson::read(&body));
         match read {
             Ok(StrictJson(request)) => Ok((caller, request)),
-            Err(failure) => match services.refuse(method, credential.peer, ImpersonationError::Body).await {
+            Err(failure) => match services.refuse(method, credential.peer.address, ImpersonationError::Body).await {
                 ImpersonationError::Body => Err(failure),
                 not_recorded => Err(not_recorded.into()),
             },

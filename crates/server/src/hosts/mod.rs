@@ -31,7 +31,7 @@ use axum::extract::{DefaultBodyLimit, FromRequestParts, Query};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use doorward_control::access_levels::AccessLevelService;
-use doorward_control::admin::{Admin, Changes};
+use doorward_control::admin::{Admin, Changes, Peer};
 use doorward_control::applications::{AppEngine, Applications, BackendServices};
 use doorward_control::brands::Brands;
 use doorward_control::callers::{ApiCaller, CallerError, Callers};
@@ -146,6 +146,8 @@ pub struct Services {
     pub(crate) simulations: Simulations,
     pub(crate) world: World,
     pub(crate) console: Console,
+    /// Whom somebody asks who was refused, if that is configured.
+    pub(crate) contact: Option<String>,
     pub(crate) snapshots: Arc<SnapshotCell>,
     pub(crate) audit: Arc<AuditLog>,
     /// For the record, which is read here and not by a use case.
@@ -194,7 +196,7 @@ impl Services {
             Ok(caller) => return Ok(caller),
             Err(error) => error,
         };
-        let mut event = self.recorder.begin(TokenMethod::Api, Some(credential.peer)).map_err(CallRefusal::from)?;
+        let mut event = self.recorder.begin(TokenMethod::Api, Some(credential.peer.address)).map_err(CallRefusal::from)?;
         if let CallerError::InsufficientScope { member } = &error {
             event.account = Some(member.clone());
         }
@@ -236,7 +238,7 @@ struct Credential {
     bearer: Option<String>,
     /// The Google host whose API is called, which a JWT that an account signed itself names; empty at what is ours.
     host: &'static str,
-    peer: IpAddr,
+    peer: Peer,
     user_agent: Option<String>,
 }
 
@@ -313,6 +315,10 @@ impl Api {
         let Some(connection) = request.extensions().get::<Connection>().copied() else {
             return ApiFailure::not_routed().into_response();
         };
+        // No name of ours has one, and PostgreSQL keeps none: it would answer what we should.
+        if request.uri().path().contains("%00") {
+            return ApiFailure::new(Status::InvalidArgument, "Invalid path: it holds U+0000.").into_response();
+        }
         let by_name = self.hosts.iter().find(|(name, _)| *name == host.name());
         let (router, surface) = if let Some((name, router)) = by_name {
             (router, Some(*name))

@@ -54,7 +54,7 @@ pub(super) async fn revoke(
     uri: Uri,
     body: Body,
 ) -> Answer {
-    let peer = reached.connection.peer;
+    let peer = reached.connection.peer.address;
     let token = match parameters(&uri, &body?).and_then(|mut given| given.require("token")) {
         Ok(token) => token,
         Err(error) => return Err(refuse(&services, TokenMethod::Revoke, &reached, error).await.into()),
@@ -85,7 +85,7 @@ pub(super) async fn token_info(
         (None, None, Some(token), _) => Some(Inspected::Bearer(token)),
         _ => None,
     };
-    let info = services.tokens.token_info(inspected, reached.connection.peer).await;
+    let info = services.tokens.token_info(inspected, reached.connection.peer.address).await;
     Ok(match info.map_err(OAuthFailure::at_token_info)? {
         TokenInfo::IdToken(claims) => secret(Json(claims)),
         TokenInfo::AccessToken(info) => secret(Json(info)),
@@ -107,7 +107,7 @@ pub(super) async fn user_info(
         (Ok(Some(token)), None, false) => Some(token),
         _ => None,
     };
-    let info = services.tokens.user_info(token.as_deref(), reached.connection.peer).await;
+    let info = services.tokens.user_info(token.as_deref(), reached.connection.peer.address).await;
     Ok(secret(Json(info.map_err(|error: InspectError| OAuthFailure::at_user_info(error))?)))
 }
 
@@ -129,7 +129,7 @@ async fn device_code(
 
 async fn refuse(services: &Services, method: TokenMethod, reached: &Reached, error: ParameterError) -> RedeemError {
     let error = RedeemError::Form(TokenFormError::Parameter(error));
-    services.refuse(method, reached.connection.peer, error).await
+    services.refuse(method, reached.connection.peer.address, error).await
 }
 
 fn token_request(headers: &HeaderMap, body: &[u8]) -> Result<TokenRequest, TokenFormError> {

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::{Method, Uri};
 
 use super::browser::Browser;
-use super::{Body, Reached, Routes, Services, accounts_google_com};
+use super::{Body, Reached, Routes, Services, accounts_google_com, compute_googleapis_com};
 use crate::errors::browser::BrowserFailure;
 
 /// Events in one answer, at most.
@@ -32,6 +32,8 @@ pub(super) fn router() -> Routes {
     Routes::new()
         .route("/.well-known/oauth-authorization-server", get(authorization_server))
         .route("/o/oauth2/v2/auth", get(authorize).post(authorize))
+        // gcloud takes this path from the root, wherever the address of the API that it is given leads.
+        .route("/batch/compute/v1", post(compute_googleapis_com::batch))
         .merge(access_levels::router())
         .merge(applications::router())
         .merge(audit::router())

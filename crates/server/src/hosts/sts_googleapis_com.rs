@@ -31,7 +31,7 @@ async fn token(
     body: Body,
 ) -> Result<Response, OAuthFailure> {
     let request = read(&headers, &body?);
-    let exchanged = services.token_exchange.exchange(request, reached.connection.peer).await?;
+    let exchanged = services.token_exchange.exchange(request, reached.connection.peer.address).await?;
     Ok(secret(Json(encode(exchanged))))
 }
 

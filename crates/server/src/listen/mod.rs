@@ -3,16 +3,18 @@
 mod live;
 mod room;
 mod stream;
+mod trusted;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use doorward_proxy::{Proxy, Shared, record_broken_request};
+use doorward_control::admin::Peer;
+use doorward_proxy::{FromIntermediary, Proxy, Shared, record_broken_request};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub(crate) use room::Room;
 use stream::Stream;
+pub(crate) use trusted::{Network, NetworkError, TrustedProxies};
 
 /// How long the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,11 +44,11 @@ pub(crate) const API_DRAIN: Duration = Duration::from_millis(500);
 /// How long nothing is accepted after accepting failed, for example because too many files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// From where a request came, and whether over TLS. Known of the connection, never told by the request.
+/// From where a request came, and whether over TLS. Known of the connection, and told by those alone who are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Connection {
-    /// The other end's address.
-    pub(crate) peer: IpAddr,
+    /// The client, as far as it is known.
+    pub(crate) peer: Peer,
     /// The client spoke TLS, with us or with somebody before us.
     pub(crate) tls: bool,
 }
@@ -56,22 +59,24 @@ pub(crate) struct Listener {
     tls: Option<TlsAcceptor>,
     /// Clients speak TLS, with us or with somebody before us.
     is_https: bool,
+    /// Whose word about the client is believed.
+    trusted: TrustedProxies,
 }
 
 impl Listener {
     /// Plain HTTP.
     pub(crate) fn plain(socket: TcpListener) -> Self {
-        Listener { socket, tls: None, is_https: false }
+        Listener { socket, tls: None, is_https: false, trusted: TrustedProxies::default() }
     }
 
     /// Plain HTTP from somebody who ends TLS before us, and without whom nobody reaches us.
-    pub(crate) fn behind_tls(socket: TcpListener) -> Self {
-        Listener { socket, tls: None, is_https: true }
+    pub(crate) fn behind_tls(socket: TcpListener, trusted: TrustedProxies) -> Self {
+        Listener { socket, tls: None, is_https: true, trusted }
     }
 
     /// HTTP over TLS.
     pub(crate) fn tls(socket: TcpListener, acceptor: TlsAcceptor) -> Self {
-        Listener { socket, tls: Some(acceptor), is_https: true }
+        Listener { socket, tls: Some(acceptor), is_https: true, trusted: TrustedProxies::default() }
     }
 }
 
@@ -142,8 +147,9 @@ pub(crate) fn start_worker(
             let mut accepting = JoinSet::new();
             for listener in listeners {
                 let (proxy, shared) = (proxy.clone(), shared.clone());
+                let trusted = listener.trusted.clone();
                 accepting.spawn(accept(listener, room.clone(), stop.clone(), DRAIN, move |stream, client, stop| {
-                    serve_proxied(stream, client, proxy.clone(), shared.clone(), stop)
+                    serve_proxied(stream, (client, trusted.clone()), proxy.clone(), shared.clone(), stop)
                 }));
             }
             while accepting.join_next().await.is_some() {}
@@ -158,16 +164,17 @@ where
     F: Fn(Request<Body>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response> + Send + 'static,
 {
-    let is_https = listener.is_https;
+    let (is_https, trusted) = (listener.is_https, listener.trusted.clone());
     accept(listener, room, stop, patience, move |stream, client, stop| {
         let answer = answer.clone();
-        let connection = Connection { peer: client.ip().to_canonical(), tls: is_https };
+        let trusted = trusted.clone();
         let server_name = stream.server_name();
         let service = service_fn(move |mut request: Request<Incoming>| {
             if let Some(name) = &server_name {
                 request.extensions_mut().insert(name.clone());
             }
-            request.extensions_mut().insert(connection);
+            let peer = trusted.client(client.ip(), request.headers());
+            request.extensions_mut().insert(Connection { peer, tls: is_https });
             let answering = answer(request.map(Body::new));
             async move {
                 // A body that stops half-way would hold its connection for ever.
@@ -191,13 +198,24 @@ fn too_slow() -> Response {
     response
 }
 
-async fn serve_proxied(stream: Stream, client: SocketAddr, proxy: Arc<Proxy>, shared: Arc<Shared>, stop: Stop) {
+async fn serve_proxied(
+    stream: Stream,
+    (client, trusted): (SocketAddr, TrustedProxies),
+    proxy: Arc<Proxy>,
+    shared: Arc<Shared>,
+    stop: Stop,
+) {
     let server_name = stream.server_name();
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(name) = &server_name {
             request.extensions_mut().insert(name.clone());
         }
         let proxy = proxy.clone();
+        let peer = trusted.client(client.ip(), request.headers());
+        if !peer.is_client {
+            request.extensions_mut().insert(FromIntermediary);
+        }
+        let client = SocketAddr::new(peer.address, client.port());
         async move { Ok::<_, Infallible>(proxy.handle(request, client).await) }
     });
     let connection = http_1().serve_connection(TokioIo::new(stream), service).with_upgrades();
@@ -241,7 +259,7 @@ where
     F: Fn(Stream, SocketAddr, Stop) -> C + Clone + Send + 'static,
     C: Future<Output = ()> + Send + 'static,
 {
-    let Listener { socket, tls, is_https: _ } = listener;
+    let Listener { socket, tls, is_https: _, trusted: _ } = listener;
     let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener cannot be used"),

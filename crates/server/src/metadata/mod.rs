@@ -162,7 +162,7 @@ impl Metadata {
     pub(crate) async fn answer(&self, request: Request<Body>) -> Response {
         // Nothing here has a body.
         let (request, _) = request.into_parts();
-        let peer = request.extensions.get::<Connection>().map(|connection| connection.peer);
+        let peer = request.extensions.get::<Connection>().map(|connection| connection.peer.address);
         let mut response = match peer {
             // The listener says of every request whose it is.
             None => text(StatusCode::INTERNAL_SERVER_ERROR, "The peer is not known.\n"),

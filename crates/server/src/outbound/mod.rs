@@ -142,7 +142,11 @@ fn cannot_connect(cause: impl std::fmt::Display) -> FetchError {
     FetchError::Connect(cause.to_string())
 }
 
-fn connector(extra_roots: &[CertificateDer<'static>]) -> Result<TlsConnector, rustls::Error> {
+/// What speaks TLS to others, with the authorities of this machine and these.
+///
+/// # Errors
+/// [`rustls::Error`] if the authorities of this machine cannot be used.
+pub(crate) fn connector(extra_roots: &[CertificateDer<'static>]) -> Result<TlsConnector, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier =
         rustls_platform_verifier::Verifier::new_with_extra_roots(extra_roots.iter().cloned(), provider.clone())?;

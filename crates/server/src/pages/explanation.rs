@@ -2,10 +2,11 @@
 
 use askama::Template;
 use axum::response::Response;
+use doorward_control::explain::OwnDecision;
 use doorward_wire::doorward_api::{Considered, ExplainResponse, ReadAttribute, Verdict};
 use http::StatusCode;
 
-use super::{html, message};
+use super::{html, message, shown_time};
 use crate::errors::google_api::ApiFailure;
 
 #[derive(Template)]
@@ -18,6 +19,14 @@ struct ExplanationPage<'a> {
     recorded: Option<String>,
     rules: Vec<Line<'a>>,
     bindings: Vec<Line<'a>>,
+}
+
+#[derive(Template)]
+#[template(path = "own_decision.html")]
+struct OwnDecisionPage<'a> {
+    decision: &'a OwnDecision,
+    time: String,
+    contact: &'a str,
 }
 
 /// A rule or a binding, and what became of it.
@@ -41,7 +50,7 @@ pub(crate) fn page(answer: &ExplainResponse) -> Response {
     let recorded = answer.recorded.as_ref().map(|it| {
         let (what, why) = (if it.allowed { "let in" } else { "refused" }, it.reason.as_deref());
         let why = why.map(|reason| format!(" ({reason})")).unwrap_or_default();
-        format!("Decision {} of {} UTC: {what}{why}. Below is what policies in force now say of it.", it.id, it.time)
+        format!("Decision {} of {}: {what}{why}. Below is what policies in force now say of it.", it.id, it.time)
     });
     let rules = answer.deny_rules.iter().map(|rule| Line {
         at: &rule.policy,
@@ -59,6 +68,12 @@ pub(crate) fn page(answer: &ExplainResponse) -> Response {
     });
     let (rules, bindings) = (rules.collect(), bindings.collect());
     html(StatusCode::OK, &ExplanationPage { allowed, verdict, answer, recorded, rules, bindings })
+}
+
+/// What somebody knows anyway of a decision about themselves, and whom to ask for more: what is configured, or the brand's address.
+pub(crate) fn own(decision: &OwnDecision, contact: Option<&str>) -> Response {
+    let contact = contact.or(decision.support_email.as_deref()).unwrap_or("whoever runs this application");
+    html(StatusCode::OK, &OwnDecisionPage { decision, time: shown_time(decision.time), contact })
 }
 
 /// Somebody who may not see it, or nothing to be seen.

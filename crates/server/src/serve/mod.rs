@@ -1,6 +1,7 @@
 //! `doorward serve`: what a file says, in production. None of the fixtures of `dev`.
 
 pub mod apps;
+mod clients;
 pub mod init;
 pub mod state;
 pub mod tls;
@@ -8,7 +9,7 @@ pub mod tls;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -19,7 +20,7 @@ use doorward_core::clock::Clock;
 use doorward_core::entropy::{Entropy, EntropyError, random_base64url};
 use doorward_core::grant::TokenHash;
 use doorward_core::outbound::Reach;
-use doorward_core::resource::{ApplicationName, Project};
+use doorward_core::resource::{ApplicationName, Project, Scheme};
 use doorward_core::store::{Store, StoreError};
 use doorward_store::{KeyFileError, OpenError, Sealer, SqlStore};
 use doorward_wire::google_api::iap_settings::IapSettings;
@@ -29,10 +30,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::audit_log::Writer;
 use crate::audit_sinks::{Record, Sinks, SinksError};
-use crate::config::{self, AppConfig, Config, ListenerConfig, Mistakes, Spoken};
+use crate::config::{self, AppConfig, Config, ListenerConfig, Mistakes, Spoken, StoreConfig};
 use crate::dev::names::Addressing;
 use crate::hosts::{Api, Services};
-use crate::listen::{self, Listener, Room, Stop, Stopper};
+use crate::listen::{self, Listener, Room, Stop, Stopper, TrustedProxies};
 use crate::outbound::Fetcher;
 use crate::wiring::{self, Outside, StackConfig, WiringError};
 use apps::{AppsError, Ordering};
@@ -41,6 +42,8 @@ use tls::{CertificateFilesError, Certificates};
 
 /// How long sinks of the record are waited for when the process stops.
 const SINKS: Duration = Duration::from_secs(5);
+/// How long the store may take to close: a database that fell silent would keep the process for ever.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// Reads a file with the environment of this process: what `doorward check` does, and `serve` and `init` first. Changes nothing and
 /// asks nobody.
@@ -68,6 +71,17 @@ pub enum StartError {
         /// Why.
         cause: KeyFileError,
     },
+    /// There is no database. One that is made here would be empty: without deny rules, settings and a record.
+    #[error(
+        "the database {} is not there, and `doorward serve` makes none: before the first start `doorward init` makes it, and          `doorward restore` from a backup. If there was one, see that its disk is mounted, and where [store] says that it is",
+        .0.display()
+    )]
+    NoDatabase(PathBuf),
+    /// Nothing is in the database.
+    #[error(
+        "the PostgreSQL database is empty, and `doorward serve` does not fill it: before the first start `doorward init` does, and          `doorward restore` from a backup. If something was in it, see which one the URL in [store] names"
+    )]
+    EmptyDatabase,
     /// The database cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -126,10 +140,88 @@ pub struct Server {
     services: Arc<Services>,
     writer: Writer,
     store: Arc<SqlStore>,
+    running: Running,
+    names: Names,
     _state: StateDirectory,
 }
 
+/// The names for which the certificates of each listener have to be.
+struct Names {
+    api: Arc<RwLock<Vec<String>>>,
+    apps: Arc<RwLock<Vec<String>>>,
+}
+
+impl Names {
+    fn of(config: &Config) -> Self {
+        let names = Names { api: Arc::default(), apps: Arc::default() };
+        names.replace(config);
+        names
+    }
+
+    fn replace(&self, config: &Config) {
+        let routes = config.applications.iter().flat_map(|app| &app.routes);
+        let mut apps: Vec<String> = routes.map(|route| route.origin.host.name().to_owned()).collect();
+        apps.sort();
+        apps.dedup();
+        *self.apps.write().unwrap_or_else(PoisonError::into_inner) = apps;
+        *self.api.write().unwrap_or_else(PoisonError::into_inner) = vec![config.api_host.name().to_owned()];
+    }
+}
+
+/// What the server needs to take another file without a restart.
+struct Running {
+    /// What only a restart changes, and what the applications of a file depend on.
+    fixed: Fixed,
+    project: Project,
+    entropy: Arc<dyn Entropy>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What applications are registered under.
+#[derive(PartialEq, Eq)]
+struct Fixed {
+    api_url: String,
+    /// How clients speak to the listener of the applications.
+    scheme: Scheme,
+    /// The number of the project is in every resource's name.
+    project: String,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        Fixed { api_url: config.api_url.clone(), scheme: config.apps.scheme(), project: config.project.number.clone() }
+    }
+}
+
+/// Why a file was not taken by a server that runs. It goes on with what it has.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The applications depend on something that only a restart changes.
+    #[error("api_url, the project or the way in which the applications are spoken to is another one: start again")]
+    Restart,
+    /// The applications or their settings cannot be as the file says.
+    #[error(transparent)]
+    Apps(#[from] StartError),
+}
+
 impl Server {
+    /// Takes the applications from a file that was read again: their hosts, addresses, `allow` and settings. The rest of the file holds
+    /// from the next start.
+    ///
+    /// # Errors
+    /// [`ReloadError`]. What was done until then stays, and is recorded.
+    pub async fn reload(&self, config: &Config) -> Result<(), ReloadError> {
+        let Running { fixed, project, entropy, clock } = &self.running;
+        if *fixed != Fixed::of(config) {
+            return Err(ReloadError::Restart);
+        }
+        let (store, now) = (&*self.store, clock.now());
+        let ordering = Ordering { store, entropy: &**entropy, project, keep_events: config.keep_events, now };
+        ordering.put_in_order(&config.applications).await.map_err(StartError::from)?;
+        self.names.replace(config);
+        Ok(set_settings(&self.services, store, project, &config.applications).await?)
+    }
+
     /// Accepts nothing more, ends requests that have begun, writes and sends what is to be recorded, and closes the store.
     pub async fn stop(mut self) {
         self.stopper.stop();
@@ -145,8 +237,15 @@ impl Server {
             sinks.finish(SINKS).await;
         }
         self.background.shutdown().await;
-        self.store.close().await;
+        if !closes_within(CLOSE, self.store.close()).await {
+            tracing::warn!("the database did not answer when it was closed");
+        }
     }
+}
+
+/// Waits for something to close, but not for ever; `false` if it did not.
+async fn closes_within(patience: Duration, closing: impl Future<Output = ()>) -> bool {
+    tokio::time::timeout(patience, closing).await.is_ok()
 }
 
 /// Starts everything: when this returns, requests are served.
@@ -154,10 +253,16 @@ impl Server {
 /// # Errors
 /// [`StartError`]: nothing serves.
 pub async fn start(config: Config, entropy: Arc<dyn Entropy>, clock: Arc<dyn Clock>) -> Result<Server, StartError> {
-    let state = StateDirectory::take(&config.state)?;
+    let state = StateDirectory::take(&config)?;
     let key_file = config.store.key_file();
     let sealer = Sealer::from_file(key_file);
     let sealer = sealer.map_err(|cause| StartError::KeyFile { path: key_file.to_owned(), cause })?;
+    if init::is_missing(&config.store).await? {
+        return Err(match &config.store {
+            StoreConfig::Sqlite { path, .. } => StartError::NoDatabase(path.clone()),
+            StoreConfig::Postgres { .. } => StartError::EmptyDatabase,
+        });
+    }
     let store = Arc::new(init::open(&config.store, sealer).await?);
     let now = clock.now();
     ensure_keys(&*store, &entropy, now).await?;
@@ -165,6 +270,7 @@ pub async fn start(config: Config, entropy: Arc<dyn Entropy>, clock: Arc<dyn Clo
     let ordering =
         Ordering { store: &*store, entropy: &*entropy, project: &project, keep_events: config.keep_events, now };
     ordering.put_in_order(&config.applications).await?;
+    clients::put_in_order(&*store, &config.sign_in_clients, &project, now).await?;
 
     let shared: Arc<dyn Store> = store.clone();
     let outside =
@@ -172,8 +278,11 @@ pub async fn start(config: Config, entropy: Arc<dyn Entropy>, clock: Arc<dyn Clo
     let mut stack = wiring::build(outside, stack_config(&config)).await?;
     set_settings(&stack.services, &store, &project, &config.applications).await?;
 
-    let api = Speaking::of(&config.api, &mut stack.background)?;
-    let apps = Speaking::of(&config.apps, &mut stack.background)?;
+    let running =
+        Running { fixed: Fixed::of(&config), project: project.clone(), entropy: entropy.clone(), clock: clock.clone() };
+    let names = Names::of(&config);
+    let api = Speaking::of(&config.api, &names.api, &mut stack.background)?;
+    let apps = Speaking::of(&config.apps, &names.apps, &mut stack.background)?;
     let failed = |name, address| move |cause| StartError::Listen { name, address, cause };
     let address = config.api.address;
     let api_socket = listen::bind(address).map_err(failed("server.api", address))?;
@@ -183,7 +292,7 @@ pub async fn start(config: Config, entropy: Arc<dyn Entropy>, clock: Arc<dyn Clo
 
     let record = Record { store: store.clone(), project, clock, instance: random_base64url(&*entropy, 16)? };
     let sinks = Sinks::start(config.sinks, state.path(), &record)?;
-    *stack.services.sinks.lock().await = Some(sinks);
+    stack.services.sinks.lock().await.replace(sinks);
 
     let (stopper, stop) = listen::stop();
     let room = Room::for_applications();
@@ -203,6 +312,8 @@ pub async fn start(config: Config, entropy: Arc<dyn Entropy>, clock: Arc<dyn Clo
         services: stack.services,
         writer: stack.writer,
         store,
+        running,
+        names,
         _state: state,
     })
 }
@@ -220,6 +331,7 @@ fn stack_config(config: &Config) -> StackConfig {
         reach: Reach::Public,
         defaults: config.defaults,
         condition_headers: config.condition_headers.clone(),
+        contact: config.contact.clone(),
         staleness_limit: config.staleness_limit,
         keep_events: config.keep_events,
         keep_for: config.keep_for,
@@ -253,21 +365,25 @@ async fn set_settings(
 /// What is spoken on a listener, ready to be spoken.
 enum Speaking {
     Tls(TlsAcceptor),
-    BehindTlsProxy,
+    BehindTlsProxy(TrustedProxies),
     Plain,
 }
 
 impl Speaking {
     /// Reads the certificates, and looks at them again and again in the background.
-    fn of(listener: &ListenerConfig, background: &mut JoinSet<()>) -> Result<Self, CertificateFilesError> {
+    fn of(
+        listener: &ListenerConfig,
+        names: &Arc<RwLock<Vec<String>>>,
+        background: &mut JoinSet<()>,
+    ) -> Result<Self, CertificateFilesError> {
         Ok(match &listener.spoken {
             Spoken::Tls(files) => {
-                let certificates = Certificates::load(files.clone())?;
+                let certificates = Certificates::load(files.clone(), names.clone())?;
                 let acceptor = certificates.acceptor();
                 background.spawn(certificates.keep_looking());
                 Speaking::Tls(acceptor)
             }
-            Spoken::BehindTlsProxy => Speaking::BehindTlsProxy,
+            Spoken::BehindTlsProxy { trusted } => Speaking::BehindTlsProxy(TrustedProxies::new(trusted)),
             Spoken::Loopback => Speaking::Plain,
         })
     }
@@ -275,7 +391,7 @@ impl Speaking {
     fn listener(&self, socket: TcpListener) -> Listener {
         match self {
             Speaking::Tls(acceptor) => Listener::tls(socket, acceptor.clone()),
-            Speaking::BehindTlsProxy => Listener::behind_tls(socket),
+            Speaking::BehindTlsProxy(trusted) => Listener::behind_tls(socket, trusted.clone()),
             Speaking::Plain => Listener::plain(socket),
         }
     }
@@ -288,4 +404,15 @@ pub(crate) async fn serve_api((listener, room): (Listener, Room), api: Arc<Api>,
         async move { api.handle(request).await }
     };
     listen::serve(listener, room, stop, patience, answer).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_fell_silent_does_not_keep_the_process() {
+        assert!(closes_within(CLOSE, async {}).await);
+        assert!(!closes_within(CLOSE, std::future::pending()).await);
+    }
 }

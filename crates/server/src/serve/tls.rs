@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, ServerConfig};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 
 /// How often the files are looked at.
@@ -112,6 +113,8 @@ type Stamp = Vec<[Option<(SystemTime, u64)>; 2]>;
 #[derive(Debug)]
 pub struct Certificates {
     files: Vec<CertificateFiles>,
+    /// The names that clients ask for. They change when the file of the server is read again.
+    names: Arc<RwLock<Vec<String>>>,
     shown: RwLock<(Stamp, Vec<Arc<CertifiedKey>>)>,
 }
 
@@ -120,9 +123,19 @@ impl Certificates {
     ///
     /// # Errors
     /// [`CertificateFilesError`] of the first that cannot be used.
-    pub fn load(files: Vec<CertificateFiles>) -> Result<Arc<Self>, CertificateFilesError> {
+    pub fn load(
+        files: Vec<CertificateFiles>,
+        names: Arc<RwLock<Vec<String>>>,
+    ) -> Result<Arc<Self>, CertificateFilesError> {
         let shown = RwLock::new(read_all(&files)?);
-        Ok(Arc::new(Certificates { files, shown }))
+        Ok(Arc::new(Certificates { files, names, shown }))
+    }
+
+    /// The names for which no certificate is that is shown: clients that ask for them end the connection.
+    fn uncovered(&self) -> Vec<String> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        names.iter().filter(|name| !shown.1.iter().any(|certified| is_for(certified, name))).cloned().collect()
     }
 
     /// What speaks TLS with them, also with those that are read later.
@@ -146,12 +159,17 @@ impl Certificates {
         Ok(true)
     }
 
-    /// Looks for as long as somebody awaits this.
+    /// Looks for as long as somebody awaits this: every five seconds, and at SIGHUP.
     pub async fn keep_looking(self: Arc<Self>) {
         let mut looks = tokio::time::interval(LOOK_EVERY);
+        // Where no more signals can be listened for, there are the five seconds.
+        let mut hangups = signal(SignalKind::hangup()).ok();
         let mut said = String::new();
         loop {
-            looks.tick().await;
+            tokio::select! {
+                _ = looks.tick() => {}
+                Some(()) = hung_up(&mut hangups) => {}
+            }
             let certificates = self.clone();
             // The task is not cancelled, and a panic in it has been reported.
             let Ok(looked) = tokio::task::spawn_blocking(move || certificates.look()).await else { continue };
@@ -159,7 +177,13 @@ impl Certificates {
                 Ok(false) => {}
                 Ok(true) => {
                     said.clear();
-                    tracing::info!(file = %self.names(), "a certificate was read again");
+                    tracing::info!(file = %self.file_names(), "a certificate was read again");
+                    // It is shown all the same: the one of before may have been taken away for a reason.
+                    let uncovered = self.uncovered();
+                    if !uncovered.is_empty() {
+                        let names = uncovered.join(", ");
+                        tracing::warn!(file = %self.file_names(), names, "a changed certificate is not for these names");
+                    }
                 }
                 // It is said once, not every five seconds.
                 Err(error) if error.to_string() != said => {
@@ -171,9 +195,17 @@ impl Certificates {
         }
     }
 
-    fn names(&self) -> String {
+    fn file_names(&self) -> String {
         let names: Vec<_> = self.files.iter().map(|files| files.certificate.display().to_string()).collect();
         names.join(", ")
+    }
+}
+
+/// Waits for SIGHUP.
+async fn hung_up(hangups: &mut Option<Signal>) -> Option<()> {
+    match hangups {
+        Some(hangups) => hangups.recv().await,
+        None => None,
     }
 }
 
@@ -199,6 +231,7 @@ pub(crate) mod tests {
     use doorward_core::entropy::generate_private_key;
     use doorward_wire::jose::Algorithm;
     use doorward_wire::x509::{Authority, Validity};
+    use std::os::unix::fs::PermissionsExt as _;
 
     /// A certificate for a name and its key, as PEM.
     pub(crate) fn pair(name: &str) -> (String, String) {
@@ -220,6 +253,7 @@ pub(crate) mod tests {
         };
         fs::write(&files.certificate, certificate).unwrap();
         fs::write(&files.key, key).unwrap();
+        fs::set_permissions(&files.key, fs::Permissions::from_mode(0o600)).unwrap();
         files
     }
 
@@ -264,7 +298,8 @@ pub(crate) mod tests {
     fn changed_files_are_read_again_and_broken_ones_change_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let files = write_pair(folder.path(), "a", &pair("a.test"));
-        let certificates = Certificates::load(vec![files.clone()]).unwrap();
+        let asked = Arc::new(RwLock::new(vec!["a.test".to_owned()]));
+        let certificates = Certificates::load(vec![files.clone()], asked.clone()).unwrap();
         let shows = |name: &str| is_for(&certificates.shown.read().unwrap().1[0], name);
         assert!(!certificates.look().unwrap() && shows("a.test"));
         let new = pair("other-name.b.test");
@@ -272,7 +307,11 @@ pub(crate) mod tests {
         assert!(matches!(certificates.look(), Err(CertificateFilesError::Mismatch { .. })));
         assert!(shows("a.test"));
         fs::write(&files.key, &new.1).unwrap();
+        assert!(certificates.uncovered().is_empty());
         assert!(certificates.look().unwrap() && shows("other-name.b.test"));
+        assert_eq!(certificates.uncovered(), ["a.test"]);
+        *asked.write().unwrap() = vec!["other-name.b.test".to_owned()];
+        assert!(certificates.uncovered().is_empty());
         assert!(!certificates.look().unwrap());
         fs::remove_file(&files.key).unwrap();
         assert!(certificates.look().is_err() && shows("other-name.b.test"));
@@ -282,7 +321,7 @@ pub(crate) mod tests {
     async fn a_client_is_shown_the_certificate_of_the_name_that_it_asks_for() {
         let folder = tempfile::tempdir().unwrap();
         let files = ["a", "b"].map(|it| write_pair(folder.path(), it, &pair(&format!("{it}.test"))));
-        let acceptor = Certificates::load(files.to_vec()).unwrap().acceptor();
+        let acceptor = Certificates::load(files.to_vec(), Arc::default()).unwrap().acceptor();
         for (asked, expected) in [("b.test", "b"), ("a.test", "a"), ("c.test", "a")] {
             let leaf = files.iter().find(|files| files.certificate.file_stem().unwrap() == expected).unwrap();
             let (client, server) = tokio::io::duplex(16 * 1024);

@@ -71,6 +71,7 @@ counting! {
     ServiceAccountStore {
         fn add_service_account(account: &ServiceAccount) -> Result<bool, StoreError>;
         fn remove_service_account(id: &UniqueId) -> Result<bool, StoreError>;
+        fn describe_service_account(id: &UniqueId, display_name: &str, description: &str) -> Result<bool, StoreError>;
         fn disable_service_account(id: &UniqueId, disabled: bool) -> Result<bool, StoreError>;
         fn disable_service_account_key(account: &UniqueId, key_id: &str, disabled: bool) -> Result<bool, StoreError>;
         fn service_account_by_email(email: &Email) -> Result<Option<ServiceAccount>, StoreError>;
@@ -95,6 +96,7 @@ counting! {
         fn disable_user(id: &UniqueId, disabled: bool) -> Result<bool, StoreError>;
         fn remove_user(id: &UniqueId) -> Result<bool, StoreError>;
         fn set_password(user: &UniqueId, password: &PasswordHash) -> Result<bool, StoreError>;
+        fn set_first_password(user: &UniqueId, password: &PasswordHash) -> Result<bool, StoreError>;
     }
 }
 
@@ -120,14 +122,14 @@ counting! {
     SettingsStore {
         fn settings(resource_name: &str) -> Result<Settings, StoreError>;
         fn every_settings() -> Result<Vec<(String, Settings)>, StoreError>;
-        fn replace_settings(resource_name: &str, settings: &Settings) -> Result<(), StoreError>;
+        fn replace_settings(resource_name: &str, seen: &Settings, settings: &Settings) -> Result<bool, StoreError>;
     }
 }
 
 counting! {
     FederationStore {
         fn add_pool(pool: &Pool) -> Result<Added, StoreError>;
-        fn replace_pool(pool: &Pool) -> Result<bool, StoreError>;
+        fn replace_pool(pool: &Pool, seen: &Pool) -> Result<bool, StoreError>;
         fn remove_pool(pool: &FederationId) -> Result<bool, StoreError>;
         fn pools() -> Result<Vec<Pool>, StoreError>;
         fn add_provider(provider: &Provider) -> Result<Added, StoreError>;
@@ -199,9 +201,9 @@ counting! {
 
 counting! {
     AccessLevelStore {
-        fn add_access_level(level: &AccessLevel) -> Result<bool, StoreError>;
-        fn replace_access_level(level: &AccessLevel) -> Result<bool, StoreError>;
-        fn remove_access_level(name: &AccessLevelName) -> Result<bool, StoreError>;
+        fn add_access_level(level: &AccessLevel, seen: &[AccessLevel]) -> Result<bool, StoreError>;
+        fn replace_access_level(level: &AccessLevel, seen: &[AccessLevel]) -> Result<bool, StoreError>;
+        fn remove_access_level(name: &AccessLevelName, seen: &[AccessLevel]) -> Result<bool, StoreError>;
         fn access_levels() -> Result<Vec<AccessLevel>, StoreError>;
     }
 }

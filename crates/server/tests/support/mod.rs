@@ -99,6 +99,7 @@ pub(crate) async fn stack(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Stack
         reach: Reach::Public,
         defaults: Defaults { email_claim: EmailClaim::Optional, forward_credential: false },
         condition_headers: HeaderAllowList::default(),
+        contact: None,
         staleness_limit: Duration::from_secs(30),
         keep_events: 1000,
         keep_for: Duration::from_secs(3600),

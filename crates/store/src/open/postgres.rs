@@ -14,9 +14,9 @@ use rustls::RootCertStore;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::{Location, OpenError, POLL};
+use super::{Age, Location, OpenError, POLL};
 use crate::db::{Db, query};
-use crate::migrations::{APPLICATION_ID, MigrateError, migrate};
+use crate::migrations::{APPLICATION_ID, MigrateError, SCHEMA_VERSION, migrate, version};
 use crate::seal::Sealer;
 use crate::sql::SqlStore;
 use crate::watch::Watch;
@@ -239,7 +239,31 @@ impl SqlStore {
         let db = Db::Postgres { pool: pool(options.connections), auditor: pool(AUDIT_CONNECTIONS), limit };
         match bring_up_to_date(options, &driver, &sealer).await {
             Ok(()) => Ok(SqlStore::new(db, sealer, Watch::listening(options.poll, pool(1), SILENCE))),
-            Err(error) => Err(location.not_migrated(error, &sealer, classified)),
+            Err(error) => Err(location.not_migrated(error, sealer.source(), classified)),
+        }
+    }
+}
+
+impl SqlStore {
+    /// How old a database of a PostgreSQL server is. Changes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError`] of one that could not be opened either.
+    pub async fn postgres_age(options: &PostgresOptions) -> Result<Age, OpenError> {
+        let location = Location::Server(options.name());
+        let driver = options.for_driver();
+        examine(options, &driver, &location).await?;
+        let only = pool(options, &driver, 1);
+        let db = Db::Postgres { pool: only.clone(), auditor: only.clone(), limit: options.statement_timeout + SILENCE };
+        let found = async { version(&mut db.begin_look().await?).await };
+        let found = found.await;
+        only.close().await;
+        match found {
+            Ok(newer) if newer > SCHEMA_VERSION => {
+                Err(OpenError::Newer { location, found: newer, known: SCHEMA_VERSION })
+            }
+            Ok(version) => Ok(Age::of(version)),
+            Err(error) => Err(location.not_migrated(error, "", classified)),
         }
     }
 }

@@ -13,7 +13,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::{Damage, Location, OpenError, POLL};
+use super::{Age, Damage, Location, OpenError, POLL};
 use crate::db::{Change, Db};
 use crate::migrations::{APPLICATION_ID, MigrateError, SCHEMA_VERSION, SEALED_SINCE, is_key_of, migrate};
 use crate::seal::{KeyFileError, Sealer};
@@ -72,6 +72,15 @@ impl SqlStore {
         }
         let db = connect(path, &sealer).await.map_err(|error| not_migrated(path, error, &sealer))?;
         Ok(SqlStore::new(db, sealer, Watch::new(POLL)))
+    }
+
+    /// How old the SQLite database in this file is. Changes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError`] of one that could not be opened either.
+    pub async fn age(path: &Path) -> Result<Age, OpenError> {
+        let path = &std::path::absolute(path).map_err(|error| unwritable(path, error))?;
+        Ok(look(path).await?.map_or(Age::New, |found| Age::of(found.version)))
     }
 
     /// A database in memory, on one connection: it ends with the store.
@@ -294,7 +303,7 @@ fn unwritable(path: &Path, cause: io::Error) -> OpenError {
 }
 
 fn not_migrated(path: &Path, error: MigrateError, sealer: &Sealer) -> OpenError {
-    location(path).not_migrated(error, sealer, classified)
+    location(path).not_migrated(error, sealer.source(), classified)
 }
 
 /// Sorts by SQLite's primary result codes (<https://www.sqlite.org/rescode.html>).

@@ -33,13 +33,18 @@ impl FederationStore for SqlStore {
         Ok(Added::Yes)
     }
 
-    async fn replace_pool(&self, pool: &Pool) -> Result<bool, StoreError> {
-        let update =
-            query("UPDATE workload_identity_pool SET display_name = $2, description = $3, disabled = $4 WHERE id = $1")
-                .bind(pool.id.as_str())
-                .bind(&pool.display_name)
-                .bind(&pool.description)
-                .bind(pool.disabled);
+    async fn replace_pool(&self, pool: &Pool, seen: &Pool) -> Result<bool, StoreError> {
+        let update = query(
+            "UPDATE workload_identity_pool SET display_name = $2, description = $3, disabled = $4
+             WHERE id = $1 AND display_name = $5 AND description = $6 AND disabled = $7",
+        )
+        .bind(pool.id.as_str())
+        .bind(&pool.display_name)
+        .bind(&pool.description)
+        .bind(pool.disabled)
+        .bind(&seen.display_name)
+        .bind(&seen.description)
+        .bind(seen.disabled);
         self.change_one(update, Changed::Federation).await
     }
 

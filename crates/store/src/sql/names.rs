@@ -8,7 +8,7 @@ use doorward_core::store::{Changed, Named, StoreError};
 use super::{deny_policies, groups, policies};
 use crate::db::{Change, query};
 
-/// Locks the one row for which everybody waits who writes a policy, or makes or removes something that policies name. To be called
+/// Locks the one row for which everybody waits who writes a policy or an access level, or makes or removes something that policies name. To be called
 /// before anything else is locked or read.
 pub(crate) async fn lock(change: &mut Change) -> Result<(), StoreError> {
     let row: Option<(i64,)> =

@@ -30,16 +30,17 @@ impl PolicyStore for SqlStore {
         expected: Option<Etag>,
         named: &[Named],
     ) -> Result<PolicyWrite, StoreError> {
-        // Each is one statement that compares and sets.
+        // Each is one statement that compares and sets. A row that is made begins where no row before it has been: with the resource
+        // its policy goes, and a writer who saw that one must not be taken for one who saw the policy of the next of its name.
         let statement = match expected {
             None => {
-                "INSERT INTO policy (resource, bindings, etag) VALUES ($1, $2, 1)
+                "INSERT INTO policy (resource, bindings, etag) SELECT $1, $2, value + 1 FROM revision WHERE id = 1
                  ON CONFLICT (resource) DO UPDATE SET bindings = excluded.bindings, etag = policy.etag + 1
                  RETURNING etag"
             }
             Some(Etag::UNWRITTEN) => {
-                "INSERT INTO policy (resource, bindings, etag) VALUES ($1, $2, 1) ON CONFLICT DO NOTHING
-                 RETURNING etag"
+                "INSERT INTO policy (resource, bindings, etag) SELECT $1, $2, value + 1 FROM revision WHERE id = 1
+                 ON CONFLICT DO NOTHING RETURNING etag"
             }
             Some(_) => {
                 "UPDATE policy SET bindings = $2, etag = etag + 1 WHERE resource = $1 AND etag = $3

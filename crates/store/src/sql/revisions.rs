@@ -1,4 +1,7 @@
-//! How often the store was written, and what each write touched.
+//! Up to where the store was written, and what each write touched.
+//!
+//! Each write draws a mark, and keeps the one that it found: a reader whose mark was not found by the next write has seen a store that
+//! is no more.
 
 use std::time::Duration;
 
@@ -8,7 +11,7 @@ use doorward_core::resource::ClientId;
 use doorward_core::store::{Change as Touched, Changed, Revision, RevisionStore, StoreError};
 
 use super::{SqlStore, deny_policies, read_email, read_member};
-use crate::db::{Change, Query, query};
+use crate::db::{Change, Query, Row, query};
 use crate::watch::CHANNEL;
 
 /// Of this many writes, the newest, is known what they touched.
@@ -17,6 +20,7 @@ const KEPT: i64 = 10_000;
 const FORGET_EVERY: i64 = 100;
 
 const ROWS_PER_STATEMENT: usize = 64;
+const COLUMNS: usize = 7;
 
 impl SqlStore {
     /// Commits a change and says what it touched, to whoever asks and to whoever waits.
@@ -26,9 +30,9 @@ impl SqlStore {
         if touched.is_empty() {
             return change.commit().await;
         }
-        let revision = raise(&mut change, touched).await?;
+        raise(&mut change, touched).await?;
         change.commit().await?;
-        self.watch.saw(revision);
+        self.watch.tell();
         Ok(())
     }
 
@@ -43,74 +47,97 @@ impl SqlStore {
     }
 }
 
-async fn raise(change: &mut Change, touched: &[Changed]) -> Result<i64, StoreError> {
-    let (revision,): (i64,) =
-        query("UPDATE revision SET value = value + 1 WHERE id = 1 RETURNING value").fetch_one(&mut *change).await?;
+/// Raises the revision by one, with a new mark. Gives the number, the mark and the mark before.
+pub(crate) const RAISE: &str = "UPDATE revision SET value = value + 1, mark_before = mark,
+         mark = /*sqlite*/ random() /*pg (random() * 9007199254740992)::bigint*/
+     WHERE id = 1 RETURNING value, mark, mark_before";
+
+async fn raise(change: &mut Change, touched: &[Changed]) -> Result<(), StoreError> {
+    let (revision, mark, mark_before): (i64, i64, i64) = query(RAISE).fetch_one(&mut *change).await?;
     for (chunk, touched) in touched.chunks(ROWS_PER_STATEMENT).enumerate() {
-        let rows: Vec<String> = (0..touched.len())
-            .map(|row| 5 * row)
-            .map(|row| format!("(${}, ${}, ${}, ${}, ${})", row + 1, row + 2, row + 3, row + 4, row + 5))
-            .collect();
-        let text = format!("INSERT INTO change_log (revision, place, kind, name, member) VALUES {}", rows.join(", "));
-        let mut insert = query(text);
+        let mut insert = query(insert_text(touched.len()));
         for (place, what) in touched.iter().enumerate() {
             let place = i64::try_from(chunk * ROWS_PER_STATEMENT + place).unwrap_or(i64::MAX);
             let (kind, name, member) = write(what)?;
-            insert = insert.bind(revision).bind(place).bind(kind).bind(name).bind(member);
+            insert = insert.bind(revision).bind(place).bind(mark).bind(mark_before).bind(kind).bind(name).bind(member);
         }
         insert.execute(&mut *change).await?;
     }
     if revision % FORGET_EVERY == 0 && revision > KEPT {
-        for statement in
-            ["DELETE FROM change_log WHERE revision <= $1", "UPDATE revision SET forgotten = $1 WHERE id = 1"]
-        {
-            query(statement).bind(revision - KEPT).execute(&mut *change).await?;
-        }
+        query("DELETE FROM change_log WHERE revision <= $1").bind(revision - KEPT).execute(&mut *change).await?;
     }
-    let tell = query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(revision.to_string());
-    change.on_a_server(tell).await?;
-    Ok(revision)
+    tell_others(change).await
+}
+
+/// Wakes the instances that listen, when the change is committed.
+pub(crate) async fn tell_others(change: &mut Change) -> Result<(), StoreError> {
+    change.on_a_server(query("SELECT pg_notify($1, '')").bind(CHANNEL)).await
+}
+
+fn insert_text(rows: usize) -> String {
+    let row = |row: usize| {
+        let places: Vec<String> = (1..=COLUMNS).map(|column| format!("${}", row * COLUMNS + column)).collect();
+        format!("({})", places.join(", "))
+    };
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!(
+        "INSERT INTO change_log (revision, place, mark, mark_before, kind, name, member) VALUES {}",
+        rows.join(", ")
+    )
 }
 
 #[async_trait]
 impl RevisionStore for SqlStore {
     async fn revision(&self) -> Result<Revision, StoreError> {
-        let (value,): (i64,) = query("SELECT value FROM revision WHERE id = 1").fetch_one(self.db.readers()).await?;
-        Ok(Revision(value))
+        let (number, mark): (i64, i64) =
+            query("SELECT value, mark FROM revision WHERE id = 1").fetch_one(self.db.readers()).await?;
+        Ok(Revision { number, mark })
     }
 
     async fn changes_after(&self, after: Revision, limit: u32) -> Result<Option<Vec<Touched>>, StoreError> {
-        // Up to the end of the revision of the last one that the limit admits.
-        let rows: Vec<(i64, String, String, Option<String>)> = query(
-            "SELECT revision, kind, name, member FROM change_log WHERE revision > $1 AND revision <= COALESCE(
+        // Up to the end of the revision of the last one that the limit admits. One statement: all of it is of one moment.
+        let rows: Vec<Row> = query(
+            "SELECT now.value AS newest, now.mark AS newest_mark, log.revision, log.mark, log.mark_before, log.kind, log.name,
+                    log.member
+             FROM revision AS now LEFT JOIN change_log AS log ON log.revision > $1 AND log.revision <= COALESCE(
                  (SELECT revision FROM change_log WHERE revision > $1 ORDER BY revision, place LIMIT 1 OFFSET $2),
-                 (SELECT value FROM revision WHERE id = 1))
-             ORDER BY revision, place",
+                 now.value)
+             WHERE now.id = 1 ORDER BY log.revision, log.place",
         )
-        .bind(after.0)
+        .bind(after.number)
         .bind(i64::from(limit.max(1)) - 1)
         .fetch_all(self.db.readers())
         .await?;
-        // Asked afterwards: what is not forgotten now was not when the rows were read.
-        let (value, forgotten): (i64, i64) =
-            query("SELECT value, forgotten FROM revision WHERE id = 1").fetch_one(self.db.readers()).await?;
-        if after.0 < forgotten || after.0 > value {
-            return Ok(None);
+        let Some(first) = rows.first() else { return Err(StoreError::Damaged { what: "revision" }) };
+        if first.get::<Option<i64>>("revision")?.is_none() {
+            let newest = Revision { number: first.get("newest")?, mark: first.get("newest_mark")? };
+            // Another one: it is forgotten what led there, or nothing did.
+            return Ok((newest == after).then(Vec::new));
         }
-        let change = |(revision, kind, name, member): (i64, String, String, Option<String>)| {
-            Ok(Touched { revision: Revision(revision), what: read(&kind, name, member)? })
-        };
-        rows.into_iter().map(change).collect::<Result<Vec<_>, _>>().map(Some)
+        let (mut last, mut changes) = (after, Vec::with_capacity(rows.len()));
+        for row in &rows {
+            let revision = Revision { number: row.get("revision")?, mark: row.get("mark")? };
+            let follows = revision.number == last.number + 1 && row.get::<i64>("mark_before")? == last.mark;
+            let belongs = revision == last && last != after;
+            if !follows && !belongs {
+                return Ok(None);
+            }
+            last = revision;
+            let what = read(&row.get::<String>("kind")?, row.get("name")?, row.get("member")?)?;
+            changes.push(Touched { revision, what });
+        }
+        Ok(Some(changes))
     }
 
     async fn wait_for_change(&self, after: Revision, patience: Duration) -> Result<(), StoreError> {
         let change = async {
+            let mut told = self.watch.subscribe();
             loop {
-                // Also what was told before we listened, or to nobody.
-                self.watch.saw(self.revision().await?.0);
-                if self.watch.wait(after.0).await {
+                // What we are told while we look makes us look again.
+                if self.revision().await? != after {
                     return Ok(());
                 }
+                told.wait().await;
             }
         };
         // That it took too long is no failure.

@@ -68,6 +68,19 @@ impl ServiceAccountStore for SqlStore {
         Ok(true)
     }
 
+    async fn describe_service_account(
+        &self,
+        id: &UniqueId,
+        display_name: &str,
+        description: &str,
+    ) -> Result<bool, StoreError> {
+        let update = query("UPDATE service_account SET display_name = $2, description = $3 WHERE unique_id = $1")
+            .bind(&id.0)
+            .bind(display_name)
+            .bind(description);
+        self.change_one(update, Changed::ServiceAccount(id.clone())).await
+    }
+
     async fn disable_service_account(&self, id: &UniqueId, disabled: bool) -> Result<bool, StoreError> {
         let update = query("UPDATE service_account SET disabled = $2 WHERE unique_id = $1").bind(&id.0).bind(disabled);
         self.change_one(update, Changed::ServiceAccount(id.clone())).await

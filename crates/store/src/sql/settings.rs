@@ -21,18 +21,41 @@ impl SettingsStore for SqlStore {
         rows.into_iter().map(|(resource, settings)| Ok((resource, read_settings(&settings)?))).collect()
     }
 
-    async fn replace_settings(&self, resource_name: &str, settings: &Settings) -> Result<(), StoreError> {
-        let write = match *settings == Settings::default() {
-            true => query("DELETE FROM iap_settings WHERE resource = $1").bind(resource_name),
-            false => query(
-                "INSERT INTO iap_settings (resource, settings) VALUES ($1, $2)
-                 ON CONFLICT (resource) DO UPDATE SET settings = excluded.settings",
-            )
+    async fn replace_settings(
+        &self,
+        resource_name: &str,
+        seen: &Settings,
+        settings: &Settings,
+    ) -> Result<bool, StoreError> {
+        let row: Option<(String,)> = query("SELECT settings FROM iap_settings WHERE resource = $1")
             .bind(resource_name)
-            .bind(json(settings)?),
+            .fetch_optional(self.db.readers())
+            .await?;
+        let stored = row.map(|(stored,)| stored);
+        if stored.as_deref().map_or_else(|| Ok(Settings::default()), read_settings)? != *seen {
+            return Ok(false);
+        }
+        let is_nothing = *settings == Settings::default();
+        // What is compared is the text that was read, not one that we would write now: another version may have written it.
+        let write = match (stored, is_nothing) {
+            // Nothing was and nothing is now.
+            (None, true) => return Ok(true),
+            (None, false) => {
+                query("INSERT INTO iap_settings (resource, settings) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                    .bind(resource_name)
+                    .bind(json(settings)?)
+            }
+            (Some(stored), true) => {
+                query("DELETE FROM iap_settings WHERE resource = $1 AND settings = $2").bind(resource_name).bind(stored)
+            }
+            (Some(stored), false) => {
+                query("UPDATE iap_settings SET settings = $3 WHERE resource = $1 AND settings = $2")
+                    .bind(resource_name)
+                    .bind(stored)
+                    .bind(json(settings)?)
+            }
         };
-        // Where nothing was and nothing is now, nothing was touched.
-        self.change_one(write, Changed::Settings(resource_name.to_owned())).await.map(drop)
+        self.change_one(write, Changed::Settings(resource_name.to_owned())).await
     }
 }
 

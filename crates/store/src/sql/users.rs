@@ -75,6 +75,13 @@ impl UserStore for SqlStore {
         let update = query("UPDATE person SET password = $2 WHERE unique_id = $1").bind(&user.0).bind(&password.0);
         self.change_one(update, Changed::User(user.clone())).await
     }
+
+    async fn set_first_password(&self, user: &UniqueId, password: &PasswordHash) -> Result<bool, StoreError> {
+        let update = query("UPDATE person SET password = $2 WHERE unique_id = $1 AND password IS NULL")
+            .bind(&user.0)
+            .bind(&password.0);
+        self.change_one(update, Changed::User(user.clone())).await
+    }
 }
 
 fn read_user((unique_id, email, disabled): (String, String, bool)) -> Result<User, StoreError> {

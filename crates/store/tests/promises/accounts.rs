@@ -107,13 +107,22 @@ pub(crate) async fn a_policy_names_no_account_that_is_not_there(store: AnyStore)
     assert_eq!(store.policies().await.unwrap(), [], "nothing was written");
 
     assert!(store.add_service_account(&robot).await.unwrap());
-    assert_eq!(written(write(on_it, by_number.clone()).await), Etag(1));
-    assert_eq!(written(write("projects/1", by_email.clone()).await), Etag(1));
+    let first_on_it = written(write(on_it, by_number.clone()).await);
+    let before = written(write("projects/1", by_email.clone()).await);
     assert!(store.remove_service_account(&robot.unique_id).await.unwrap());
     let left = bindings(&[&other, "user:alice@example.com"]);
     let policies = store.policies().await.unwrap();
     assert_eq!(policies.len(), 1, "the policy on it went with it");
-    assert_eq!((&policies[0].1.bindings, policies[0].1.etag), (&left, Etag(2)), "others lose it, and it alone");
+    assert_eq!(
+        (&policies[0].1.bindings, policies[0].1.etag),
+        (&left, Etag(before.0 + 1)),
+        "others lose it, and it alone"
+    );
+
+    // No state of the next policy there is one of the policy that went.
+    assert!(store.add_service_account(&robot).await.unwrap());
+    assert!(written(write(on_it, by_number).await) > first_on_it);
+    assert!(store.remove_service_account(&robot.unique_id).await.unwrap());
 
     // What an older version left behind is not for the next account of the address.
     written(store.replace_policy("projects/1", &bindings(&[&member]), None, &[]).await.unwrap());
@@ -268,6 +277,20 @@ pub(crate) async fn a_user_has_an_address_and_a_number_of_their_own(store: AnySt
     assert_eq!(store.users().await.unwrap(), [alice, bob]);
 }
 
+pub(crate) async fn a_first_password_is_set_once(store: AnyStore) {
+    let alice = user("1", "alice@example.com");
+    assert!(!store.set_first_password(&alice.unique_id, &password("a")).await.unwrap(), "there is no such user");
+    assert!(store.add_user(&alice).await.unwrap());
+    let answers = at_once(20, |n| {
+        let (store, id) = (store.clone(), alice.unique_id.clone());
+        async move { store.set_first_password(&id, &password(&format!("p{n}"))).await.unwrap().then_some(n) }
+    });
+    let winners: Vec<usize> = answers.await.into_iter().flatten().collect();
+    assert_eq!(winners.len(), 1);
+    let (_, set) = store.user_by_email(&alice.email).await.unwrap().unwrap();
+    assert_eq!(set, Some(password(&format!("p{}", winners[0]))));
+}
+
 pub(crate) async fn a_user_is_found_by_their_address_with_their_password(store: AnyStore) {
     let (alice, bob) = (user("1", "alice@example.com"), user("2", "bob@example.com"));
     assert!(!store.set_password(&alice.unique_id, &password("a")).await.unwrap(), "there is no such user");
@@ -298,6 +321,11 @@ pub(crate) async fn an_account_and_a_users_key_are_disabled_and_enabled_and_a_ma
     }
     assert!(!store.service_account_by_id(&id("2")).await.unwrap().unwrap().disabled);
     assert!(!store.disable_service_account(&id("3"), true).await.unwrap());
+    assert!(store.describe_service_account(&id("1"), "Robot", "Walks").await.unwrap());
+    let described = store.service_account_by_id(&id("1")).await.unwrap().unwrap();
+    assert_eq!((described.display_name.as_str(), described.description.as_str()), ("Robot", "Walks"));
+    assert_eq!(store.service_account_by_id(&id("2")).await.unwrap().unwrap(), account("2", "other"));
+    assert!(!store.describe_service_account(&id("3"), "Robot", "Walks").await.unwrap());
     for (owner, key) in [("2", "k"), ("1", "unknown"), ("1", "m")] {
         assert!(!store.disable_service_account_key(&id(owner), key, true).await.unwrap(), "{owner} {key}");
     }

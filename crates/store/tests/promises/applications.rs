@@ -163,7 +163,7 @@ pub(crate) async fn an_application_goes_with_what_stands_on_it_and_takes_nothing
     .map(|name| format!("{web}{name}"));
     for name in &names {
         written(store.replace_policy(name, &bindings(&["allUsers"]), None, &[]).await.unwrap());
-        store.replace_settings(name, &settings(&["c"])).await.unwrap();
+        assert!(store.replace_settings(name, &Settings::default(), &settings(&["c"])).await.unwrap());
     }
     let left = async || {
         let policies: Vec<String> = store.policies().await.unwrap().into_iter().map(|(name, _)| name).collect();

@@ -85,8 +85,15 @@ pub(crate) async fn a_pool_and_a_provider_are_listed_as_they_were_written(store:
     assert_eq!(read, Some(federated(&providers[0], 100)));
 
     let changed = Pool { display_name: "Other".into(), disabled: true, ..pool("pool-a") };
-    assert!(store.replace_pool(&changed).await.unwrap());
-    assert!(!store.replace_pool(&pool("pool-c")).await.unwrap());
+    for other in [
+        Pool { display_name: "x".into(), ..pool("pool-a") },
+        Pool { description: "x".into(), ..pool("pool-a") },
+        Pool { disabled: !pool("pool-a").disabled, ..pool("pool-a") },
+    ] {
+        assert!(!store.replace_pool(&changed, &other).await.unwrap(), "{other:?}");
+    }
+    assert!(store.replace_pool(&changed, &pool("pool-a")).await.unwrap());
+    assert!(!store.replace_pool(&pool("pool-c"), &pool("pool-c")).await.unwrap());
     assert_eq!(store.pools().await.unwrap(), [changed, pool("pool-b")]);
 
     let first = &providers[0].generation;
@@ -167,6 +174,17 @@ pub(crate) async fn nothing_is_kept_for_what_a_provider_was_before(store: AnySto
     assert!(kept("good", &third).await);
 }
 
+pub(crate) async fn of_writers_who_saw_one_state_of_a_pool_one_wins(store: AnyStore) {
+    fill(&store).await;
+    let answers = at_once(20, |n| {
+        let (store, new) = (store.clone(), Pool { description: format!("{n}"), ..pool("pool-a") });
+        async move { store.replace_pool(&new, &pool("pool-a")).await.unwrap().then_some(new) }
+    });
+    let winners: Vec<Pool> = answers.await.into_iter().flatten().collect();
+    assert_eq!(winners.len(), 1);
+    assert_eq!(store.pools().await.unwrap()[0], winners[0]);
+}
+
 pub(crate) async fn a_provider_is_changed_only_in_the_state_that_the_writer_saw(store: AnyStore) {
     let [first, ..] = fill(&store).await;
     let changed = |n: usize| Provider {
@@ -203,10 +221,10 @@ pub(crate) async fn a_policy_names_no_pool_that_is_not_there(store: AnyStore) {
     assert_eq!(store.policies().await.unwrap(), [], "nothing was written");
 
     fill(&store).await;
-    assert_eq!(written(write(std::slice::from_ref(&named)).await), Etag(1));
+    let before = written(write(std::slice::from_ref(&named)).await);
     assert!(store.remove_pool(&self::named("pool-a")).await.unwrap());
     let left = store.policy("projects/1").await.unwrap();
-    assert_eq!((left.bindings, left.etag), (bindings(&others), Etag(2)), "its identities go, and no others");
+    assert_eq!((left.bindings, left.etag), (bindings(&others), Etag(before.0 + 1)), "its identities go, and no others");
 
     // What an older version left behind is not for the next pool of the id.
     written(write(&[]).await);

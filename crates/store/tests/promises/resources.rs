@@ -74,16 +74,32 @@ pub(crate) async fn writers_who_expect_nothing_all_win_and_each_gets_a_state_of_
 pub(crate) async fn settings_are_replaced_as_a_whole(store: AnyStore) {
     assert_eq!(store.settings("projects/1").await.unwrap(), Settings::default());
     assert_eq!(store.every_settings().await.unwrap(), []);
+    let mut seen = Settings::default();
     for written in [settings(&["a", "b"]), settings(&[]), Settings::default(), settings(&["c"])] {
-        store.replace_settings("projects/1", &written).await.unwrap();
+        assert!(!store.replace_settings("projects/1", &settings(&["other"]), &written).await.unwrap());
+        assert!(store.replace_settings("projects/1", &seen, &written).await.unwrap());
         assert_eq!(store.settings("projects/1").await.unwrap(), written);
+        seen = written;
     }
-    store.replace_settings("projects/1/iap_web", &settings(&["d"])).await.unwrap();
+    assert!(store.replace_settings("projects/1/iap_web", &Settings::default(), &settings(&["d"])).await.unwrap());
     let mut all = store.every_settings().await.unwrap();
     all.sort_by(|(a, _), (b, _)| a.cmp(b));
     let expected = [("projects/1", settings(&["c"])), ("projects/1/iap_web", settings(&["d"]))];
     assert_eq!(all, expected.map(|(resource, settings)| (resource.to_owned(), settings)));
-    store.replace_settings("projects/1", &Settings::default()).await.unwrap();
+    assert!(store.replace_settings("projects/1", &seen, &Settings::default()).await.unwrap());
     let all = store.every_settings().await.unwrap();
     assert_eq!(all, [("projects/1/iap_web".to_owned(), settings(&["d"]))], "nothing is set: as never written");
+}
+
+pub(crate) async fn of_writers_who_saw_one_state_of_settings_one_wins(store: AnyStore) {
+    for seen in [Settings::default(), settings(&["first"])] {
+        let answers = at_once(20, |n| {
+            let (store, seen) = (store.clone(), seen.clone());
+            let new = if seen == Settings::default() { settings(&["first"]) } else { settings(&[&format!("c{n}")]) };
+            async move { store.replace_settings("projects/1", &seen, &new).await.unwrap().then_some(new) }
+        });
+        let winners: Vec<Settings> = answers.await.into_iter().flatten().collect();
+        assert_eq!(winners.len(), 1, "{seen:?}");
+        assert_eq!(store.settings("projects/1").await.unwrap(), winners[0]);
+    }
 }

@@ -17,7 +17,7 @@ async fn touched(store: &AnyStore, after: Revision) -> Vec<Changed> {
     let changes = store.changes_after(after, 1000).await.unwrap().unwrap();
     let mut last = after;
     for change in &changes {
-        assert!(change.revision == last || change.revision.0 == last.0 + 1, "{changes:?}");
+        assert!(change.revision == last || change.revision.number == last.number + 1, "{changes:?}");
         last = change.revision;
     }
     assert_eq!(store.revision().await.unwrap(), last, "{changes:?}");
@@ -59,7 +59,7 @@ pub(crate) async fn every_write_says_what_it_touched_and_a_write_that_changes_no
                 assert_eq!(found, expected, stringify!($what));
                 seen = store.revision().await.unwrap();
             )*
-            assert_ne!(seen, Revision(0));
+            assert_ne!(seen, Revision::default());
         };
     }
     let key_of = |id: &str| Changed::ServiceAccountKey(id.into());
@@ -72,9 +72,13 @@ pub(crate) async fn every_write_says_what_it_touched_and_a_write_that_changes_no
         store.add_user(&user("2", "ann@example.com")) => [Changed::User(id("2"))];
         store.add_user(&user("2", "ann@example.com")) => [];
         store.disable_user(&id("2"), true) => [Changed::User(id("2"))];
+        store.set_first_password(&id("2"), &password("w")) => [Changed::User(id("2"))];
+        store.set_first_password(&id("2"), &password("x")) => [];
         store.set_password(&id("2"), &password("x")) => [Changed::User(id("2"))];
         store.add_service_account(&robot) => [Changed::ServiceAccount(id("1"))];
         store.add_service_account(&robot) => [];
+        store.describe_service_account(&id("1"), "Robot", "Walks") => [Changed::ServiceAccount(id("1"))];
+        store.describe_service_account(&id("9"), "Robot", "Walks") => [];
         store.disable_service_account(&id("1"), true) => [Changed::ServiceAccount(id("1"))];
         store.add_service_account_key(&account_key("aa", "1", 1)) => [key_of("aa")];
         store.disable_service_account_key(&id("1"), "aa", true) => [key_of("aa")];
@@ -106,11 +110,12 @@ pub(crate) async fn every_write_says_what_it_touched_and_a_write_that_changes_no
         store.add_application(&app) => [];
         store.replace_application(&app, None) => [Changed::Application("777".into())];
         store.replace_policy(on_app, &bindings(&["allUsers"]), None, &[]) => [policy(on_app)];
-        store.replace_settings(on_app, &settings(&["c"])) => [Changed::Settings(on_app.into())];
+        store.replace_settings(on_app, &Default::default(), &settings(&["c"])) => [Changed::Settings(on_app.into())];
         store.remove_application("777", &project) => [Changed::Application("777".into()), policy(on_app), Changed::Settings(on_app.into())];
-        store.replace_settings(on_app, &settings(&[])) => [Changed::Settings(on_app.into())];
-        store.replace_settings(on_app, &Default::default()) => [Changed::Settings(on_app.into())];
-        store.replace_settings(on_app, &Default::default()) => [];
+        store.replace_settings(on_app, &Default::default(), &settings(&[])) => [Changed::Settings(on_app.into())];
+        store.replace_settings(on_app, &settings(&["other"]), &settings(&["c"])) => [];
+        store.replace_settings(on_app, &settings(&[]), &Default::default()) => [Changed::Settings(on_app.into())];
+        store.replace_settings(on_app, &Default::default(), &Default::default()) => [];
         store.add_access_token(&hash("at"), &grant("1", 100), at(1)) => [];
         store.append(&[allowed("a")], 10) => [];
     }
@@ -124,9 +129,15 @@ pub(crate) async fn changes_are_read_in_pages_that_do_not_part_a_write(store: An
         written(store.replace_policy(&resource, &bindings(&[&robot]), None, &[]).await.unwrap());
     }
     assert!(store.add_service_account(&account("1", "robot")).await.unwrap());
-    assert_eq!(store.revision().await.unwrap(), Revision(8));
-    let all = store.changes_after(Revision(0), 1000).await.unwrap().unwrap();
+    let newest = store.revision().await.unwrap();
+    assert_eq!(newest.number, 8);
+    let all = store.changes_after(Revision::default(), 1000).await.unwrap().unwrap();
     assert_eq!(all.len(), 7 + 8);
+    let point = |number: i64| {
+        let found = all.iter().map(|change| change.revision).find(|revision| revision.number == number);
+        found.unwrap_or_default()
+    };
+    assert_eq!(point(8), newest);
     // (after, limit) => the revisions of what comes
     let cases: [(i64, u32, Vec<i64>); 6] = [
         (0, 0, vec![1]),
@@ -137,22 +148,30 @@ pub(crate) async fn changes_are_read_in_pages_that_do_not_part_a_write(store: An
         (8, 5, vec![]),
     ];
     for (after, limit, expected) in cases {
-        let changes = store.changes_after(Revision(after), limit).await.unwrap().unwrap();
-        let revisions: Vec<i64> = changes.iter().map(|change: &Change| change.revision.0).collect();
+        let changes = store.changes_after(point(after), limit).await.unwrap().unwrap();
+        let revisions: Vec<i64> = changes.iter().map(|change: &Change| change.revision.number).collect();
         assert_eq!(revisions, expected, "{after} {limit}");
     }
-    assert_eq!(store.changes_after(Revision(9), 5).await.unwrap(), None, "of another store");
+    assert_eq!(
+        store.changes_after(Revision { number: 9, mark: newest.mark }, 5).await.unwrap(),
+        None,
+        "of another store"
+    );
+    for number in 0..=8 {
+        let of_another = Revision { number, mark: point(number).mark ^ 1 };
+        assert_eq!(store.changes_after(of_another, 5).await.unwrap(), None, "{number} of another store");
+    }
 }
 
 pub(crate) async fn whoever_follows_the_revision_misses_nothing_however_many_write(store: AnyStore) {
     let follower = tokio::spawn({
         let store = store.clone();
         async move {
-            let (mut seen, mut policies) = (Revision(0), std::collections::BTreeSet::new());
+            let (mut seen, mut policies) = (Revision::default(), std::collections::BTreeSet::new());
             while policies.len() < 60 {
                 store.wait_for_change(seen, Duration::from_secs(60)).await.unwrap();
                 for change in store.changes_after(seen, 7).await.unwrap().unwrap() {
-                    let in_order = change.revision == Revision(seen.0 + 1);
+                    let in_order = change.revision.number == seen.number + 1;
                     assert!(in_order, "{change:?} after {seen:?}");
                     seen = change.revision;
                     let Changed::Policy(name) = change.what else { panic!() };
@@ -171,19 +190,25 @@ pub(crate) async fn whoever_follows_the_revision_misses_nothing_however_many_wri
         }
     })
     .await;
-    assert_eq!(follower.await.unwrap(), Revision(60));
+    let seen = follower.await.unwrap();
+    assert_eq!(seen.number, 60);
+    assert_eq!(seen, store.revision().await.unwrap());
 }
 
 pub(crate) async fn whoever_waits_is_told_of_a_change_and_of_nothing_when_patience_is_over(store: AnyStore) {
-    store.wait_for_change(Revision(0), Duration::from_millis(1)).await.unwrap();
+    store.wait_for_change(Revision::default(), Duration::from_millis(1)).await.unwrap();
     assert!(store.add_user(&user("1", "a@example.com")).await.unwrap());
     let long = Duration::from_secs(3600);
     let limit = Duration::from_secs(30);
-    let before = tokio::time::timeout(limit, store.wait_for_change(Revision(0), long)).await;
-    before.expect("what was before counts").unwrap();
+    let newest = store.revision().await.unwrap();
+    // Also of a store that went back: fewer writes, or as many that were others.
+    for seen in [Revision::default(), Revision { number: 9, ..newest }, Revision { mark: newest.mark ^ 1, ..newest }] {
+        let before = tokio::time::timeout(limit, store.wait_for_change(seen, long)).await;
+        before.expect("what was before counts").unwrap();
+    }
     let waiting = tokio::spawn({
         let store = store.clone();
-        async move { store.wait_for_change(Revision(1), long).await }
+        async move { store.wait_for_change(newest, long).await }
     });
     tokio::task::yield_now().await;
     assert!(store.add_user(&user("2", "b@example.com")).await.unwrap());

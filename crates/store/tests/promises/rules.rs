@@ -142,18 +142,55 @@ pub(crate) async fn access_levels_are_kept_as_they_were_written(store: AnyStore)
             members: vec!["user:ann@example.com".parse().unwrap()],
         }),
     );
-    assert!(!store.replace_access_level(&expression).await.unwrap());
+    assert!(!store.replace_access_level(&expression, &[]).await.unwrap());
+    let mut seen = Vec::new();
     for level in [&expression, &simple] {
-        assert!(store.add_access_level(level).await.unwrap());
-        assert!(!store.add_access_level(level).await.unwrap(), "its name is taken");
+        assert!(store.add_access_level(level, &seen).await.unwrap());
+        seen.insert(0, level.clone());
+        assert!(!store.add_access_level(level, &seen).await.unwrap(), "its name is taken");
     }
     assert_eq!(store.access_levels().await.unwrap(), [simple.clone(), expression.clone()]);
     let changed = level("b", Definition::Expression("false".into()));
-    assert!(store.replace_access_level(&changed).await.unwrap());
-    assert_eq!(store.access_levels().await.unwrap(), [simple.clone(), changed]);
-    assert!(store.remove_access_level(expression.name()).await.unwrap());
-    assert!(!store.remove_access_level(expression.name()).await.unwrap());
-    assert_eq!(store.access_levels().await.unwrap(), [simple]);
+    assert!(store.replace_access_level(&changed, &seen).await.unwrap());
+    let seen = [changed, simple.clone()];
+    assert_eq!(store.access_levels().await.unwrap(), [simple.clone(), seen[0].clone()]);
+    assert!(store.remove_access_level(expression.name(), &seen).await.unwrap());
+    let seen = [simple];
+    assert!(!store.remove_access_level(expression.name(), &seen).await.unwrap());
+    assert_eq!(store.access_levels().await.unwrap(), seen);
+}
+
+pub(crate) async fn of_writers_who_fitted_a_level_to_the_same_levels_one_wins(store: AnyStore) {
+    let level = |id: &str, n: usize| {
+        let definition = Definition::Expression(format!("request.auth.strength >= {n}"));
+        let name = format!("accessPolicies/123/accessLevels/{id}").parse().unwrap();
+        AccessLevel::new(name, "t".into(), String::new(), definition).unwrap()
+    };
+    let mut seen = vec![];
+    for round in 0..6 {
+        // Some write one that is there, some add one, and some remove one.
+        let answers = at_once(12, |n| {
+            let (store, seen) = (store.clone(), seen.clone());
+            async move {
+                match n % 3 {
+                    0 => store.add_access_level(&level(&format!("a{round}x{n}"), 1), &seen).await.unwrap(),
+                    1 => store.replace_access_level(&level("a", 10 * round + n), &seen).await.unwrap(),
+                    _ => store.remove_access_level(level("a", 0).name(), &seen).await.unwrap(),
+                }
+            }
+        });
+        assert_eq!(answers.await.into_iter().filter(|won| *won).count(), 1, "round {round}");
+        let left = store.access_levels().await.unwrap();
+        assert_ne!(left, seen, "round {round}");
+        for stale in [&seen[..], &[level("other", 1)]] {
+            assert!(!store.add_access_level(&level("new", 1), stale).await.unwrap(), "others are there by now");
+        }
+        seen = left;
+        if !seen.iter().any(|old| *old.name() == *level("a", 0).name()) {
+            assert!(store.add_access_level(&level("a", 100 + round), &seen).await.unwrap());
+            seen = store.access_levels().await.unwrap();
+        }
+    }
 }
 
 pub(crate) async fn there_is_one_brand_at_most(store: AnyStore) {

@@ -27,6 +27,18 @@ pub struct VerifyAuditResponse {
     /// What comes next, if it is not as it was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broken: Option<BrokenChain>,
+    /// The event that was asked for by `at`, if it is kept and as it was written, or is the one to which the oldest is chained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<AuditPoint>,
+}
+
+/// A place in the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditPoint {
+    /// The event's number.
+    pub sequence: i64,
+    /// Its hash.
+    pub hash: String,
 }
 
 /// The first place at which a chain is broken.
@@ -80,6 +92,9 @@ mod tests {
         let broken = json!({"after": 3, "sequence": 7, "hash": "aa", "broken": {"sequence": 8, "problem": "event 8 was changed"}});
         let read: VerifyAuditResponse = serde_json::from_value(broken.clone()).unwrap();
         assert_eq!(serde_json::to_value(read).unwrap(), broken);
+        let compared = json!({"after": 3, "sequence": 7, "hash": "aa", "at": {"sequence": 5, "hash": "bb"}});
+        let read: VerifyAuditResponse = serde_json::from_value(compared.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), compared);
         let whole = json!({"after": 0, "sequence": 0, "hash": ""});
         assert_eq!(serde_json::to_value(VerifyAuditResponse::default()).unwrap(), whole);
         let sinks = json!({"sinks": [

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::iam_policy::Etag;
-use super::proto_json::{boolean, integer, or_default};
+use super::proto_json::{boolean, flag, integer, or_default};
 
 /// A role.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ pub struct ListRolesQuery {
     /// With or without permissions.
     pub view: RoleView,
     /// Whether deleted ones are shown too.
-    #[serde(alias = "show_deleted")]
+    #[serde(alias = "show_deleted", deserialize_with = "flag")]
     pub show_deleted: bool,
 }
 

@@ -6,6 +6,7 @@
 
 pub mod appengine;
 pub mod audit_log;
+pub mod batch;
 pub mod cloud_resource_manager;
 pub mod compute;
 mod error;
@@ -33,8 +34,8 @@ pub use identity_aware_proxy::{IdentityAwareProxy, secret_sha256};
 pub use operation::LongRunningOperation;
 pub use proto_json::{InputSecret, ProtoDuration};
 pub use service_account::{
-    CreateKeyRequest, CreateServiceAccountRequest, KeyFile, ListKeysResponse, ListServiceAccountsResponse,
-    NewServiceAccount, ServiceAccount, ServiceAccountKey,
+    CreateKeyRequest, CreateServiceAccountRequest, GetKeyQuery, KeyFile, ListKeysResponse, ListServiceAccountsResponse,
+    NewServiceAccount, PatchServiceAccountRequest, PublicKeyType, ServiceAccount, ServiceAccountKey,
 };
 pub use workload_identity::{
     ListPoolsResponse, ListProvidersResponse, Oidc, Operation, WorkloadIdentityPool, WorkloadIdentityPoolProvider,

@@ -30,6 +30,16 @@ pub(crate) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     }
 }
 
+/// A boolean of a query, also as Python writes it: gcloud sends `False`.
+pub(crate) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Bool(value) => Ok(value),
+        Value::String(text) if text == "true" || text == "True" => Ok(true),
+        Value::String(text) if text == "false" || text == "False" => Ok(false),
+        other => Err(Error::custom(format_args!("expected true or false, found {other}"))),
+    }
+}
+
 /// A value that is written as a text, or that text in a wrapper.
 pub(crate) fn text<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     match unwrapped(deserializer)? {

@@ -48,6 +48,53 @@ pub struct NewServiceAccount {
     pub description: String,
 }
 
+impl NewServiceAccount {
+    /// The message's name in masks.
+    pub const MESSAGE: &str = "serviceAccount";
+    /// What a mask may name.
+    pub const PATHS: [&str; 2] = ["displayName", "description"];
+}
+
+/// Body of `PATCH …/serviceAccounts/EMAIL`. The mask is in the body, and not in the query.
+///
+/// Spec: <https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/patch>
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PatchServiceAccountRequest {
+    /// What it is to be called from now on.
+    #[serde(alias = "service_account")]
+    pub service_account: NewServiceAccount,
+    /// See [`super::field_mask::FieldMask`].
+    #[serde(alias = "update_mask")]
+    pub update_mask: String,
+}
+
+/// Query of `GET …/keys/KEY_ID`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GetKeyQuery {
+    /// In which form the public half is shown.
+    #[serde(alias = "public_key_type")]
+    pub public_key_type: PublicKeyType,
+}
+
+/// A form of a public key.
+///
+/// Spec: <https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts.keys#ServiceAccountPublicKeyType>
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum PublicKeyType {
+    /// It is not shown.
+    #[default]
+    #[serde(rename = "TYPE_NONE")]
+    None,
+    /// As a certificate.
+    #[serde(rename = "TYPE_X509_PEM_FILE")]
+    X509PemFile,
+    /// As SubjectPublicKeyInfo.
+    #[serde(rename = "TYPE_RAW_PUBLIC_KEY")]
+    RawPublicKey,
+}
+
 /// Answer of `GET …/serviceAccounts`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -82,6 +129,9 @@ pub struct ServiceAccountKey {
     /// `TYPE_GOOGLE_CREDENTIALS_FILE`, beside `privateKeyData` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_key_type: Option<String>,
+    /// Base64 of the public half in PEM, in the form that `GET …/keys/KEY_ID` asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key_data: Option<String>,
     /// `KEY_ALG_RSA_2048`.
     pub key_algorithm: String,
     /// RFC 3339, whole seconds, `Z`.

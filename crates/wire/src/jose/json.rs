@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 /// Why bytes are not a JSON object that two readers must read alike.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
-    /// Not JSON, a name that occurs twice, a number out of range, nesting beyond 128 levels, or bytes after the end.
+    /// Not JSON, a name that occurs twice, a text with U+0000, a number out of range, nesting beyond 128 levels, or bytes after the
+    /// end.
     #[error("not a JSON object with unique names: {0}")]
     Malformed(#[from] serde_json::Error),
     /// JSON, but an array, string, number, boolean or null.
@@ -16,7 +17,8 @@ pub enum ObjectError {
     NotAnObject,
 }
 
-/// Parses an object and refuses duplicate member names at every depth.
+/// Parses an object and refuses duplicate member names at every depth, and U+0000 in names and texts: nothing that we know has one,
+/// and PostgreSQL keeps none, so that a store would answer what the edge should have.
 ///
 /// RFC 7515 section 4 and RFC 7519 section 4 allow a parser to take the last of two equal names. Two parsers that
 /// choose differently then read two different tokens under one signature, so we take neither.
@@ -77,7 +79,8 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<Value, E> {
         serde_json::Number::from_f64(v).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
     }
-    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
+    fn visit_str<E: serde::de::Error>(self, v: &str) -> Result<Value, E> {
+        without_nul(v)?;
         Ok(Value::String(v.to_owned()))
     }
     fn visit_unit<E>(self) -> Result<Value, E> {
@@ -93,6 +96,7 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = map.next_key::<String>()? {
+            without_nul(&name)?;
             let value = map.next_value_seed(Strict)?;
             if object.insert(name, value).is_some() {
                 return Err(A::Error::custom("a name occurs twice"));
@@ -100,6 +104,10 @@ impl<'de> Visitor<'de> for Strict {
         }
         Ok(Value::Object(object))
     }
+}
+
+fn without_nul<E: serde::de::Error>(text: &str) -> Result<(), E> {
+    if text.contains('\0') { Err(E::custom("a text holds U+0000")) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -110,7 +118,7 @@ mod tests {
     fn an_object_that_two_readers_could_read_differently_is_refused() {
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
         #[rustfmt::skip]
-        let cases: [(&[u8], bool); 12] = [
+        let cases: [(&[u8], bool); 15] = [
             (br#"{"a":1,"b":{"c":[1,2,{"d":null}]}}"#, true),
             (b" {} ",                                  true),
             (br#"{"a":1,"a":1}"#,                      false),
@@ -122,6 +130,9 @@ mod tests {
             (br#""a""#,                                false),
             (b"{\"a\":\"\xff\"}",                      false),
             (b"",                                      false),
+            (br#"{"a":["b\u0000"]}"#,                  false),
+            (br#"{"a\u0000":1}"#,                      false),
+            (br#"{"a":"\\u0000"}"#,                    true),
             (deep.as_bytes(),                          false),
         ];
         for (text, accepted) in cases {

@@ -80,4 +80,9 @@ impl PublicKeyPem {
         let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
         PublicKeyPem(pem::encode_config(&pem::Pem::new("PUBLIC KEY", der), config))
     }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::parameters::{ParameterError, Parameters};
+use super::parameters::{ParameterError, Parameters, is_text};
 
 /// A client's id, and its secret if it has one. `Debug` does not show the secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl ClientCredentials {
             // Both are form-encoded before they are joined.
             let decoded = |part: &str| {
                 let mut pairs = form_urlencoded::parse(part.as_bytes());
-                pairs.next().map(|(name, _)| name.into_owned()).filter(|name| !name.contains('\u{fffd}'))
+                pairs.next().map(|(name, _)| name.into_owned()).filter(|name| is_text(name))
             };
             Some(ClientCredentials { client_id: decoded(id)?, client_secret: decoded(secret) })
         };
@@ -73,6 +73,7 @@ mod tests {
         assert_eq!((read.client_id.as_str(), read.client_secret.as_deref()), ("a:b", Some("s c")));
         assert!(header("no colon").unwrap().is_err());
         assert!(header(":secret").unwrap().is_err());
+        assert!(header("a%00:secret").unwrap().is_err());
         assert!(ClientCredentials::from_basic(b"Basic ***").unwrap().is_err());
         assert!(ClientCredentials::from_basic(b"Bearer abc").is_none());
 

@@ -2,6 +2,12 @@
 
 use std::collections::HashMap;
 
+/// Whether a decoded value is a text: not what stands for bytes that were none, and without U+0000, which no name of ours has (RFC
+/// 6749 appendix A has none in any parameter) and which not every database keeps.
+pub(super) fn is_text(value: &str) -> bool {
+    !value.contains(['\u{fffd}', '\0'])
+}
+
 /// The parameters of one request, each at most once.
 #[derive(Debug, Default)]
 pub struct Parameters(HashMap<String, String>);
@@ -9,7 +15,7 @@ pub struct Parameters(HashMap<String, String>);
 /// A text that is not a list of parameters, or a parameter that is wanted and not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParameterError {
-    /// Not UTF-8 text, or a parameter occurs twice (RFC 6749 section 3.1 forbids that).
+    /// Not UTF-8 text, a text with U+0000, or a parameter occurs twice (RFC 6749 section 3.1 forbids that).
     #[error("the parameters are not text, or one of them occurs twice")]
     Malformed,
     /// The parameter is missing or empty.
@@ -23,7 +29,7 @@ impl Parameters {
         let text = std::str::from_utf8(text).map_err(|_| ParameterError::Malformed)?;
         let mut parameters = HashMap::new();
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-            if value.contains('\u{fffd}') || parameters.insert(name.into_owned(), value.into_owned()).is_some() {
+            if !is_text(&value) || parameters.insert(name.into_owned(), value.into_owned()).is_some() {
                 return Err(ParameterError::Malformed);
             }
         }

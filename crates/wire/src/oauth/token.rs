@@ -265,6 +265,7 @@ mod tests {
             (format!("{jwt}&assertion=a&assertion=b"),                 Malformed.into()),
             (format!("{jwt}&{jwt}&assertion=a"),                       Malformed.into()),
             (format!("{jwt}&assertion=%ff"),                           Malformed.into()),
+            (format!("{jwt}&assertion=a%00"),                          Malformed.into()),
             ("grant_type=authorization_code&client_id=c".into(),       Missing("code").into()),
             ("grant_type=authorization_code&code=c".into(),            Missing("client_id").into()),
             ("grant_type=refresh_token&client_id=c".into(),            Missing("refresh_token").into()),

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::parameters::{ParameterError, Parameters};
+use super::parameters::{ParameterError, Parameters, is_text};
 use super::token::TokenFormError;
 
 /// `grant_type` of RFC 8693 section 2.1.
@@ -94,6 +94,18 @@ impl TokenExchangeRequest {
             options: Option<String>,
         }
         let read: Lenient = serde_json::from_slice(body).map_err(|_| ParameterError::Malformed)?;
+        let texts = [
+            &read.grant_type,
+            &read.audience,
+            &read.scope,
+            &read.requested_token_type,
+            &read.subject_token,
+            &read.subject_token_type,
+            &read.options,
+        ];
+        if !texts.into_iter().flatten().all(|text| is_text(text)) {
+            return Err(ParameterError::Malformed.into());
+        }
         // A parameter without a value is as good as absent, as in a form.
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let request = TokenExchangeRequest {
@@ -213,6 +225,7 @@ mod tests {
             (json!({"subjectTokenType": ""}),        Missing("subject_token_type").into()),
             (json!({"subjectToken": 1}),             Malformed.into()),
             (json!({"subject_token": "twice"}),      Malformed.into()),
+            (json!({"audience": "a\0"}),             Malformed.into()),
         ];
         for (change, expected) in cases {
             let mut body = serde_json::to_value(request()).unwrap();

@@ -1,11 +1,13 @@
 //! gcloud, with a configuration of its own for each world and no property set.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use doorward_tests::{Finished, Names, client_script};
 
 use super::super::Answer;
 use super::super::needs_curl::answer;
+use super::super::needs_gcloud::administration::{self, Place};
 use super::{app, succeed};
 
 fn gcloud(arguments: &[&str]) -> Command {
@@ -84,4 +86,51 @@ fn a_code_is_shown_at_googles_own_page_and_pasted() {
     let cookie = world.text("/users/bob@example.com/sign_in_cookie");
     succeed(&world, login.env("BROWSER_COOKIE", cookie).env("CLOUDSDK_CORE_DISABLE_PROMPTS", "0"));
     assert_eq!(output(&world, &["config", "get", "account"]), "bob@example.com");
+}
+
+impl Place for Names {
+    fn gcloud(&self, arguments: &[&str]) -> Command {
+        gcloud(arguments)
+    }
+
+    fn operator(&self, arguments: &[&str]) -> Command {
+        administration::inside(arguments)
+    }
+
+    fn run(&self, command: &mut Command) -> Finished {
+        Names::run(self, command)
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        Names::text(self, pointer)
+    }
+
+    fn folder(&self) -> PathBuf {
+        Names::folder(self)
+    }
+}
+
+#[test]
+fn policies_of_web_resources_let_in_and_out() {
+    administration::policies(&Names::start(&[]));
+}
+
+#[test]
+fn settings_brands_and_clients_are_set_and_read() {
+    administration::settings_brands_and_clients(&Names::start(&[]));
+}
+
+#[test]
+fn iap_is_switched_at_backend_services_and_at_the_app_engine_application() {
+    administration::applications(&Names::start(&[]));
+}
+
+#[test]
+fn service_accounts_live_from_their_creation_to_their_end() {
+    administration::service_accounts(&Names::start(&[]));
+}
+
+#[test]
+fn roles_deny_policies_and_the_project_are_administered() {
+    administration::roles_deny_policies_and_the_project(&Names::start(&[]));
 }

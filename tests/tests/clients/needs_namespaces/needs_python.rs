@@ -2,9 +2,10 @@
 
 use std::process::Command;
 
-use doorward_tests::{Names, client_script, python};
+use doorward_tests::{Finished, Names, client_script, python};
 
 use super::super::Answer;
+use super::super::needs_python::google_cloud_iap;
 use super::Led::{Denied, Failed, ForTheOther, In, Of};
 use super::{NO_OPEN_ID_TOKEN, app, assert_led, printed, take};
 
@@ -73,4 +74,14 @@ fn a_workload_from_elsewhere_gets_in_without_any_secret_of_ours() {
         ("expired",          Failed("invalid_grant")),
     ];
     assert_led(&world, &led, &table);
+}
+
+#[test]
+fn googles_library_for_iap_administers_over_rest() {
+    let world = Names::start(&[]);
+    let (given, check) = google_cloud_iap(|pointer| world.text(pointer), None);
+    let Finished { code, stdout, stderr } =
+        world.run_with_input(&script("google_cloud_iap.py", &[]), &given.to_string());
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    check(&serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error} in {stdout}")));
 }

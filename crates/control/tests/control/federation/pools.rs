@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use doorward_control::workload_identity::WorkloadIdentity;
 use doorward_core::federation::{Pool, Provider};
 use doorward_core::outbound::Reach;
 use doorward_core::store::Added;
@@ -47,6 +48,30 @@ async fn pools_and_providers_are_shown_as_google_shows_them() {
     assert_eq!(shown(&gone), with(expected, &json!({"state": "DELETED"})));
     assert_eq!(pools.delete_pool(admin, "123", "ci-pool").await.unwrap().state, "DELETED");
     assert_eq!(shown(&pools.pools(admin, "123").await.unwrap()), json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_two_instances_change_of_a_pool_at_once_is_there_afterwards() {
+    let federation = Federation::empty().await;
+    let (stack, first) = (&federation.stack, &federation.pools);
+    let other = stack.other().await;
+    let (changes, own) = (stack.changes_at(&other), vec![]);
+    let second = WorkloadIdentity::new(stack.store.clone(), other, changes, stack.entropy.clone(), own, Reach::Public);
+    for round in 0..30 {
+        let id = &format!("pool-{round}");
+        federation.create_pool(id).await;
+        let update = async |at: &WorkloadIdentity, given: Value, mask: &str| {
+            at.update_pool(&stack.admin, "123", id, pool(given), Some(mask)).await.unwrap()
+        };
+        tokio::join!(
+            update(first, json!({"disabled": true}), "disabled"),
+            update(&second, json!({"displayName": "Name"}), "displayName"),
+            update(&second, json!({"description": "Text"}), "description"),
+        );
+        let left = first.pool(&stack.admin, "123", id).await.unwrap();
+        let found = (left.disabled, &*left.display_name, &*left.description);
+        assert_eq!(found, (true, "Name", "Text"), "round {round}");
+    }
 }
 
 #[tokio::test]

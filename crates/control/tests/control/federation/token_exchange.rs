@@ -174,7 +174,7 @@ async fn claims_decide_whether_a_token_is_exchanged() {
         (json!({"sub": 7}),                               "Mapping",      "attribute_mapping"),
         (json!({"sub": ["a"]}),                           "Mapping",      "attribute_mapping"),
         (json!({"sub": "a\nb"}),                          "Mapping",      "attribute_mapping"),
-        (json!({"sub": "a\u{0}"}),                        "Mapping",      "attribute_mapping"),
+        (json!({"sub": "a\u{1}"}),                        "Mapping",      "attribute_mapping"),
         (json!({"sub": "a\u{85}"}),                       "Mapping",      "attribute_mapping"),
         (json!({"teams": null}),                          "Mapping",      "attribute_mapping"),
         (json!({"teams": "ops"}),                         "Mapping",      "attribute_mapping"),

@@ -15,7 +15,7 @@ fn text(text: &str) -> Option<String> {
 impl Stack {
     /// `code`, the `error` of the redirect, `sign in EMAIL`, `choose NAMES`, or the cause of the page.
     async fn step(&self, request: &AuthorizeRequest, cookie: Option<&str>) -> String {
-        match self.sign_in.authorize(request, ISSUER, Visitor { cookie, peer: PEER }).await {
+        match self.sign_in.authorize(request, ISSUER, Visitor { cookie, peer: PEER.into() }).await {
             Ok(AuthorizeStep::Redirect(url)) => {
                 parameter(&url, "error").unwrap_or_else(|| parameter(&url, "code").map(|_| "code".to_owned()).unwrap())
             }
@@ -188,7 +188,7 @@ async fn a_code_goes_back_with_googles_parameters_and_is_stored_as_a_hash() {
         ..desktop.asks()
     };
     let own = "http://127.0.0.1:8081";
-    let visitor = Visitor { cookie: Some(&cookie), peer: PEER };
+    let visitor = Visitor { cookie: Some(&cookie), peer: PEER.into() };
     let Ok(AuthorizeStep::Redirect(silent)) = stack.sign_in.authorize(&request, own, visitor).await else { panic!() };
     let answered = stack.sign_in.answer(&request, own, &alice, PEER).await.unwrap();
     let email = "https%3A%2F%2Fwww.googleapis.com%2Fauth%2Fuserinfo.email";

@@ -17,7 +17,7 @@ const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 8));
 static HASH: LazyLock<PasswordHash> = LazyLock::new(|| hash_password(PASSWORD, &SeededEntropy::default()).unwrap());
 
 fn browser(cookie: Option<&str>) -> Visitor<'_> {
-    Visitor { cookie, peer: PEER }
+    Visitor { cookie, peer: PEER.into() }
 }
 
 impl Stack {
@@ -28,7 +28,7 @@ impl Stack {
     }
 
     async fn try_password(&self, email: &str, password: &str, peer: IpAddr) -> String {
-        let visitor = Visitor { cookie: None, peer };
+        let visitor = Visitor { cookie: None, peer: peer.into() };
         let outcome = self.sign_in.with_password(visitor, email, password).await;
         outcome.map_or_else(|error| cause(&error), |session| session.person.email().to_string())
     }
@@ -217,14 +217,14 @@ async fn a_ready_made_session_serves_this_machine_only_and_stays() {
         ("0.0.0.0",          ""),
     ];
     for (peer, expected) in peers {
-        let visitor = Visitor { cookie: Some(&cookie), peer: peer.parse().unwrap() };
+        let visitor = Visitor { cookie: Some(&cookie), peer: peer.parse::<std::net::IpAddr>().unwrap().into() };
         assert_eq!(stack.names(visitor).await, expected, "{peer}");
     }
     // A stranger with the cookie can neither take it over nor end it.
     stack.sign_in.sign_out(browser(Some(&cookie))).await.unwrap();
     let taken = stack.enter(Some(&cookie), "bob@example.com").await.unwrap();
     assert_eq!(stack.names(browser(Some(&taken.cookie))).await, "bob");
-    let here = Visitor { cookie: Some(&cookie), peer: "127.0.0.1".parse().unwrap() };
+    let here = Visitor { cookie: Some(&cookie), peer: std::net::IpAddr::from([127, 0, 0, 1]).into() };
     assert_eq!(stack.names(here).await, "alice");
 
     let both = stack.sign_in.with_password(here, "bob@example.com", PASSWORD).await.unwrap();

@@ -413,6 +413,10 @@ impl AuditSink for Full {
         self.record(event).await
     }
 
+    async fn written(&self) -> Result<(), AuditClosed> {
+        Err(AuditClosed)
+    }
+
     fn is_open(&self) -> bool {
         false
     }

@@ -28,7 +28,7 @@ const CHARGE: &str = "@charge";
 const RANGE: &str = "@range";
 
 /// What a step or a value costs besides its bytes.
-const STEP: u64 = 32;
+pub(super) const STEP: u64 = 32;
 
 static TYPE: Type = Type::new_unspecified_type(TYPE_NAME);
 
@@ -81,6 +81,11 @@ impl Meter {
             Some(bytes) => self.spend_bytes(bytes.inner().len()),
             None => Ok(()),
         }
+    }
+
+    /// What was spent: not more than a step and one value beyond the budget.
+    pub(super) fn spent(&self) -> u64 {
+        self.0.spent.load(Ordering::Relaxed)
     }
 
     /// Why the evaluation was stopped, if it was.
@@ -150,11 +155,12 @@ fn range<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Execu
 /// The most parts of an expression that is not metered.
 const SMALL: usize = 64;
 
-/// Whether an expression does so little that it need not be metered, which most of its time would go to: few parts, none of
-/// which goes over anything or makes a text longer. Each then looks at its arguments about once, and their size is bounded.
-pub(super) fn is_small(expression: &IdedExpr) -> bool {
+/// The number of parts of an expression that does so little that it need not be metered, which most of its time would go to: few
+/// parts, none of which goes over anything or makes a text longer. Each then looks at its arguments about once, and their size is
+/// bounded.
+pub(super) fn small_parts(expression: &IdedExpr) -> Option<u64> {
     let mut left = SMALL;
-    takes_little(expression, &mut left)
+    takes_little(expression, &mut left).then(|| (SMALL - left) as u64)
 }
 
 fn takes_little(part: &IdedExpr, left: &mut usize) -> bool {

@@ -13,6 +13,8 @@
 
 mod check;
 mod functions;
+#[cfg(test)]
+mod langdef;
 mod meter;
 mod pattern;
 mod schema;
@@ -30,6 +32,7 @@ pub use typed::Condition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cel::{Context, ExecutionError, Value};
 use serde_json::Value as Json;
@@ -55,6 +58,45 @@ const BUDGET: u64 = 2 * 1024 * 1024;
 
 /// What the variables of one evaluation may weigh together, in the same units.
 const INPUT_LIMIT: u64 = 512 * 1024;
+
+/// What every evaluation costs, whatever it does: about a microsecond.
+const EVALUATION: u64 = 256;
+
+/// What all evaluations of one question may spend together: for every condition, access level and filter, some fifty milliseconds. A
+/// short condition costs about a thousand, so that some ten thousand of those fit.
+const TOGETHER: u64 = 5 * BUDGET;
+
+/// What may still be spent on one question. Whoever may write one policy or one access level could otherwise make each request take as
+/// long as there are conditions.
+///
+/// When it is spent, every further evaluation fails with [`EvaluationError::BudgetSpent`].
+#[derive(Debug)]
+pub struct Budget(AtomicU64);
+
+impl Budget {
+    /// Enough for one question: as much as five evaluations may spend that are stopped.
+    pub fn of_one_question() -> Budget {
+        Budget(AtomicU64::new(TOGETHER))
+    }
+
+    /// Enough for one question after another about the same circumstances, as in a list of who may do something: some seconds.
+    pub fn of_many_questions() -> Budget {
+        Budget(AtomicU64::new(50 * TOGETHER))
+    }
+
+    /// Whether nothing is left.
+    pub fn is_spent(&self) -> bool {
+        self.left() == 0
+    }
+
+    fn left(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn spend(&self, cost: u64) {
+        self.0.store(self.left().saturating_sub(cost), Ordering::Relaxed);
+    }
+}
 
 /// A place in an expression's text. Both numbers begin at 1; a column is a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +191,12 @@ pub enum EvaluationError {
     /// The evaluation was stopped.
     #[error("the evaluation takes too much work")]
     TooMuchWork,
+    /// The evaluations before it, and perhaps the beginning of this one, took all that they may: see [`Budget`].
+    #[error("the evaluations for this request take too much work together")]
+    BudgetSpent,
+    /// Whether an access level is met could not be evaluated.
+    #[error("it is not known whether {0} is met")]
+    UnknownLevel(String),
 }
 
 impl EvaluationError {
@@ -159,7 +207,7 @@ impl EvaluationError {
             E::WrongType { .. } | E::NotBool(_) | E::NotJson(_) | E::DuplicateKey | E::NoVariable(_) => true,
             E::ResultTooLarge | E::RangeTooLarge | E::TooMuchWork => true,
             E::NoAttribute(_) | E::NoValue(_) | E::Failed(_) | E::OutOfRange(_) | E::InputTooLarge => false,
-            E::NotCompiled => false,
+            E::NotCompiled | E::BudgetSpent | E::UnknownLevel(_) => false,
         }
     }
 }
@@ -174,6 +222,8 @@ pub struct Expression {
     /// What the text names: attributes and literal strings.
     words: Arc<BTreeSet<String>>,
     patterns: Arc<BTreeMap<String, Pattern>>,
+    /// How many parts it has, if it is not metered.
+    unmetered_parts: u64,
 }
 
 impl fmt::Debug for Expression {
@@ -201,17 +251,18 @@ impl Expression {
 
     fn of(source: &str, mut checked: check::Checked) -> Expression {
         checked.expression = meter::metered(checked.expression);
-        Expression::unmetered(source, checked)
+        Expression::unmetered(source, checked, 0)
     }
 
-    /// An expression of which [`meter::is_small`] says that it needs no budget.
-    fn unmetered(source: &str, checked: check::Checked) -> Expression {
+    /// An expression of which [`meter::small_parts`] says that it needs no budget of its own.
+    fn unmetered(source: &str, checked: check::Checked, unmetered_parts: u64) -> Expression {
         Expression {
             source: source.to_owned(),
             variables: checked.variables,
             words: Arc::new(checked.words),
             patterns: Arc::new(checked.patterns),
             metered: Arc::new(checked.expression),
+            unmetered_parts,
         }
     }
 
@@ -227,7 +278,7 @@ impl Expression {
     /// # Errors
     /// [`EvaluationError`]; a condition then does not hold.
     pub fn evaluate(&self, variables: &[(&str, &Json)]) -> Result<Json, EvaluationError> {
-        self.run(|scope, input| self.bind(variables, scope, input), values::to_json)
+        self.run(|scope, input| self.bind(variables, scope, input), &Budget::of_one_question(), values::to_json)
     }
 
     /// Sets the variables that the expression uses.
@@ -245,15 +296,37 @@ impl Expression {
         Ok(())
     }
 
+    /// Evaluates, and takes what that costs from what the evaluations of one question may spend together.
     fn run<'v, T>(
         &self,
         bind: impl FnOnce(&mut Context<'_, 'v>, &Meter) -> Result<(), EvaluationError>,
+        together: &Budget,
         read: fn(&dyn cel::common::value::Val) -> Result<T, EvaluationError>,
     ) -> Result<T, EvaluationError> {
+        let left = together.left();
+        if left == 0 {
+            return Err(EvaluationError::BudgetSpent);
+        }
         let input = Meter::new(INPUT_LIMIT, Arc::clone(&self.patterns));
-        let work = Meter::new(BUDGET, Arc::clone(&self.patterns));
+        let work = Meter::new(BUDGET.min(left), Arc::clone(&self.patterns));
+        let result = self.run_within(bind, (&input, &work), read);
+        // What is not metered looks at its input at most once in each part.
+        let unmetered = self.unmetered_parts.saturating_mul(meter::STEP + input.spent());
+        together.spend(EVALUATION + input.spent() + work.spent() + unmetered);
+        match result {
+            Err(EvaluationError::TooMuchWork) if left < BUDGET => Err(EvaluationError::BudgetSpent),
+            result => result,
+        }
+    }
+
+    fn run_within<'v, T>(
+        &self,
+        bind: impl FnOnce(&mut Context<'_, 'v>, &Meter) -> Result<(), EvaluationError>,
+        (input, work): (&Meter, &Meter),
+        read: fn(&dyn cel::common::value::Val) -> Result<T, EvaluationError>,
+    ) -> Result<T, EvaluationError> {
         let mut context = Context::with_env(functions::environment());
-        bind(&mut context, &input)?;
+        bind(&mut context, input)?;
         context.add_variable_as_val(meter::NAME, Box::new(work.clone()));
 
         let result = Value::resolve_val(&self.metered, &context);
@@ -333,6 +406,7 @@ impl Parsed {
             variables,
             words: Arc::new(self.checked.words.clone()),
             patterns: Arc::new(self.checked.patterns.clone()),
+            unmetered_parts: 0,
         })
     }
 
@@ -386,6 +460,14 @@ impl SampledCondition {
     /// # Errors
     /// [`EvaluationError`]: it is not known. An allow policy then grants nothing, and a deny policy denies.
     pub fn holds(&self, variables: &[(&str, &Json)]) -> Result<bool, EvaluationError> {
-        self.0.run(|scope, input| self.0.bind(variables, scope, input), values::to_bool)
+        self.holds_within(variables, &Budget::of_one_question())
+    }
+
+    /// The same, as one of several evaluations that have one budget.
+    ///
+    /// # Errors
+    /// As [`holds`](Self::holds)'s.
+    pub fn holds_within(&self, variables: &[(&str, &Json)], together: &Budget) -> Result<bool, EvaluationError> {
+        self.0.run(|scope, input| self.0.bind(variables, scope, input), together, values::to_bool)
     }
 }

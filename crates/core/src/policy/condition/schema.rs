@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use cel::common::types::{CelInt, CelList, CelString, CelTimestamp};
+use cel::common::types::{CelBool, CelInt, CelList, CelString, CelTimestamp};
 use cel::common::value::Val;
 use serde_json::Value as Json;
 
@@ -187,6 +187,8 @@ pub(super) enum Attribute {
     Device(String),
     Header(String),
     Host,
+    /// Whether the access level of this name is met.
+    Level(String),
     Method,
     ModifiedGrants,
     Path,
@@ -210,6 +212,7 @@ impl Attribute {
             A::Claims | A::Devices => Type::map(Type::String, Type::Dyn),
             A::Claim(_) | A::Device(_) => Type::Dyn,
             A::DestinationPort | A::Strength => Type::Int,
+            A::Level(_) => Type::Bool,
             A::Time => Type::Timestamp,
             A::DestinationIp | A::Header(_) | A::Host | A::Method | A::Path | A::Principal => Type::String,
             A::ResourceName | A::ResourceService | A::ResourceType | A::SourceIp => Type::String,
@@ -222,13 +225,38 @@ impl Attribute {
         matches!(self, A::Claims | A::Claim(_) | A::Devices | A::Device(_))
     }
 
+    /// The attribute that a person sees it read.
+    pub(super) fn as_read(&self) -> Attribute {
+        match self {
+            Attribute::Level(_) => Attribute::AccessLevels,
+            other => other.clone(),
+        }
+    }
+
+    /// Whether there is a value. Levels are there also where it is not known whether one of them is met: a condition that asks first
+    /// must fail then, and not go another way.
+    pub(super) fn is_there(
+        &self,
+        context: &RequestContext<'_>,
+        path: &str,
+        input: &Meter,
+    ) -> Result<bool, EvaluationError> {
+        match self {
+            Attribute::AccessLevels | Attribute::Level(_) => Ok(context.access_levels().is_some()),
+            other => Ok(other.value(context, path, input)?.is_some()),
+        }
+    }
+
     /// The value, with `path` as the path; `None` if there is none here.
     fn read<'v>(&self, context: &'v RequestContext<'_>, path: &'v str) -> Option<Read<'v>> {
         use Attribute as A;
         let text = |text: &'v str| Read::Text(Cow::Borrowed(text));
         let owned = |text: String| Read::Text(Cow::Owned(text));
         Some(match self {
-            A::AccessLevels => Read::Texts(context.access_levels()?),
+            A::AccessLevels => {
+                Read::Texts(context.access_levels().filter(|_| context.unknown_access_levels().is_empty())?)
+            }
+            A::Level(name) => Read::Truth(context.access_level(name)?.ok()?),
             A::ModifiedGrants => {
                 Read::Texts(context.modified_grants_by_role?.iter().map(String::as_str).collect::<Vec<_>>())
             }
@@ -278,6 +306,7 @@ impl Attribute {
                 Box::new(CelList::from(texts.collect::<Vec<_>>()))
             }
             Read::Number(number) => Box::new(CelInt::from(number)),
+            Read::Truth(truth) => Box::new(CelBool::from(truth)),
             Read::Time(time) => Box::new(CelTimestamp::from(time)),
             Read::Json(json) => values::to_cel(json, input)?,
             Read::Object(members) => values::object_to_cel(members, input)?,
@@ -286,20 +315,28 @@ impl Attribute {
 
     /// The value as an explanation shows it.
     pub(super) fn text(&self, context: &RequestContext<'_>) -> Option<String> {
-        let path = context.http.as_ref().map_or("", |http| http.path.raw());
-        let normal = context.http.as_ref().and_then(|http| http.path.normal());
-        let text = match self.read(context, path)? {
+        let path = context.http.as_ref().map(|http| &http.path);
+        if *self == Attribute::AccessLevels {
+            let (met, unknown) = (context.access_levels()?, context.unknown_access_levels());
+            let met = Json::from(met).to_string();
+            return Some(match unknown.is_empty() {
+                true => met,
+                false => format!("{met}; not known of {}", Json::from(unknown)),
+            });
+        }
+        let text = match self.read(context, path.map_or("", |path| path.raw()))? {
             Read::Text(text) => Json::from(text.into_owned()).to_string(),
             Read::Texts(texts) => Json::from(texts).to_string(),
             Read::Number(number) => number.to_string(),
+            Read::Truth(truth) => truth.to_string(),
             Read::Time(time) => time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
             Read::Json(json) => json.to_string(),
             Read::Object(members) => Json::Object(members.clone()).to_string(),
         };
-        Some(match normal.filter(|_| *self == Attribute::Path) {
-            Some(normal) => format!("{text} and, normalised, {}", Json::from(normal)),
-            None => text,
-        })
+        let Some(path) = path.filter(|_| *self == Attribute::Path) else { return Some(text) };
+        let others = [("normalised", path.normal()), ("plainly", path.plain()), ("decoded", path.decoded())];
+        let others = others.into_iter().filter_map(|(how, form)| form.map(|form| (how, form)));
+        Some(others.fold(text, |text, (how, form)| format!("{text} and, {how}, {}", Json::from(form))))
     }
 }
 
@@ -307,6 +344,7 @@ enum Read<'v> {
     Text(Cow<'v, str>),
     Texts(Vec<&'v str>),
     Number(i64),
+    Truth(bool),
     Time(chrono::DateTime<chrono::FixedOffset>),
     Json(&'v Json),
     Object(&'v serde_json::Map<String, Json>),
@@ -325,6 +363,7 @@ impl fmt::Display for Attribute {
             A::Device(name) => return write!(out, "device[{}]", Json::from(name.as_str())),
             A::Header(name) => return write!(out, "request.headers[{}]", Json::from(name.as_str())),
             A::Host => "request.host",
+            A::Level(name) => return write!(out, "{} in request.auth.access_levels", Json::from(name.as_str())),
             A::Method => "request.method",
             A::ModifiedGrants => return write!(out, "api.getAttribute({})", Json::from(MODIFIED_GRANTS)),
             A::Path => "request.path",

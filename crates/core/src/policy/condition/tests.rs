@@ -369,7 +369,7 @@ fn only_what_does_little_runs_without_a_meter() {
     ];
     for (source, expected) in cases {
         let checked = check::parse(&source, &["a"]).unwrap_or_else(|error| panic!("{source}: {error}"));
-        assert_eq!(meter::is_small(&checked.expression), expected, "{source}");
+        assert_eq!(meter::small_parts(&checked.expression).is_some(), expected, "{source}");
     }
 }
 
@@ -786,6 +786,21 @@ mod typed {
             (admin,                                 "/admin;x/../admin/y",  "true",         "true"),
             ("!request.path.startsWith('/admin')",  "/x/../admin",          "false",        "true"),
             ("request.host == 'wiki.example.com'",  "/x/../admin",          "true",         "true"),
+            (admin,                                 "//admin",              "false",        "true"),
+            (admin,                                 "///admin",             "false",        "true"),
+            (admin,                                 "/%61dmin",             "false",        "true"),
+            (admin,                                 "/admin%3Bx",           "true",         "true"),
+            (admin,                                 "/x/..//admin",         "false",        "true"),
+            ("!request.path.startsWith('/admin')",  "//admin",              "false",        "true"),
+            ("!request.path.startsWith('/admin')",  "/%61%64%6din",         "false",        "true"),
+            ("request.path == '/public'",           "/public",              "true",         "true"),
+            ("request.path == '/my%20docs'",        "/my%20docs",           "true",         "true"),
+            ("request.path == '/caf%C3%A9'",        "/caf%C3%A9",           "true",         "true"),
+            ("request.path == '/caf%C3%A9'",        "/caf%c3%a9",           "false",        "true"),
+            ("request.path != '/caf%C3%A9'",        "/caf%c3%a9",           "false",        "true"),
+            ("request.path == '/café'",             "/caf%C3%A9",           "false",        "true"),
+            ("request.path != '/café'",             "/caf%C3%A9",           "false",        "true"),
+            ("request.path != '/my docs'",          "/my%20docs",           "false",        "true"),
             (odd,                                   "/public/;x",           "int failed",   "true"),
             (odd,                                   "/public/;y",           "int failed",   "int failed"),
         ];
@@ -798,6 +813,42 @@ mod typed {
             assert_eq!(text(condition.holds(&context)), holds, "{source} {path}");
             assert_eq!(text(condition.may_hold(&context)), may_hold, "{source} {path}");
         }
+    }
+
+    #[test]
+    fn evaluations_for_one_question_share_one_budget() {
+        let world = World::new();
+        let path = format!("/{}", "p".repeat(2000));
+        // (condition, evaluations before it is spent at least, at most)
+        #[rustfmt::skip]
+        let cases = [
+            ("request.path.replace('p', 'qq').replace('q', 'rr') == ''", 5, 1000),
+            ("request.path.startsWith('/p')",                       500,    5000),
+            ("request.method == 'GET'",                             5000,   50_000),
+            ("'a' in request.auth.claims.groups",                   5000,   50_000),
+        ];
+        for (source, least, most) in cases {
+            let (condition, context) = (policy(source).unwrap(), world.at(&path));
+            let done = (0..=most).take_while(|_| condition.holds(&context).is_ok()).count();
+            assert!((least..most).contains(&done), "{source}: {done}");
+            assert!(context.budget().is_spent());
+            // From then on nothing is known, and another question has a budget of its own.
+            assert_eq!(condition.holds(&context), Err(EvaluationError::BudgetSpent), "{source}");
+            assert_eq!(policy("true").unwrap().may_hold(&context), Err(EvaluationError::BudgetSpent));
+            assert!(condition.holds(&world.at(&path)).is_ok(), "{source}");
+        }
+    }
+
+    #[test]
+    fn what_one_condition_spends_another_has_not() {
+        let world = World::new();
+        let path = format!("/{}", "p".repeat(200));
+        let context = world.at(&path);
+        let spender =
+            policy("request.path.split('').all(a, request.path.split('').all(b, a + b != request.host))").unwrap();
+        let stopped = (0..20).map(|_| spender.holds(&context)).collect::<Vec<_>>();
+        assert_eq!(stopped.last(), Some(&Err(EvaluationError::BudgetSpent)));
+        assert_eq!(policy("request.path.startsWith('/p')").unwrap().holds(&context), Err(EvaluationError::BudgetSpent));
     }
 
     #[test]

@@ -126,6 +126,12 @@ impl TypeCheck<'_> {
             }
             Expr::Call(CallExpr { func_name, args, .. }) if func_name == operators::IN => match args.as_slice() {
                 [IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }, map] => {
+                    if self.is_access_levels(map) {
+                        // By itself, so that a level that cannot be evaluated spoils those conditions only that name it.
+                        let level = Attribute::Level(name.inner().to_owned());
+                        self.read(&level);
+                        return Ok(Some((level.to_string(), Type::Bool)));
+                    }
                     let words = words(map).filter(|words| words[..] == ["request", "headers"]);
                     let named = words.map(|mut words| {
                         words.push(Cow::Borrowed(name.inner()));
@@ -152,6 +158,11 @@ impl TypeCheck<'_> {
             Found::Wrong(message) => self.wrong(at, message),
             Found::Nothing => Ok(None),
         }
+    }
+
+    fn is_access_levels(&self, part: &IdedExpr) -> bool {
+        let words = words(part).filter(|words| words.first().is_some_and(|root| self.is_root(root)));
+        words.is_some_and(|words| matches!(self.schema.find(&words), Found::Attribute(Attribute::AccessLevels)))
     }
 
     fn is_root(&self, name: &str) -> bool {

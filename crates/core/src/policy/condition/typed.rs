@@ -26,6 +26,8 @@ struct Compiled {
     /// The variables that say whether an attribute has a value.
     presence: Vec<(String, Attribute)>,
     reads_path: bool,
+    /// It has a text that no path has as it is sent.
+    reads_decoded: bool,
 }
 
 impl PartialEq for Condition {
@@ -48,19 +50,24 @@ impl Condition {
             let place = |id| checked.places.of(id);
             typecheck::check(&mut checked.expression, schema, &place)?
         };
-        let mut reads: Vec<AttributePath> = values.into_iter().map(AttributePath).collect();
-        let presence: Vec<AttributePath> = presence.into_iter().map(AttributePath).collect();
-        let asked = presence.iter().filter(|attribute| !reads.contains(attribute)).cloned().collect::<Vec<_>>();
-        reads.extend(asked);
+        let mut reads: Vec<AttributePath> = Vec::new();
+        for attribute in values.iter().chain(&presence) {
+            let read = AttributePath(attribute.as_read());
+            if !reads.contains(&read) {
+                reads.push(read);
+            }
+        }
         let reads_path = reads.iter().any(|attribute| attribute.0 == Attribute::Path);
-        let expression = if meter::is_small(&checked.expression) && !reads.iter().any(|read| read.0.is_open()) {
-            Expression::unmetered(source, checked)
-        } else {
-            Expression::of(source, checked)
+        // Whoever writes such bytes means paths as people read them.
+        let reads_decoded = checked.words.iter().any(|word| !word.bytes().all(|byte| byte.is_ascii_graphic()));
+        let small = meter::small_parts(&checked.expression).filter(|_| !reads.iter().any(|read| read.0.is_open()));
+        let expression = match small {
+            Some(parts) => Expression::unmetered(source, checked, parts),
+            None => Expression::of(source, checked),
         };
-        let values = named(&reads, Attribute::to_string);
-        let presence = named(&presence, typecheck::presence_name);
-        let compiled = Compiled { expression, reads, values, presence, reads_path };
+        let values = named(values, Attribute::to_string);
+        let presence = named(presence, typecheck::presence_name);
+        let compiled = Compiled { expression, reads, values, presence, reads_path, reads_decoded };
         Ok(Condition { source: source.to_owned(), compiled: Some(Arc::new(compiled)) })
     }
 
@@ -80,45 +87,52 @@ impl Condition {
         self.compiled.as_ref().map_or(&[], |compiled| &compiled.reads)
     }
 
-    /// Whether the condition holds, as an allow policy asks: a path that is not normal must pass as it was sent and as it is
-    /// normalised.
+    /// Whether the condition holds, as an allow policy asks: a path must pass as it was sent, as it is normalised, and in its plain
+    /// spelling; decoded, too, if the condition has a text that stands in no path undecoded (`'/café'`).
     ///
-    /// Costs some microseconds, and at most some ten milliseconds.
+    /// Costs some microseconds for each form of the path, and at most some ten milliseconds.
     ///
     /// # Errors
     /// [`EvaluationError`] if it is not known, as for an attribute that has no value here. Nothing is granted then.
     pub fn holds(&self, context: &RequestContext<'_>) -> Result<bool, EvaluationError> {
         let compiled = self.compiled.as_ref().ok_or(EvaluationError::NotCompiled)?;
-        let (raw, normal) = compiled.paths(context);
-        let first = compiled.run(context, raw)?;
-        match normal {
-            Some(normal) => Ok(first && compiled.run(context, normal)?),
-            None => Ok(first),
+        let (raw, [normal, plain, decoded]) = compiled.paths(context);
+        let decoded = decoded.filter(|_| compiled.reads_decoded);
+        let mut holds = compiled.run(context, raw)?;
+        for path in [normal, plain, decoded].into_iter().flatten() {
+            holds = holds && compiled.run(context, path)?;
         }
+        Ok(holds)
     }
 
-    /// Whether the condition holds for the path as it was sent or as it is normalised, as a deny policy asks. It denies unless this
-    /// is `Ok(false)`.
+    /// Whether the condition holds for the path in any of its forms, as a deny policy asks. It denies unless this is `Ok(false)`.
     ///
     /// # Errors
-    /// [`EvaluationError`] if it holds for neither, and is not known for one. It denies then, too.
+    /// [`EvaluationError`] if it holds for none, and is not known for one. It denies then, too.
     pub fn may_hold(&self, context: &RequestContext<'_>) -> Result<bool, EvaluationError> {
         let compiled = self.compiled.as_ref().ok_or(EvaluationError::NotCompiled)?;
-        let (raw, normal) = compiled.paths(context);
-        let first = compiled.run(context, raw);
-        let Some(normal) = normal.filter(|_| first != Ok(true)) else { return first };
-        match compiled.run(context, normal)? {
-            true => Ok(true),
-            false => first,
+        let (raw, others) = compiled.paths(context);
+        let mut outcome = compiled.run(context, raw);
+        for path in others.into_iter().flatten() {
+            if outcome == Ok(true) {
+                break;
+            }
+            match compiled.run(context, path) {
+                Ok(false) => {}
+                other if other == Ok(true) || outcome == Ok(false) => outcome = other,
+                Ok(true) | Err(_) => {}
+            }
         }
+        outcome
     }
 }
 
 impl Compiled {
-    /// The path as it was sent, and its normal form if that is another and the condition looks at it.
-    fn paths<'c>(&self, context: &'c RequestContext<'_>) -> (&'c str, Option<&'c str>) {
-        let Some(http) = &context.http else { return ("", None) };
-        (http.path.raw(), http.path.normal().filter(|_| self.reads_path))
+    /// The path as it was sent; and its normal, plain and decoded forms if they are others and the condition looks at them.
+    fn paths<'c>(&self, context: &'c RequestContext<'_>) -> (&'c str, [Option<&'c str>; 3]) {
+        let Some(path) = context.http.as_ref().map(|http| &http.path) else { return ("", [None; 3]) };
+        let others = if self.reads_path { [path.normal(), path.plain(), path.decoded()] } else { [None; 3] };
+        (path.raw(), others)
     }
 
     fn run<'c>(&'c self, context: &'c RequestContext<'_>, path: &'c str) -> Result<bool, EvaluationError> {
@@ -129,18 +143,32 @@ impl Compiled {
                 }
             }
             for (name, attribute) in &self.presence {
-                let there = attribute.value(context, path, input)?.is_some();
+                let there = attribute.is_there(context, path, input)?;
                 scope.add_variable_as_val(name.as_str(), Box::new(CelBool::from(there)));
             }
             Ok(())
         };
-        self.expression.run(bind, values::to_bool).map_err(|error| match error {
-            EvaluationError::NoVariable(name) => EvaluationError::NoValue(name),
+        self.expression.run(bind, context.budget(), values::to_bool).map_err(|error| match error {
+            EvaluationError::NoVariable(name) => self.without_value(name, context),
             other => other,
         })
     }
+
+    /// Why a variable has no value.
+    fn without_value(&self, name: String, context: &RequestContext<'_>) -> EvaluationError {
+        let attribute = self.values.iter().find(|(known, _)| *known == name).map(|(_, attribute)| attribute);
+        let level = match attribute {
+            Some(Attribute::Level(level)) if context.access_levels().is_some() => Some(level.as_str()),
+            Some(Attribute::AccessLevels) => context.unknown_access_levels().first().copied(),
+            Some(_) | None => None,
+        };
+        match level {
+            Some(level) => EvaluationError::UnknownLevel(level.to_owned()),
+            None => EvaluationError::NoValue(attribute.map_or(name, |attribute| attribute.as_read().to_string())),
+        }
+    }
 }
 
-fn named(attributes: &[AttributePath], name: fn(&Attribute) -> String) -> Vec<(String, Attribute)> {
-    attributes.iter().map(|AttributePath(attribute)| (name(attribute), attribute.clone())).collect()
+fn named(attributes: Vec<Attribute>, name: fn(&Attribute) -> String) -> Vec<(String, Attribute)> {
+    attributes.into_iter().map(|attribute| (name(&attribute), attribute)).collect()
 }

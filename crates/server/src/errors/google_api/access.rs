@@ -78,7 +78,7 @@ impl From<&policy::PolicyError> for ApiFailure {
                 "A binding of {member} cannot have a condition: who is let in without a name is let in always. Name \
                  somebody, or take the condition away."
             ),
-            E::ConditionTitle | E::TooMany => format!("Invalid argument: {error}."),
+            E::ConditionTitle | E::TooMany | E::TooManyConditions => format!("Invalid argument: {error}."),
             // The position is in it.
             E::Condition { role, title, error } => {
                 format!("Condition expression compilation failed: {title:?} of the binding of {role}: {error}.")
@@ -101,7 +101,8 @@ impl From<DenyError> for ApiFailure {
                 DenyPolicyError::Name
                 | DenyPolicyError::Attachment
                 | DenyPolicyError::EmptyRule
-                | DenyPolicyError::TooMany => format!("Invalid argument: {error}."),
+                | DenyPolicyError::TooMany
+                | DenyPolicyError::TooManyConditions => format!("Invalid argument: {error}."),
             },
             E::Permission(_) => format!(
                 "Invalid argument: {error}. Permissions are written as iap.googleapis.com/webServiceVersions.accessViaIAP, or with \

@@ -54,6 +54,10 @@ impl From<WorldError> for ApiFailure {
             E::In { .. } if status == doorward_wire::google_api::Status::Internal => {
                 return ApiFailure::internal(&error);
             }
+            E::Mistakes(one) if one.len() == 1 => format!("In the file: {error}. Nothing was changed."),
+            E::Mistakes(several) => {
+                format!("In the file are {} mistakes, and nothing was changed:\n{error}", several.len())
+            }
             E::In { .. } => format!("In the file: {error}. Nothing was changed."),
             E::FixedText(_) => {
                 format!("In the file: {error}: delete the account, or leave the text as it is. Nothing was changed.")

@@ -63,7 +63,7 @@ impl From<OAuthClientError> for ApiFailure {
         use OAuthClientError as E;
         match &error {
             E::Admin(error) => error.into(),
-            E::DisplayName | E::Restriction(_) | E::TooManyRedirectUris => ApiFailure::invalid(&error),
+            E::DisplayName | E::Kind(_) | E::Restriction(_) | E::TooManyRedirectUris => ApiFailure::invalid(&error),
             E::NotFound => ApiFailure::new(Status::NotFound, "There is no such OAuth client."),
             E::Public => ApiFailure::new(
                 Status::FailedPrecondition,
@@ -120,6 +120,10 @@ impl From<ServiceAccountError> for ApiFailure {
             E::TextTooLong { .. } | E::UnsupportedKeyType | E::BadPageToken => {
                 (Status::InvalidArgument, format!("Invalid argument: {error}."))
             }
+            E::Mask(_) => (
+                Status::InvalidArgument,
+                format!("Invalid update_mask: {error}. Use displayName and description, separated by commas."),
+            ),
             E::AlreadyExists(email) => (
                 Status::AlreadyExists,
                 format!("Service account {email} already exists within project. Choose another accountId."),

@@ -35,7 +35,7 @@ impl From<ApplicationError> for ApiFailure {
             | E::Host(_)
             | E::PathPrefix(_)
             | E::PrefixWithoutHost
-            | E::Upstream(_)
+            | E::Upstream { .. }
             | E::Twice(_)
             | E::TooMany(_)
             | E::Description
@@ -81,6 +81,7 @@ impl From<SettingsError> for ApiFailure {
                 | settings::SettingsError::Expression { .. }
                 | settings::SettingsError::Twice { .. } => format!("Invalid argument: {error}."),
             },
+            E::Conflict => "There were concurrent changes of the settings. Please retry with exponential backoff.".to_owned(),
             // The position is in it.
             E::Expression(error) => format!("The expression is not valid: {error}."),
             E::Store(_) | E::Refresh(_) | E::Json(_) => return ApiFailure::internal(&error),

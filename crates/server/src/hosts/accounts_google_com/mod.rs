@@ -73,7 +73,7 @@ pub(super) async fn authorize_as(
         Ok(request) => request,
         Err(error) => {
             let error = FormRefusal::Parameters(error);
-            return Err(services.refuse(TokenMethod::Authorize, browser.reached.connection.peer, error).await.into());
+            return Err(services.refuse(TokenMethod::Authorize, browser.reached.connection.peer.address, error).await.into());
         }
     };
     let step = services.sign_in.authorize(&request, issuer, browser.visitor()).await?;
@@ -114,7 +114,7 @@ async fn go_on(
     match flow {
         // The consent step will stand here: what the client asks for is shown, and a code is made for what the person allows.
         Flow::Client { request, issuer, client_name } => {
-            let peer = browser.reached.connection.peer;
+            let peer = browser.reached.connection.peer.address;
             match services.sign_in.answer(&request, &issuer, person, peer).await {
                 Ok(location) => Ok(browser.redirect(StatusCode::SEE_OTHER, &location)),
                 Err(error) => {

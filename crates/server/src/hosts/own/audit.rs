@@ -12,7 +12,7 @@ use doorward_core::policy::Permission;
 use doorward_core::resource::Resource;
 use doorward_core::store::{AuditStore, StoreError};
 use doorward_wire::doorward_api::{
-    AuditSinkStatus, BrokenChain, ListAuditEntriesResponse, ListAuditSinksResponse, VerifyAuditResponse,
+    AuditPoint, AuditSinkStatus, BrokenChain, ListAuditEntriesResponse, ListAuditSinksResponse, VerifyAuditResponse,
 };
 use serde::Deserialize;
 
@@ -79,11 +79,23 @@ async fn list(
     Ok(Json(ListAuditEntriesResponse { entries, next }))
 }
 
-/// `GET /doorward/v1/auditEntries:verify`: reads the whole record, which takes some seconds for a million events.
-async fn verify(State(services): State<Arc<Services>>, credential: Credential) -> Answer<VerifyAuditResponse> {
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct VerifyQuery {
+    at: Option<i64>,
+}
+
+/// `GET /doorward/v1/auditEntries:verify?at=`: reads the whole record, which takes some seconds for a million events. `at` asks for the
+/// hash of one of them besides.
+async fn verify(
+    State(services): State<Arc<Services>>,
+    credential: Credential,
+    query: Asked<VerifyQuery>,
+) -> Answer<VerifyAuditResponse> {
     let admin = services.admin(&credential).await?;
+    let VerifyQuery { at } = asked(query)?;
     enter(&services, &admin, VERIFY).await?;
-    Ok(Json(verified(&*services.audit_store).await.map_err(unreadable)?))
+    Ok(Json(verified(&*services.audit_store, at).await.map_err(unreadable)?))
 }
 
 /// `GET /doorward/v1/auditSinks`
@@ -104,19 +116,28 @@ fn shown(status: SinkStatus) -> AuditSinkStatus {
 }
 
 /// Checks the chain of events from the oldest that is kept to the newest.
-async fn verified(store: &dyn AuditStore) -> Result<VerifyAuditResponse, StoreError> {
+async fn verified(store: &dyn AuditStore, at: Option<i64>) -> Result<VerifyAuditResponse, StoreError> {
     let mut start = store.chain_start().await?;
     let mut end = start.clone();
+    let mut asked = None;
     loop {
+        if Some(end.sequence) == at {
+            asked = Some(point(&end));
+        }
         let page = store.raw_events_after(end.sequence, PAGE).await?;
         if page.is_empty() {
-            return Ok(answer(&start, end, None));
+            return Ok(VerifyAuditResponse { at: asked, ..answer(&start, end, None) });
         }
         // Event by event, so that the end is the last that is right.
         for event in page {
             let found = event.0;
             match verify_chain(end.clone(), [event]) {
-                Ok(next) => end = next,
+                Ok(next) => {
+                    end = next;
+                    if Some(end.sequence) == at {
+                        asked = Some(point(&end));
+                    }
+                }
                 Err(error) => {
                     let now = store.chain_start().await?;
                     if now.sequence > end.sequence {
@@ -124,7 +145,7 @@ async fn verified(store: &dyn AuditStore) -> Result<VerifyAuditResponse, StoreEr
                         (start, end) = (now.clone(), now);
                         break;
                     }
-                    return Ok(answer(&start, end, Some((found, error))));
+                    return Ok(VerifyAuditResponse { at: asked, ..answer(&start, end, Some((found, error))) });
                 }
             }
         }
@@ -137,7 +158,12 @@ fn answer(start: &ChainLink, end: ChainLink, broken: Option<(i64, ChainError)>) 
         sequence: end.sequence,
         hash: end.hash,
         broken: broken.map(|(sequence, error)| BrokenChain { sequence, problem: error.to_string() }),
+        at: None,
     }
+}
+
+fn point(link: &ChainLink) -> AuditPoint {
+    AuditPoint { sequence: link.sequence, hash: link.hash.clone() }
 }
 
 fn unreadable(error: StoreError) -> ApiFailure {

@@ -7,8 +7,9 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use doorward_control::admin::Admin;
+use doorward_control::admin::{Admin, AdminError, Forbidden};
 use doorward_control::callers::CallerError;
+use doorward_control::explain::ExplainError;
 use doorward_core::audit::StoredEvent;
 use doorward_wire::doorward_api::ExplainRequest;
 use doorward_wire::google_api::Status;
@@ -102,8 +103,8 @@ async fn decisions(
 }
 
 /// `GET /decisions/ID`: why one was as it was, by what is in force now; a page for who accepts HTML, and a document for all others. The
-/// page for those who are refused leads here. Whoever is signed in in this browser sees it if they may; nobody else is told whether there
-/// is such a decision.
+/// page for those who are refused leads here. Who reads is whoever is signed in in this browser: the explanation is for those who may read
+/// it, and a page has what somebody knows anyway for whom it is about. Nobody else is told whether there is such a decision.
 async fn decision(
     State(services): State<Arc<Services>>,
     Path(id): Path<String>,
@@ -118,19 +119,34 @@ async fn decision(
         Err(_) if credential.bearer.is_none() && is_id(&id) => return sign_in(&services, &browser, id),
         Err(refused) => return pages::explanation::refused(refused),
     };
-    let request = ExplainRequest { decision_id: Some(id), ..ExplainRequest::default() };
-    match services.explanations.explain(&admin, request).await.map_err(ApiFailure::from) {
+    let request = ExplainRequest { decision_id: Some(id.clone()), ..ExplainRequest::default() };
+    match services.explanations.explain(&admin, request).await {
         Ok(answer) if wants_json => secret(Json(answer)),
         Ok(answer) => pages::explanation::page(&answer),
-        Err(refused) if wants_json => refused.into_response(),
-        Err(refused) => pages::explanation::refused(refused),
+        Err(refused) if wants_json => ApiFailure::from(refused).into_response(),
+        Err(ExplainError::Admin(AdminError::Forbidden(forbidden))) => own(&services, &admin, &id, forbidden).await,
+        Err(refused) => pages::explanation::refused(ApiFailure::from(refused)),
     }
 }
 
-/// Asks for an address and a password, and then comes back.
+/// What somebody sees who may not have it explained: their own decision, or nothing.
+async fn own(services: &Services, admin: &Admin, id: &str, forbidden: Forbidden) -> Response {
+    match services.explanations.own(admin, id).await {
+        Ok(Some(decision)) => pages::explanation::own(&decision, services.contact.as_deref()),
+        Ok(None) => pages::explanation::refused(AdminError::Forbidden(forbidden).into()),
+        Err(error) => pages::explanation::refused(ApiFailure::internal(&error)),
+    }
+}
+
+/// Asks for an address and a password, and then comes back. 401: it shows nothing of a decision yet.
 fn sign_in(services: &Services, browser: &Browser, id: String) -> Response {
     let page = accounts_google_com::sign_in_page(services, browser, &Flow::Decision { id });
-    page.unwrap_or_else(IntoResponse::into_response)
+    page.map_or_else(IntoResponse::into_response, |mut page| {
+        if page.status() == StatusCode::OK {
+            *page.status_mut() = StatusCode::UNAUTHORIZED;
+        }
+        page
+    })
 }
 
 /// Whether it could be the id of a decision, and so a segment of a path that needs no encoding.

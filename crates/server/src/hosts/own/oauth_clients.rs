@@ -6,10 +6,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
-use doorward_control::oauth_clients::CreatedClient;
+use doorward_control::oauth_clients::{CreatedClient, KindError};
 use doorward_core::client::{ClientKind, OAuthClient};
 use doorward_wire::doorward_api::{ListOAuthClientsResponse, OAuthClientResource};
-use doorward_wire::google_api::Status;
 use doorward_wire::time::rfc3339;
 
 use crate::errors::google_api::ApiFailure;
@@ -40,7 +39,7 @@ async fn create(
     let admin = services.admin(&credential).await?;
     let StrictJson(asked) = StrictJson::<OAuthClientResource>::read(&body?)?;
     let display_name = asked.display_name.clone();
-    let created = services.oauth_clients.create(&admin, &display_name, kind(asked)?).await?;
+    let created = services.oauth_clients.create(&admin, &display_name, kind(asked)).await?;
     Ok(secret(Json(created_resource(created))))
 }
 
@@ -76,9 +75,8 @@ async fn call(
     Ok(secret(Json(created_resource(services.oauth_clients.reset_secret(&admin, client).await?))))
 }
 
-/// The kind of client that is asked for. What belongs to another kind, and what is ours to say, is refused: to pass over it would
-/// be to say that it holds.
-fn kind(asked: OAuthClientResource) -> Result<ClientKind, ApiFailure> {
+/// The kind of client that is asked for.
+fn kind(asked: OAuthClientResource) -> Result<ClientKind, KindError> {
     let OAuthClientResource {
         client_id,
         client_secret,
@@ -91,20 +89,18 @@ fn kind(asked: OAuthClientResource) -> Result<ClientKind, ApiFailure> {
         project_number,
         create_time,
     } = asked;
-    let refused = |cause: &str| Err(ApiFailure::new(Status::InvalidArgument, cause));
-    let is_ours = client_secret.is_some() || [client_id, project_number, create_time].iter().any(|it| !it.is_empty());
-    if is_ours {
-        return refused("clientId, clientSecret, projectNumber and createTime are set by the server.");
+    if client_secret.is_some() || [client_id, project_number, create_time].iter().any(|it| !it.is_empty()) {
+        return Err(KindError::Ours);
     }
     match (kind.as_str(), redirect_uris.is_empty(), package_name, sha1, bundle_id) {
         ("web", _, None, None, None) => Ok(ClientKind::Web { redirect_uris }),
         ("desktop", _, None, None, None) => Ok(ClientKind::Desktop { redirect_uris }),
         ("android", true, Some(package), Some(sha1), None) => Ok(ClientKind::Android { package, sha1 }),
         ("ios", true, None, None, Some(bundle_id)) => Ok(ClientKind::Ios { bundle_id }),
-        ("web" | "desktop", ..) => refused("A client of type web or desktop takes redirectUris and nothing else."),
-        ("android", ..) => refused("A client of type android takes packageName and sha1, both, and nothing else."),
-        ("ios", ..) => refused("A client of type ios takes bundleId and nothing else."),
-        _ => refused("Invalid type: use web, desktop, android or ios."),
+        ("web" | "desktop", ..) => Err(KindError::WebOrDesktop),
+        ("android", ..) => Err(KindError::Android),
+        ("ios", ..) => Err(KindError::Ios),
+        _ => Err(KindError::Unknown),
     }
 }
 

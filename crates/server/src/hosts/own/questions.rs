@@ -53,6 +53,7 @@ async fn simulate(
     request: Request,
 ) -> Answer<SimulateResponse> {
     let admin = services.admin(&credential).await?;
-    let StrictJson(request) = StrictJson::<SimulateRequest>::read(&with_file(request).await?)?;
+    let limit = services.simulations.longest_file(&admin).await?;
+    let StrictJson(request) = StrictJson::<SimulateRequest>::read(&with_file(request, limit).await?)?;
     Ok(Json(services.simulations.simulate(&admin, request).await?))
 }

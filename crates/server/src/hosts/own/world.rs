@@ -13,9 +13,6 @@ use doorward_wire::world_file::WorldFile;
 use crate::errors::google_api::ApiFailure;
 use crate::hosts::{Answer, Credential, Routes, Services, StrictJson};
 
-/// No file is longer, in bytes: room for some ten thousand applications.
-const FILE_LIMIT: usize = 16 * 1024 * 1024;
-
 pub(super) fn router() -> Routes {
     Routes::new().route("/doorward/v1/world", get(export)).route("/doorward/v1/world:apply", post(apply))
 }
@@ -33,14 +30,14 @@ async fn apply(
     request: Request,
 ) -> Answer<ApplyResponse> {
     let admin = services.admin(&credential).await?;
-    let StrictJson(request) = StrictJson::<ApplyRequest>::read(&with_file(request).await?)?;
+    let StrictJson(request) = StrictJson::<ApplyRequest>::read(&with_file(request, services.world.longest_file(&admin)).await?)?;
     Ok(Json(services.world.apply(&admin, request).await?))
 }
 
-/// A body that holds a file. To be read when the caller is proven: it may be long, and is held in memory.
-pub(super) async fn with_file(request: Request) -> Result<Bytes, ApiFailure> {
-    to_bytes(request.into_body(), FILE_LIMIT).await.map_err(|_| {
-        let limit = FILE_LIMIT / 1024 / 1024;
+/// A body that holds a file of at most `limit` bytes. To be read when the caller is known and may send one: it is held in memory.
+pub(super) async fn with_file(request: Request, limit: usize) -> Result<Bytes, ApiFailure> {
+    to_bytes(request.into_body(), limit).await.map_err(|_| {
+        let limit = limit / 1024 / 1024;
         ApiFailure::new(
             Status::InvalidArgument,
             format!(

@@ -62,6 +62,7 @@ async fn refusals_are_in_the_words_that_clients_look_for() {
         (door(condition("request.pth == '/'"), ""),                             "INVALID_ARGUMENT", "(at column 8)"),
         (door(condition("request.path =="), ""),                                "INVALID_ARGUMENT", "Condition expression compilation failed: \"t\" of the binding of roles/iap.httpsResourceAccessor: "),
         (binding("roles/none", json!(["user:a@b.com"])),                        "INVALID_ARGUMENT", "Role roles/none is not supported for this resource"),
+        (binding("roles/iap.admin", json!(["user:a\0@b.com"])),                 "INVALID_ARGUMENT", "Invalid JSON payload received. not a JSON object with unique names: a text holds U+0000"),
         (binding("roles/iap.httpsResourceAccessor", json!(["person:a@b.com"])), "INVALID_ARGUMENT", "Invalid member: person:a@b.com."),
         (binding("roles/iap.httpsResourceAccessor", json!(["group:a@b.com"])),  "INVALID_ARGUMENT", "Group a@b.com does not exist."),
         (binding("roles/iap.httpsResourceAccessor", json!(many)),               "INVALID_ARGUMENT", "1500 principals"),
@@ -117,6 +118,8 @@ async fn a_role_lets_its_holder_do_what_it_says_and_no_more() {
     let held =
         world.post("/cloudresourcemanager.googleapis.com/v1/projects/p:testIamPermissions", &fields, asked).await;
     assert_eq!(held.json(), json!({"permissions": ["compute.backendServices.get"]}));
+    let nul = world.as_operator(Method::GET, "/doorward/v1/groups/a%00b", &Value::Null).await;
+    assert_eq!(nul.json()["error"]["message"], "Invalid path: it holds U+0000.");
     let event = world.as_operator(Method::POST, "/doorward/v1/applications/app:enable", &Value::Null).await;
     assert_eq!(event.status, StatusCode::OK);
     let event = world.last_admin_event().await;
@@ -135,6 +138,12 @@ async fn the_record_is_shown_as_entries_and_verified() {
     let verified = world.call(Method::GET, "/doorward/v1/auditEntries:verify", &fields, "").await.json();
     assert_eq!((&verified["sequence"], &verified["broken"]), (&listed["next"], &Value::Null), "{verified}");
     assert_eq!(verified["hash"].as_str().map(str::len), Some(64));
+    assert_eq!(verified["at"], Value::Null);
+    let at = format!("/doorward/v1/auditEntries:verify?at={}", verified["sequence"]);
+    let compared = world.call(Method::GET, &at, &fields, "").await.json();
+    assert_eq!(compared["at"], json!({"sequence": verified["sequence"], "hash": verified["hash"]}), "{compared}");
+    let ahead = world.call(Method::GET, "/doorward/v1/auditEntries:verify?at=999999", &fields, "").await.json();
+    assert_eq!(ahead["at"], Value::Null);
     let sinks = world.call(Method::GET, "/doorward/v1/auditSinks", &fields, "").await.json();
     assert_eq!(sinks, json!({"sinks": []}));
 }
@@ -146,7 +155,7 @@ async fn a_person_signs_in_to_see_a_decision_and_sees_it_if_they_may() {
     let told = world.get("/decisions/none").await;
     assert_eq!((told.status, &told.json()["error"]["status"]), (StatusCode::UNAUTHORIZED, &json!("UNAUTHENTICATED")));
     let asked = world.call(Method::GET, "/decisions/none", &html, "").await;
-    assert_eq!(asked.status, StatusCode::OK, "{}", asked.body);
+    assert_eq!(asked.status, StatusCode::UNAUTHORIZED, "{}", asked.body);
     assert!(asked.body.contains("to see why a request was let in or refused"), "{}", asked.body);
     let form = Form::on(&asked);
     let flow = asked.set_cookies()[0].split(';').next().unwrap().to_owned();
@@ -218,4 +227,118 @@ async fn a_question_is_answered_and_a_file_that_was_exported_changes_nothing() {
     world.as_operator(Method::POST, "/doorward/v1/groups/staff@example.com:addMembers", &members).await.json();
     let listed = world.get_as_operator("/doorward/v1/groups/staff@example.com/members").await;
     assert_eq!(listed, json!({"members": ["user:alice@example.com", "user:bob@example.com"]}));
+}
+
+/// A batch as gcloud makes it: each part's request line, and its body.
+fn batch(parts: &[(&str, &str)]) -> String {
+    let part = |(number, (line, body)): (usize, &(&str, &str))| {
+        let fields = format!("Content-Type: application/http\nMIME-Version: 1.0\nContent-ID: <b3a6+{number}>");
+        format!("--===1==\n{fields}\n\n{line} HTTP/1.1\nContent-Type: application/json\nHost: x\n\n{body}\n")
+    };
+    parts.iter().enumerate().map(part).collect::<String>() + "--===1==--"
+}
+
+#[tokio::test]
+async fn the_parts_of_a_batch_are_done_each_for_itself_and_answered_in_their_order() {
+    let world = World::new().await;
+    let (admin, cloud) = (bearer(ADMIN), bearer(CLOUD_TOKEN));
+    let services = "/compute/v1/projects/p/global/backendServices";
+    let kind = ("content-type", "multipart/mixed; boundary=\"===1==\"");
+    for (host, path, prefix) in [
+        (HOST, "/batch/compute/v1", "/compute.googleapis.com"),
+        (HOST, "/compute.googleapis.com/batch/compute/v1", ""),
+        ("compute.googleapis.com", "/batch/compute/v1", ""),
+    ] {
+        let lines = ["app", "none"].map(|name| format!("GET {prefix}{services}/{name}?alt=json"));
+        let elsewhere = format!("GET {prefix}/v1/projects/p");
+        let nested = format!("POST {prefix}/batch/compute/v1");
+        let patch = format!("PATCH {prefix}{services}/app");
+        let parts = [
+            (lines[0].as_str(), ""),
+            (lines[1].as_str(), ""),
+            (elsewhere.as_str(), ""),
+            (nested.as_str(), ""),
+            (patch.as_str(), r#"{"description": "batched"}"#),
+        ];
+        let fields = [("host", host), ("authorization", admin.as_str()), kind];
+        let answer = world.post(path, &fields, &batch(&parts)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        let boundary = answer.headers["content-type"].to_str().unwrap().split_once("boundary=").unwrap().1;
+        let answers: Vec<&str> = answer.body.split(&format!("--{boundary}")).collect();
+        let statuses = answers.iter().filter_map(|part| part.split_once("HTTP/1.1 "));
+        let statuses: Vec<&str> = statuses.map(|(_, rest)| &rest[..3]).collect();
+        assert_eq!(statuses, ["200", "404", "404", "404", "200"], "{path}: {}", answer.body);
+        assert!(answers[1].contains("Content-ID: <response-b3a6+0>\r\n") && answers[1].contains(r#""name":"app""#));
+        assert!(answers[2].contains("Content-ID: <response-b3a6+1>\r\n"), "{}", answers[2]);
+        let denied = world.post(path, &[("host", host), ("authorization", &cloud), kind], &batch(&parts[..1])).await;
+        assert_eq!(denied.status, StatusCode::OK, "the parts are refused, and not the whole");
+        assert!(denied.body.contains("HTTP/1.1 403 Forbidden") && denied.body.contains("compute.backendServices.get"));
+        let wrong = world.post(path, &[("host", host), ("authorization", &admin), kind], "no parts").await;
+        assert_eq!(wrong.json()["error"]["status"], "INVALID_ARGUMENT");
+    }
+    let shown = world.get_as_operator(&format!("/compute.googleapis.com{services}/app")).await;
+    assert_eq!(shown["description"], "batched");
+}
+
+#[tokio::test]
+async fn an_account_is_described_anew_and_its_key_is_shown_in_the_form_that_is_asked_for() {
+    let world = World::new().await;
+    let account = format!("/iam.googleapis.com/v1/projects/p/serviceAccounts/{TARGET}");
+    let both = json!({"displayName": "Two", "description": "Works"});
+    // (method, body) => status, display name, description
+    #[rustfmt::skip]
+    let steps = [
+        (Method::PATCH, json!({"serviceAccount": both}),                                                       200, json!("Two"),   json!("Works")),
+        (Method::PATCH, json!({"serviceAccount": {"displayName": "Three"}, "updateMask": "displayName"}),     200, json!("Three"), json!("Works")),
+        (Method::PATCH, json!({"serviceAccount": {"displayName": "x"}, "updateMask": "description"}),         200, json!("Three"), Value::Null),
+        (Method::PATCH, json!({"serviceAccount": {}, "updateMask": "email"}),                                  400, json!("Three"), Value::Null),
+        (Method::PATCH, json!({"serviceAccount": {"displayName": "x".repeat(101)}}),                           400, json!("Three"), Value::Null),
+        (Method::PUT,   json!({"displayName": "Four", "description": "not read", "email": "other"}),           200, json!("Four"),  Value::Null),
+    ];
+    for (method, body, status, name, description) in steps {
+        let answer = world.as_operator(method.clone(), &account, &body).await;
+        assert_eq!(answer.status.as_u16(), status, "{method} {body} {}", answer.body);
+        let shown = world.get_as_operator(&account).await;
+        assert_eq!((&shown["displayName"], &shown["description"]), (&name, &description), "{method} {body}");
+    }
+    let made = world.as_operator(Method::POST, &format!("{account}/keys"), &json!({})).await.json();
+    let id = made["name"].as_str().unwrap().rsplit('/').next().unwrap();
+    for (kind, begin) in [
+        ("", None),
+        ("?publicKeyType=TYPE_NONE", None),
+        ("?publicKeyType=TYPE_X509_PEM_FILE", Some("-----BEGIN CERTIFICATE-----\n")),
+        ("?publicKeyType=TYPE_RAW_PUBLIC_KEY", Some("-----BEGIN PUBLIC KEY-----\n")),
+    ] {
+        let shown = world.get_as_operator(&format!("{account}/keys/{id}{kind}")).await;
+        assert_eq!((&shown["name"], &shown["privateKeyData"]), (&made["name"], &Value::Null));
+        let pem = shown["publicKeyData"].as_str().map(|data| {
+            let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, data).unwrap();
+            String::from_utf8(bytes).unwrap()
+        });
+        assert!(pem.as_deref().is_none_or(|pem| begin.is_some_and(|begin| pem.starts_with(begin))), "{kind}: {pem:?}");
+        assert_eq!(pem.is_some(), begin.is_some(), "{kind}");
+    }
+    let of_another = format!("/iam.googleapis.com/v1/projects/p/serviceAccounts/{CALLER}/keys/{id}");
+    assert_eq!(world.as_operator(Method::GET, &of_another, &Value::Null).await.status, StatusCode::NOT_FOUND);
+    let wrong = world.as_operator(Method::GET, &format!("{account}/keys/{id}?publicKeyType=OTHER"), &Value::Null).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn what_gcloud_writes_in_its_own_way_is_understood() {
+    let world = World::new().await;
+    let roles = "/iam.googleapis.com/v1/projects/p/roles";
+    for (shown, status) in [("False", 200), ("True", 200), ("true", 200), ("no", 400)] {
+        let path = format!("{roles}?showDeleted={shown}");
+        assert_eq!(world.as_operator(Method::GET, &path, &Value::Null).await.status.as_u16(), status, "{shown}");
+    }
+    // With an endpoint override the address of the service is in the name.
+    let path = "/iam.googleapis.com/v1/permissions:queryTestablePermissions";
+    for full in [
+        "//cloudresourcemanager.googleapis.com/projects/p",
+        "//127.0.0.1:8081/cloudresourcemanager.googleapis.com/projects/p",
+    ] {
+        let answer = world.as_operator(Method::POST, path, &json!({"fullResourceName": full})).await;
+        assert_eq!(answer.status, StatusCode::OK, "{full} {}", answer.body);
+    }
 }

@@ -321,7 +321,7 @@ async fn discovery_names_addresses_of_the_form_by_which_it_was_reached() {
     ];
     for (tls, host, path, issuer, authorization, token) in cases {
         let mut request = request(Method::GET, &path, &[("host", host)], "");
-        request.extensions_mut().insert(Connection { peer: PEER, tls });
+        request.extensions_mut().insert(Connection { peer: PEER.into(), tls });
         let said = world.send(request).await.json();
         assert_eq!(said["issuer"], issuer, "{host} {path}");
         assert_eq!((&said["authorization_endpoint"], &said["token_endpoint"]), (&json!(authorization), &json!(token)));

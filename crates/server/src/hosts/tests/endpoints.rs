@@ -1,6 +1,6 @@
 //! Every endpoint of administration, with what it answers to those who may not, and to what is not there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -55,8 +55,10 @@ const ROWS: &[Row] = &[
     row("cloudresourcemanager_googleapis_com call_project", "POST", "/cloudresourcemanager.googleapis.com/v3/projects/none:testIamPermissions", EMPTY,  (200, 200)),
     row("cloudresourcemanager_googleapis_com call_folder",  "POST", "/cloudresourcemanager.googleapis.com/v2/folders/9:getIamPolicy",           EMPTY,  (403, 404)),
     row("cloudresourcemanager_googleapis_com call_folder",  "POST", "/cloudresourcemanager.googleapis.com/v3/folders/9:setIamPolicy",           POLICY, (403, 404)),
+    row("cloudresourcemanager_googleapis_com call_folder",  "POST", "/cloudresourcemanager.googleapis.com/v2/folders/9:testIamPermissions",     EMPTY,  (200, 200)),
     row("cloudresourcemanager_googleapis_com call_organization", "POST", "/cloudresourcemanager.googleapis.com/v1/organizations/9:getIamPolicy", EMPTY,  (403, 404)),
     row("cloudresourcemanager_googleapis_com call_organization", "POST", "/cloudresourcemanager.googleapis.com/v3/organizations/9:setIamPolicy", POLICY, (403, 404)),
+    row("cloudresourcemanager_googleapis_com call_organization", "POST", "/cloudresourcemanager.googleapis.com/v1/organizations/9:testIamPermissions", EMPTY, (200, 200)),
 
     row("compute_googleapis_com list",       "GET",    "/compute.googleapis.com/compute/v1/projects/none/global/backendServices",        None,  (403, 404)),
     row("compute_googleapis_com list",       "GET",    "/compute.googleapis.com/compute/v1/projects/none/regions/r/backendServices",     None,  (403, 404)),
@@ -71,17 +73,28 @@ const ROWS: &[Row] = &[
     row("compute_googleapis_com operation",  "GET",    "/compute.googleapis.com/compute/v1/projects/p/global/operations/none",           None,  (403, 404)),
     row("compute_googleapis_com operation",  "POST",   "/compute.googleapis.com/compute/v1/projects/p/regions/r/operations/none/wait",   None,  (403, 404)),
 
+    row("compute_googleapis_com batch::batch", "POST",   "/compute.googleapis.com/batch/compute/v1",                                     None,  (400, 400)),
+    row("own compute_googleapis_com::batch",   "POST",   "/batch/compute/v1",                                                            None,  (400, 400)),
+
     row("iam_googleapis_com list",        "GET",    "/iam.googleapis.com/v1/projects/none/serviceAccounts",                              None,   (403, 404)),
     row("iam_googleapis_com create",      "POST",   "/iam.googleapis.com/v1/projects/none/serviceAccounts",                              Some(r#"{"accountId": "account1"}"#), (403, 404)),
     row("iam_googleapis_com show",        "GET",    "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com",  None,   (403, 404)),
+    row("iam_googleapis_com patch",       "PATCH",  "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com",  EMPTY,  (403, 404)),
+    row("iam_googleapis_com update",      "PUT",    "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com",  EMPTY,  (403, 404)),
+    row("iam_googleapis_com patch",       "PATCH",  "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com",  EMPTY,  (403, 404)),
+    row("iam_googleapis_com update",      "PUT",    "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com",  EMPTY,  (403, 404)),
     row("iam_googleapis_com remove",      "DELETE", "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com",  None,   (403, 404)),
     row("iam_googleapis_com call",        "POST",   "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com:disable",            None,   (403, 404)),
     row("iam_googleapis_com call",        "POST",   "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com:enable",             None,   (403, 404)),
     row("iam_googleapis_com call",        "POST",   "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com:getIamPolicy",       EMPTY,  (403, 404)),
     row("iam_googleapis_com call",        "POST",   "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com:setIamPolicy",       POLICY, (403, 404)),
     row("iam_googleapis_com call",        "POST",   "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com:testIamPermissions", EMPTY,  (200, 200)),
+    row("iam_googleapis_com call",        "POST",   "/iam.googleapis.com/v1/projects/p/serviceAccounts/1:undelete",                                        EMPTY,  (501, 501)),
+    row("iam_googleapis_com call",        "POST",   "/iam.googleapis.com/v1/projects/-/serviceAccounts/100000000000000000001:undelete",                  EMPTY,  (501, 501)),
     row("iam_googleapis_com list_keys",   "GET",    "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com/keys",               None,   (403, 404)),
     row("iam_googleapis_com create_key",  "POST",   "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com/keys",               EMPTY,  (403, 404)),
+    row("iam_googleapis_com show_key",    "GET",    "/iam.googleapis.com/v1/projects/p/serviceAccounts/caller@p.iam.gserviceaccount.com/keys/none",        None,   (403, 404)),
+    row("iam_googleapis_com show_key",    "GET",    "/iam.googleapis.com/v1/projects/p/serviceAccounts/caller@p.iam.gserviceaccount.com/keys/none?publicKeyType=TYPE_X509_PEM_FILE", None, (403, 404)),
     row("iam_googleapis_com remove_key",  "DELETE", "/iam.googleapis.com/v1/projects/p/serviceAccounts/caller@p.iam.gserviceaccount.com/keys/none",        None,   (403, 404)),
     row("iam_googleapis_com call_key",    "POST",   "/iam.googleapis.com/v1/projects/p/serviceAccounts/caller@p.iam.gserviceaccount.com/keys/none:disable", None,  (403, 404)),
     row("iam_googleapis_com call_key",    "POST",   "/iam.googleapis.com/v1/projects/p/serviceAccounts/caller@p.iam.gserviceaccount.com/keys/none:enable",  None,  (403, 404)),
@@ -195,23 +208,45 @@ const NOT_OF_ADMINISTRATION: [&str; 9] = [
     "www_gstatic_com",
 ];
 
-/// Every handler that a route of these files leads to: `FILE HANDLER`.
-fn handlers() -> BTreeSet<String> {
-    fn read(folder: &Path, prefix: &str, found: &mut BTreeSet<String>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let stem = path.file_stem().unwrap().to_str().unwrap();
-            let name = format!("{prefix}{stem}");
-            if path.is_dir() && stem != "tests" && stem != "accounts_google_com" {
-                read(&path, &format!("{name}/"), found);
-            } else if path.extension().is_some_and(|it| it == "rs") && !NOT_OF_ADMINISTRATION.contains(&name.as_str()) {
-                found.extend(routed(&fs::read_to_string(&path).unwrap()).map(|handler| format!("{name} {handler}")));
+/// An endpoint: `FILE HANDLER`, or `FILE HANDLER :METHOD` where the handler looks for the method at the end of the path.
+type Endpoint = String;
+
+/// Every endpoint that a route of these files leads to.
+fn endpoints() -> BTreeSet<Endpoint> {
+    let hosts = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/hosts");
+    let policies = fs::read_to_string(hosts.join("policies.rs")).unwrap();
+    let mut sources = BTreeMap::new();
+    read_sources(&hosts, "", &mut sources);
+    let mut found = BTreeSet::new();
+    for (file, source) in &sources {
+        for handler in routed(source) {
+            let endpoint = format!("{file} {handler}");
+            // `settings::show` is in the file `settings` below.
+            let methods = match handler.split_once("::") {
+                Some((module, handler)) => methods(&sources[&format!("{file}/{module}")], handler, &policies),
+                None => methods(source, handler, &policies),
+            };
+            if methods.is_empty() {
+                found.insert(endpoint);
+            } else {
+                found.extend(methods.into_iter().map(|method| format!("{endpoint} :{method}")));
             }
         }
     }
-    let mut found = BTreeSet::new();
-    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/hosts"), "", &mut found);
     found
+}
+
+fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        let name = format!("{prefix}{stem}");
+        if path.is_dir() && stem != "tests" && stem != "accounts_google_com" {
+            read_sources(&path, &format!("{name}/"), sources);
+        } else if path.extension().is_some_and(|it| it == "rs") && !NOT_OF_ADMINISTRATION.contains(&name.as_str()) {
+            sources.insert(name, fs::read_to_string(&path).unwrap());
+        }
+    }
 }
 
 /// `list` and `create` of `get(list).post(create)`, in the function that makes the router.
@@ -229,14 +264,45 @@ fn routed(source: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The methods that a handler looks for: `"enable" =>` or `Some((name, "enable")) =>` in a match, `strip_suffix(":undelete")`, and
+/// those of the functions to which it gives the call.
+fn methods(source: &str, handler: &str, policies: &str) -> BTreeSet<String> {
+    let begin = source.find(&format!("fn {handler}(")).unwrap_or_else(|| panic!("there is no function {handler}"));
+    let body = &source[begin..];
+    let body = &body[..body.find("\n}\n").unwrap_or(body.len())];
+    let arms = body.match_indices("=>").filter_map(|(place, _)| {
+        body[..place].trim_end().trim_end_matches(')').strip_suffix('"')?.rsplit_once('"').map(|(_, word)| word)
+    });
+    let suffixes = body.split("strip_suffix(\":").skip(1).filter_map(|rest| rest.split('"').next());
+    let mut found: BTreeSet<String> = arms.chain(suffixes).map(str::to_owned).collect();
+    if body.contains("policies::call(") {
+        found.extend(methods(policies, "call", ""));
+    }
+    if handler != "call_above" && body.contains("call_above(") {
+        found.extend(methods(source, "call_above", policies));
+    }
+    found
+}
+
+impl Row {
+    /// The endpoint of this row: with its method, if its handler looks for one.
+    fn endpoint(&self, endpoints: &BTreeSet<Endpoint>) -> Endpoint {
+        let path = self.path.split('?').next().unwrap_or_default();
+        let with_method = path.rsplit_once(':').map(|(_, method)| format!("{} :{method}", self.handler));
+        with_method.filter(|it| endpoints.contains(it)).unwrap_or_else(|| self.handler.to_owned())
+    }
+}
+
 #[test]
 fn every_endpoint_of_administration_has_a_row() {
-    let rows: BTreeSet<String> = ROWS.iter().map(|row| row.handler.to_owned()).collect();
-    let handlers = handlers();
-    assert!(handlers.len() > 90, "the routers are not found: {handlers:?}");
-    let missing: Vec<_> = handlers.difference(&rows).collect();
+    let endpoints = endpoints();
+    assert!(endpoints.len() > 120, "the routers are not found: {endpoints:?}");
+    let rows: BTreeSet<Endpoint> = ROWS.iter().map(|row| row.endpoint(&endpoints)).collect();
+    let missing: Vec<_> = endpoints.difference(&rows).collect();
     assert!(missing.is_empty(), "give each of these a row: {missing:?}");
-    let gone: Vec<_> = rows.difference(&handlers).collect();
+    // What is not served is answered by a handler that looks for a method, too.
+    let gone = |it: &&Endpoint| !endpoints.iter().any(|known| known.starts_with(&format!("{it} :")));
+    let gone: Vec<_> = rows.difference(&endpoints).filter(gone).collect();
     assert!(gone.is_empty(), "nothing leads to these: {gone:?}");
 }
 

@@ -2,6 +2,7 @@
 
 mod administration;
 mod apis;
+mod bad_input;
 mod endpoints;
 mod federation;
 mod sign_in;
@@ -177,6 +178,7 @@ impl World {
             reach: Reach::Loopback,
             defaults: Defaults { email_claim: EmailClaim::Optional, forward_credential: true },
             condition_headers: HeaderAllowList::default(),
+            contact: None,
             staleness_limit: std::time::Duration::from_secs(60),
             keep_events: 10_000,
             keep_for: std::time::Duration::from_secs(86_400),
@@ -240,7 +242,7 @@ fn request(method: Method, path: &str, fields: &[(&str, &str)], body: &str) -> R
     for (name, value) in fields {
         builder = builder.header(*name, *value);
     }
-    builder.extension(Connection { peer: PEER, tls: false }).body(Body::from(body.to_owned())).unwrap()
+    builder.extension(Connection { peer: PEER.into(), tls: false }).body(Body::from(body.to_owned())).unwrap()
 }
 
 fn bearer(token: &str) -> String {
@@ -301,7 +303,7 @@ impl<'a> Visit<'a> {
             fields.extend([("origin", origin), ("sec-fetch-site", "same-origin")]);
         }
         let mut request = request(method, path, &fields, body);
-        request.extensions_mut().insert(Connection { peer: PEER, tls: self.tls });
+        request.extensions_mut().insert(Connection { peer: PEER.into(), tls: self.tls });
         let answer = self.world.send(request).await;
         for cookie in answer.set_cookies() {
             let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();

@@ -242,6 +242,7 @@ async fn a_request_that_may_not_be_answered_is_a_page_and_leads_nowhere() {
         (to("https://sdk.cloud.google.com/authcode.html"),       400, mismatch),
         (to(""),                                                 400, mismatch),
         (format!("{}&redirect_uri=http://localhost:4444", to("https://evil.test")), 400, "Error 400: invalid_request"),
+        (authorize_path(&[("client_id", "a\0b")]),               400, "Error 400: invalid_request"),
         (authorize_path(&[("client_id", "nobody <b>")]),         401, "Error 401: invalid_client"),
         (authorize_path(&[("client_id", "")]),                   401, "Error 401: invalid_client"),
         (authorize_path(&[("client_id", APPLICATION)]),          501, "People cannot sign in yet"),
@@ -269,7 +270,7 @@ async fn whatever_state_holds_comes_back_as_one_parameter_of_the_clients_address
     let mut visit = Visit::to(&world);
     let page = visit.get(&authorize_path(&[])).await;
     visit.sign_in(&page, "alice@example.com").await;
-    for state in ["\r\nSet-Cookie: a=b", "x&code=forged&iss=evil", "#/..//evil.test", "\u{e9}\u{0}\"<>"] {
+    for state in ["\r\nSet-Cookie: a=b", "x&code=forged&iss=evil", "#/..//evil.test", "\u{e9}\u{1}\"<>"] {
         let answer = visit.get(&authorize_path(&[("state", state)])).await;
         assert_eq!(answer.status, StatusCode::FOUND, "{state:?}");
         assert!(answer.location().starts_with("http://localhost:4444?"), "{}", answer.location());

@@ -76,6 +76,7 @@ async fn a_refusal_has_googles_status_code_and_words_and_is_recorded() {
         (form(&refreshing),                  400, "invalid_request",  "Could not determine client ID from request.", TokenReason::InvalidRequest),
         (by(DESKTOP, SECRET, &[refreshing[0]]), 400, "invalid_request", "Missing required parameter: refresh_token", TokenReason::InvalidRequest),
         (by(DESKTOP, SECRET, &[refreshing[0], refreshing[1], refreshing[1]]), 400, "invalid_request", "Bad Request", TokenReason::InvalidRequest),
+        (by("a\0b", SECRET, &refreshing),    400, "invalid_request",  "Bad Request",                     TokenReason::InvalidRequest),
         (form(&[("grant_type", "password")]), 400, "unsupported_grant_type", "Invalid grant_type: password", TokenReason::InvalidRequest),
     ];
     for (body, status, error, description, reason) in cases {
