@@ -347,7 +347,7 @@ fn the_page_of_a_decision_says_why_to_who_may_read_policies_and_to_nobody_else()
     assert!(!own.contains(ROLE) && !own.contains(ALICE) && !own.contains("projects/"), "{own}");
     let missing = browser.open(&none).response.expect(403).text();
     assert!(!missing.contains(BOB), "{missing}");
-    let mut browser = Browser::with_cookies(dev.person(CAROL).cookie());
+    let mut browser = Browser::with_cookies(dev.person(ALICE).cookie());
     assert_eq!(browser.open(&url).response.expect(403).text(), missing);
 }
 

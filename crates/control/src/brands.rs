@@ -18,7 +18,7 @@ use doorward_wire::google_api::{InputSecret, Status};
 
 use crate::admin::{Admin, AdminError, Call, Changes, Failure, Method};
 use crate::applications::{is_for_applications, make_client};
-use crate::oauth_clients::DISPLAY_NAME_LIMIT;
+use crate::oauth_clients::{CLIENTS_LIMIT, DISPLAY_NAME_LIMIT, has_room};
 use crate::snapshots::{RefreshError, SnapshotPublisher};
 
 /// The longest title, in bytes of UTF-8.
@@ -73,6 +73,9 @@ pub enum BrandError {
         /// The first application that has it.
         application: String,
     },
+    /// As many clients as there may be.
+    #[error("there are {CLIENTS_LIMIT} clients that no application has: delete one that is not used")]
+    TooManyClients,
     /// A page of a negative size.
     #[error("a page has no negative size")]
     PageSize,
@@ -96,6 +99,7 @@ impl Failure for BrandError {
             E::Exists => Status::AlreadyExists,
             E::NoBrand | E::NoClient => Status::NotFound,
             E::InUse { .. } => Status::FailedPrecondition,
+            E::TooManyClients => Status::ResourceExhausted,
             E::Store(_) | E::Refresh(_) | E::Entropy(_) => Status::Internal,
         }
     }
@@ -228,6 +232,9 @@ impl Brands {
             self.brand(brand).await?;
             if !is_text(display_name, DISPLAY_NAME_LIMIT) {
                 return Err(BrandError::DisplayName);
+            }
+            if !has_room(&*self.store, &self.publisher).await? {
+                return Err(BrandError::TooManyClients);
             }
             let project = self.publisher.project();
             let (client, secret) = make_client(&*self.entropy, project, display_name, call.time())?;

@@ -36,6 +36,9 @@ pub const DESCRIPTION_LIMIT: usize = 1024;
 /// Members that come or go in one call, at most.
 pub const MEMBERS_AT_ONCE: usize = 1000;
 
+/// Groups that one member is in itself, at most. Google's is as large.
+pub const GROUPS_OF_ONE_LIMIT: usize = 3000;
+
 const DEFAULT_PAGE: u32 = 100;
 const LARGEST_PAGE: u32 = 1000;
 
@@ -81,6 +84,11 @@ pub enum GroupError {
     /// Too many members at once.
     #[error("at most {MEMBERS_AT_ONCE} members come or go in one call")]
     TooManyAtOnce,
+    /// A member that is in as many groups as it may be.
+    #[error(
+        "{0} is in {GROUPS_OF_ONE_LIMIT} groups, and cannot be in more: put one of these groups into this one, or take it out of another"
+    )]
+    TooManyGroups(Member),
     /// The page token is none of ours.
     #[error("not a page token")]
     PageToken,
@@ -113,6 +121,7 @@ impl Failure for GroupError {
             | GroupError::TooManyAtOnce
             | GroupError::PageToken => Status::InvalidArgument,
             GroupError::Nesting { .. } => Status::FailedPrecondition,
+            GroupError::TooManyGroups(_) => Status::ResourceExhausted,
             GroupError::Taken(_) => Status::AlreadyExists,
             GroupError::NotFound => Status::NotFound,
             GroupError::Conflict => Status::Aborted,
@@ -158,6 +167,7 @@ impl GroupService {
             }
             let nesting = self.nesting.clone().lock_owned().await;
             let members = self.read_members(&email, &given.members)?;
+            self.check_room(&email, &members).await?;
             call.creates(&GroupResource { members: texts(&members), ..show(&group) });
             let store = self.store.clone();
             let write = async move {
@@ -280,6 +290,7 @@ impl GroupService {
             let group = self.find(email).await?.email;
             let nesting = self.nesting.clone().lock_owned().await;
             let members = self.read_members(&group, members)?;
+            self.check_room(&group, &members).await?;
             call.creates(&json!({ "members": texts(&members) }));
             let store = self.store.clone();
             let write = async move {
@@ -331,6 +342,17 @@ impl GroupService {
     async fn find(&self, email: &str) -> Result<Group, GroupError> {
         let email: Email = email.parse().map_err(|_| GroupError::NotFound)?;
         self.store.group(&email).await?.ok_or(GroupError::NotFound)
+    }
+
+    /// Sees that members may be in one group more: each decision about them asks every group that they are in.
+    async fn check_room(&self, group: &Email, members: &[Member]) -> Result<(), GroupError> {
+        for member in members {
+            let groups = self.store.groups_of_member(member).await?;
+            if groups.len() >= GROUPS_OF_ONE_LIMIT && !groups.contains(group) {
+                return Err(GroupError::TooManyGroups(member.clone()));
+            }
+        }
+        Ok(())
     }
 
     /// Members that may be put into a group, all of them together.

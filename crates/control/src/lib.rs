@@ -31,5 +31,6 @@ pub mod sts;
 mod tasks;
 pub mod throttle;
 pub mod tokens;
+pub mod tunnel_dest_groups;
 pub mod workload_identity;
 pub mod world;

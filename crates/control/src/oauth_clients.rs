@@ -1,5 +1,6 @@
 //! OAuth clients: registering, looking, resetting a secret, removing.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use doorward_core::client::{CLIENT_SECRET_PREFIX, ClientKind, OAuthClient, RestrictionError};
@@ -18,6 +19,10 @@ use crate::snapshots::{RefreshError, SnapshotPublisher};
 pub const DISPLAY_NAME_LIMIT: usize = 100;
 /// Redirect URIs of one client, at most.
 const REDIRECT_URIS_LIMIT: usize = 100;
+/// Clients that no application has, at most: as many as Google's API makes in a project.
+///
+/// Spec: <https://cloud.google.com/iap/docs/programmatic-oauth-clients>
+pub const CLIENTS_LIMIT: usize = 500;
 
 const SERVICE: &str = "clientauthconfig.googleapis.com";
 const CREATE: Method = Method::write(SERVICE, "CreateClient");
@@ -65,6 +70,9 @@ pub enum OAuthClientError {
     /// Too many redirect URIs.
     #[error("a client has at most {REDIRECT_URIS_LIMIT} redirect URIs")]
     TooManyRedirectUris,
+    /// As many as there may be.
+    #[error("there are {CLIENTS_LIMIT} clients that no application has: delete one that is not used")]
+    TooMany,
     /// No such client.
     #[error("no such client")]
     NotFound,
@@ -89,6 +97,7 @@ impl Failure for OAuthClientError {
             E::Admin(error) => error.status(),
             E::DisplayName | E::Kind(_) | E::Restriction(_) | E::TooManyRedirectUris => Status::InvalidArgument,
             E::Public => Status::FailedPrecondition,
+            E::TooMany => Status::ResourceExhausted,
             E::NotFound => Status::NotFound,
             E::Store(_) | E::Refresh(_) | E::Entropy(_) => Status::Internal,
         }
@@ -143,6 +152,9 @@ impl OAuthClients {
                 return Err(OAuthClientError::TooManyRedirectUris);
             }
             let kind = kind.checked()?;
+            if !has_room(&*self.store, &self.publisher).await? {
+                return Err(OAuthClientError::TooMany);
+            }
             let secret = kind.has_secret().then(|| self.new_secret()).transpose()?;
             let project = self.publisher.project();
             let client = OAuthClient {
@@ -235,6 +247,15 @@ impl OAuthClients {
     fn new_secret(&self) -> Result<String, EntropyError> {
         Ok(format!("{CLIENT_SECRET_PREFIX}{}", random_base64url(&*self.entropy, 32)?))
     }
+}
+
+/// Whether one client more may be made. Those of applications do not count: they are as many as the applications.
+pub(crate) async fn has_room(store: &dyn Store, publisher: &SnapshotPublisher) -> Result<bool, StoreError> {
+    let snapshot = publisher.cell().current();
+    let of_applications: HashSet<&ClientId> =
+        snapshot.applications().map(|protected| &protected.application.client_id).collect();
+    let clients = store.oauth_clients().await?;
+    Ok(clients.iter().filter(|client| !of_applications.contains(&client.id)).count() < CLIENTS_LIMIT)
 }
 
 fn resource_name(id: &ClientId) -> String {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use doorward_core::federation::Pool;
 use doorward_core::member::{Member, MemberError};
-use doorward_core::policy::{self, Binding, ConditionText, Permission, Policy, PredefinedRole, Role, RoleName};
-use doorward_core::resource::{Branch, Resource, ServiceKind};
+use doorward_core::policy::{self, Binding, ConditionText, Etag, Permission, Policy, PredefinedRole, Role, RoleName};
+use doorward_core::resource::{Branch, Project, Resource, ServiceKind};
 use doorward_core::snapshot::Snapshot;
 use doorward_core::store::{Named, PolicyWrite, Store, StoreError};
 use doorward_wire::google_api::{self, Expr, FieldMask, FieldMaskError, SetIamPolicyRequest, Status, WITH_CONDITIONS};
@@ -21,6 +21,8 @@ use crate::tasks::{Stopping, join};
 ///
 /// Spec: <https://cloud.google.com/iam/docs/testing-permissions>
 pub const TESTED_LIMIT: usize = 100;
+/// Resources on the tunnel's side with a policy of their own, at most. One that was emptied counts.
+pub const TUNNEL_POLICIES_LIMIT: u64 = 5000;
 
 /// Why a policy was not read or replaced.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +85,11 @@ pub enum PolicyError {
     /// The policy is no longer in the state that the caller read.
     #[error("the policy was changed by somebody else")]
     Conflict,
+    /// As many resources of the tunnel have a policy as may have one.
+    #[error(
+        "{TUNNEL_POLICIES_LIMIT} resources of iap_tunnel have a policy of their own: set it on a zone, a location or iap_tunnel itself"
+    )]
+    TooManyOfTunnels,
     /// Not a permission of the table.
     #[error("permission {0:?} is not valid")]
     UnknownPermission(String),
@@ -115,6 +122,7 @@ impl Failure for PolicyError {
             | PolicyError::UnknownMember { .. }
             | PolicyError::UnknownPermission(_)
             | PolicyError::TooManyTested => Status::InvalidArgument,
+            PolicyError::TooManyOfTunnels => Status::ResourceExhausted,
             PolicyError::Conflict => Status::Aborted,
             PolicyError::Store(_) | PolicyError::Refresh(_) | PolicyError::Stopping(_) => Status::Internal,
         }
@@ -154,7 +162,7 @@ impl Policies {
             self.publisher.catch_up().await?;
             let on = call.reach(name, |resource| permissions(resource).0)?;
             check_version(requested_version)?;
-            Ok(encode(&self.store.policy(on.name()).await?, requested_version))
+            Ok(encode(&self.store.policy(on.name()).await?, self.publisher.project(), requested_version))
         };
         let outcome = outcome.await;
         call.finish(outcome).await
@@ -231,11 +239,20 @@ impl Policies {
                 self.propose(on.resource(), bindings, WITH_CONDITIONS, &before).await?
             }
         };
-        let modified = modified_roles(&before.bindings, &proposed.bindings);
+        let project = self.publisher.project();
+        let modified = modified_roles(&before.bindings, &proposed.bindings, project);
         call.demand_granting(on.permission(), on.resource(), Some(&modified))?;
+        if before.etag == Etag::UNWRITTEN && on.resource().branch() == Branch::Tunnel {
+            // Any name of the right form is one: nothing but this bounds how many there are.
+            let tunnel = Resource::Tunnel.name(self.publisher.project());
+            if self.store.count_policies(&tunnel).await? >= TUNNEL_POLICIES_LIMIT {
+                return Err(PolicyError::TooManyOfTunnels);
+            }
+        }
         let Proposed { bindings, members } = proposed;
         let after = Policy { bindings, etag: before.etag };
-        call.changes(Some(&encode(&before, WITH_CONDITIONS)), Some(&encode(&after, WITH_CONDITIONS)));
+        let shown = |policy: &Policy| encode(policy, project, WITH_CONDITIONS);
+        call.changes(Some(&shown(&before)), Some(&shown(&after)));
         let mut named: Vec<Named> = members.iter().map(|(named, ..)| named.clone()).collect();
         named.extend(self.stands_on(on.resource()));
         let (store, name) = (self.store.clone(), on.name().to_owned());
@@ -250,7 +267,7 @@ impl Policies {
                 }),
             }
         };
-        let shown = encode(&self.publisher.change(write).await?, WITH_CONDITIONS);
+        let shown = shown(&self.publisher.change(write).await?);
         call.changed_to(&shown);
         Ok(shown)
     }
@@ -379,7 +396,7 @@ fn check_role(binding: &Binding, resource: &Resource, before: &Policy, snapshot:
         Role::Custom(role) => !role.deleted || before.bindings.iter().any(|old| old.role == *name),
     };
     let found = snapshot.roles.find(name).filter(there).filter(|_| name.is_of(&snapshot.project));
-    let role = found.ok_or_else(|| PolicyError::UnknownRole { role: name.to_string() })?;
+    let role = found.ok_or_else(|| PolicyError::UnknownRole { role: name.shown(&snapshot.project) })?;
     if !role.is_grantable_on(resource) {
         return Err(PolicyError::RoleElsewhere { role: name.clone() });
     }
@@ -463,21 +480,23 @@ fn is_inside(name: &str, parent: &str) -> bool {
     name.strip_prefix(parent).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The roles that somebody gets or loses, each once, in the order of names.
-fn modified_roles(before: &[Binding], after: &[Binding]) -> Vec<String> {
+/// The roles that somebody gets or loses, each once, in the order of names, as they are shown: conditions name them so.
+fn modified_roles(before: &[Binding], after: &[Binding], project: &Project) -> Vec<String> {
     let (before, after): (HashSet<Held<'_>>, HashSet<Held<'_>>) =
         (each_held(before).collect(), each_held(after).collect());
-    let changed = before.symmetric_difference(&after).map(|(role, ..)| role.to_string());
+    let changed = before.symmetric_difference(&after).map(|(role, ..)| role.shown(project));
     changed.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
 /// As a reader sees it who knows policies of `version`.
-pub(crate) fn encode(policy: &Policy, version: i32) -> google_api::Policy {
+pub(crate) fn encode(policy: &Policy, project: &Project, version: i32) -> google_api::Policy {
     let with_conditions = version == WITH_CONDITIONS;
     let bindings = policy.bindings.iter().map(|binding| google_api::Binding {
         role: match &binding.condition {
-            Some(condition) if !with_conditions => format!("{}_withcond_{}", binding.role, condition_hash(condition)),
-            Some(_) | None => binding.role.to_string(),
+            Some(condition) if !with_conditions => {
+                format!("{}_withcond_{}", binding.role.shown(project), condition_hash(condition))
+            }
+            Some(_) | None => binding.role.shown(project),
         },
         members: binding.members.iter().map(Member::to_string).collect(),
         condition: binding.condition.as_ref().filter(|_| with_conditions).map(encode_condition),
@@ -510,20 +529,14 @@ pub(crate) fn decode_condition(condition: Expr) -> ConditionText {
 }
 
 /// Reads bindings as they were sent. Those without members are as none.
-pub(crate) fn decode(
-    bindings: Vec<google_api::Binding>,
-    project: &doorward_core::resource::Project,
-) -> Result<Vec<Binding>, PolicyError> {
+pub(crate) fn decode(bindings: Vec<google_api::Binding>, project: &Project) -> Result<Vec<Binding>, PolicyError> {
     let read = |binding| decode_binding(binding, project);
     let mut bindings = bindings.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     bindings.retain(|binding| !binding.members.is_empty());
     Ok(bindings)
 }
 
-fn decode_binding(
-    binding: google_api::Binding,
-    project: &doorward_core::resource::Project,
-) -> Result<Binding, PolicyError> {
+fn decode_binding(binding: google_api::Binding, project: &Project) -> Result<Binding, PolicyError> {
     let google_api::Binding { role, members, condition } = binding;
     let unknown = || PolicyError::UnknownRole { role: role.clone() };
     let role = RoleName::parse(&role, project).map_err(|_| unknown())?;
@@ -564,9 +577,11 @@ mod tests {
             (vec![before[0].clone()],                                                                    vec!["roles/b"]),
             (vec![before[0].clone(), bind("roles/b", "user:a@x.com", "")],                               vec!["roles/b"]),
             (vec![bind("roles/a", "user:a@x.com", ""), before[1].clone(), bind("roles/c", "user:c@x.com", "")], vec!["roles/a", "roles/c"]),
+            (vec![before[0].clone(), before[1].clone(), bind("projects/1/roles/own", "user:c@x.com", "")], vec!["projects/p/roles/own"]),
         ];
+        let project = Project { id: "p".into(), number: "1".into(), ancestors: vec![] };
         for (number, (after, expected)) in cases.into_iter().enumerate() {
-            assert_eq!(modified_roles(&before, &after), expected, "case {number}");
+            assert_eq!(modified_roles(&before, &after, &project), expected, "case {number}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use doorward_core::policy::{
     CustomRole, CustomRoleError, Etag, LaunchStage, Permission, PermissionSet, PredefinedRole, Role, RoleName,
 };
-use doorward_core::resource::Resource;
+use doorward_core::resource::{Project, Resource};
 use doorward_core::store::{Replaced, Store, StoreError};
 use doorward_wire::google_api::iam_roles::{self, RoleLaunchStage, RoleView};
 use doorward_wire::google_api::{self, FieldMask, FieldMaskError, Status};
@@ -143,7 +143,7 @@ impl RoleService {
             self.publisher.catch_up().await?;
             let on = enter(&mut call, parent, Permission::ListRoles)?;
             let all = self.of(&on).await?.into_iter().filter(|role| query.show_deleted || !role.deleted);
-            let shown = all.map(|role| show(&role, query.view)).collect();
+            let shown = all.map(|role| show(&role, self.publisher.project(), query.view)).collect();
             let page = Page { size: query.page_size, token: query.page_token.as_deref() };
             paged(shown, |role| &role.name, page, (300, 1000))
         };
@@ -159,7 +159,7 @@ impl RoleService {
         let mut call = self.changes.begin(admin, GET, name)?;
         let outcome = async {
             self.publisher.catch_up().await?;
-            Ok(show(&self.find(&mut call, name, Permission::GetRole).await?, RoleView::Full))
+            Ok(self.shown(&self.find(&mut call, name, Permission::GetRole).await?))
         };
         let outcome = outcome.await;
         call.finish(outcome).await
@@ -188,7 +188,7 @@ impl RoleService {
                 return Err(RoleError::TooMany);
             }
             let role = read(name, role)?;
-            call.creates(&show(&role, RoleView::Full));
+            call.creates(&self.shown(&role));
             let store = self.store.clone();
             let write = async move {
                 match store.add_role(&role).await? {
@@ -196,7 +196,7 @@ impl RoleService {
                     None => Err(RoleError::AlreadyExists(role.name)),
                 }
             };
-            let shown = show(&self.publisher.change(write).await?, RoleView::Full);
+            let shown = self.shown(&self.publisher.change(write).await?);
             call.changed_to(&shown);
             Ok(shown)
         };
@@ -222,7 +222,7 @@ impl RoleService {
                 FieldMask::Paths(_) => mask.touches(path),
             };
             let etag = given.etag.clone();
-            let shown = show(&old, RoleView::Full);
+            let shown = self.shown(&old);
             let mut next = shown.clone();
             if names("title", !given.title.is_empty()) {
                 next.title = given.title;
@@ -302,7 +302,7 @@ impl RoleService {
             let mut all: Vec<iam_roles::Role> = predefined.map(|role| show_predefined(role, request.view)).collect();
             let custom = self.store.roles().await?.into_iter();
             let custom = custom.filter(|role| !role.deleted && role.name.is_of(self.publisher.project()));
-            all.extend(custom.filter(|role| fits(&Role::Custom(role))).map(|role| show(&role, request.view)));
+            all.extend(custom.filter(|role| fits(&Role::Custom(role))).map(|role| show(&role, self.publisher.project(), request.view)));
             let page = Page { size: request.page_size.map(i64::from), token: request.page_token.as_deref() };
             paged(all, |role| &role.name, page, (300, 2000))
         };
@@ -326,6 +326,10 @@ impl RoleService {
         };
         let outcome = outcome.await;
         call.finish(outcome).await
+    }
+
+    fn shown(&self, role: &CustomRole) -> iam_roles::Role {
+        show(role, self.publisher.project(), RoleView::Full)
     }
 
     async fn of(&self, parent: &Permitted) -> Result<Vec<CustomRole>, RoleError> {
@@ -352,7 +356,7 @@ impl RoleService {
     ) -> Result<iam_roles::Role, RoleError> {
         // Without a state of the caller's it is the one that was just read: what another changed meanwhile is not undone.
         let expected = etags::decode(etag).map_err(|NoState| RoleError::Conflict)?.unwrap_or(old.etag);
-        call.changes(Some(&show(old, RoleView::Full)), Some(&show(&new, RoleView::Full)));
+        call.changes(Some(&self.shown(old)), Some(&self.shown(&new)));
         let store = self.store.clone();
         let write = async move {
             match store.replace_role(&new, Some(expected)).await? {
@@ -361,7 +365,7 @@ impl RoleService {
                 Replaced::NotFound => Err(RoleError::NotFound(new.name.to_string())),
             }
         };
-        let shown = show(&self.publisher.change(write).await?, RoleView::Full);
+        let shown = self.shown(&self.publisher.change(write).await?);
         call.changed_to(&shown);
         Ok(shown)
     }
@@ -430,9 +434,9 @@ fn read(name: RoleName, given: iam_roles::Role) -> Result<CustomRole, RoleError>
     Ok(role.checked()?)
 }
 
-fn show(role: &CustomRole, view: RoleView) -> iam_roles::Role {
+fn show(role: &CustomRole, project: &Project, view: RoleView) -> iam_roles::Role {
     iam_roles::Role {
-        name: role.name.to_string(),
+        name: role.name.shown(project),
         title: role.title.clone(),
         description: role.description.clone(),
         included_permissions: shown_permissions(role.permissions, view),

@@ -5,6 +5,7 @@ pub mod account;
 pub mod audit;
 pub mod client;
 pub mod clock;
+pub mod dest_group;
 pub mod entropy;
 pub mod federation;
 pub mod freshness;

@@ -13,6 +13,7 @@ use crate::account::{ManagedKey, PasswordHash, ServiceAccount, ServiceAccountKey
 use crate::audit::{AuditEvent, ChainLink, StoredEvent};
 use crate::client::OAuthClient;
 use crate::clock::Timestamp;
+use crate::dest_group::{DestGroup, DestGroupName};
 use crate::federation::{FederationId, Generation, Pool, Provider};
 use crate::grant::{
     AccessGrant, CodeGrant, DeviceGrant, DevicePoll, GrantId, PersonGrant, RefreshGrant, TakenCode, TokenHash,
@@ -415,6 +416,27 @@ pub trait BrandStore: Send + Sync {
     async fn brand(&self) -> Result<Option<Brand>, StoreError>;
 }
 
+/// Tunnel destination groups. No snapshot has them.
+#[async_trait]
+pub trait DestGroupStore: Send + Sync {
+    /// Adds a group; `false`, and no change, if its name is taken.
+    async fn add_dest_group(&self, group: &DestGroup) -> Result<bool, StoreError>;
+
+    /// Replaces what is in the group of this name, if it is still as in `seen`; `false`, and no change, if it is another or gone. Of
+    /// any number of concurrent calls that saw one state and change it, exactly one succeeds.
+    async fn replace_dest_group(&self, seen: &DestGroup, group: &DestGroup) -> Result<bool, StoreError>;
+
+    /// Removes a group, and the policy of its resource, whose canonical name is `resource_name`; `false`, and no change, if there is no
+    /// group. Whoever expects a state of that policy and writes it afterwards finds none.
+    async fn remove_dest_group(&self, name: &DestGroupName, resource_name: &str) -> Result<bool, StoreError>;
+
+    /// The group of this name.
+    async fn dest_group(&self, name: &DestGroupName) -> Result<Option<DestGroup>, StoreError>;
+
+    /// The groups of a location, or all, in the order of locations and ids.
+    async fn dest_groups(&self, location: Option<&str>) -> Result<Vec<DestGroup>, StoreError>;
+}
+
 /// Policies, by canonical resource name: of every kind of resource.
 #[async_trait]
 pub trait PolicyStore: Send + Sync {
@@ -423,6 +445,9 @@ pub trait PolicyStore: Send + Sync {
 
     /// Every policy that was written, with its resource's name, in the order of names.
     async fn policies(&self) -> Result<Vec<(String, Policy)>, StoreError>;
+
+    /// How many policies were written of resources whose names begin so, empty ones too.
+    async fn count_policies(&self, name_prefix: &str) -> Result<u64, StoreError>;
 
     /// Replaces the whole policy, if everything in `named` is there, and if `expected`, where it is given, is the current state. Of
     /// any number of concurrent calls that expect one state, exactly one succeeds.
@@ -673,6 +698,7 @@ pub trait Store:
     + SessionStore
     + FederationStore
     + BrandStore
+    + DestGroupStore
     + SettingsStore
     + PolicyStore
     + DenyPolicyStore
@@ -694,6 +720,7 @@ impl<S> Store for S where
         + SessionStore
         + FederationStore
         + BrandStore
+        + DestGroupStore
         + SettingsStore
         + PolicyStore
         + DenyPolicyStore

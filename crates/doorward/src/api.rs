@@ -1,6 +1,7 @@
 //! The APIs of our own origin: JSON or a form in, JSON out, and refusals as one sentence.
 
 use std::io;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use doorward_server::dev::description::Description;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::server::{KEY_FILE, TOKEN_FILE};
-use crate::transport::{self, TIMEOUT};
+use crate::transport::{self, LONG, TIMEOUT};
 use crate::world::if_unreachable;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -40,8 +41,8 @@ pub(crate) enum ApiError {
     Tls { address: String, cause: io::Error },
     #[error("the certificates of the system cannot be used ({0}): mend its bundle, or name one with SSL_CERT_FILE")]
     Trust(rustls::Error),
-    #[error("{address} did not answer within {} seconds: stop `doorward dev` and start it again", TIMEOUT.as_secs())]
-    Timeout { address: String },
+    #[error("{address} did not answer within {} seconds: stop `doorward dev` and start it again", after.as_secs())]
+    Timeout { address: String, after: Duration },
     #[error("{address} broke the connection ({cause}): is Doorward still running there?")]
     Broken { address: String, cause: Box<dyn std::error::Error + Send + Sync> },
     #[error("{message} ({status})")]
@@ -138,6 +139,16 @@ impl Api {
         decode(&self.call(Method::POST, path, Some(body)).await?)
     }
 
+    /// `POST` of JSON whose answer may take minutes.
+    pub(crate) async fn post_patiently<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<T, ApiError> {
+        let body = serde_json::to_string(body).map_err(ApiError::Shape)?;
+        decode(&self.call_within(LONG, Method::POST, path, Some(body)).await?)
+    }
+
     /// `PATCH` of JSON.
     pub(crate) async fn patch<T: DeserializeOwned>(
         &self,
@@ -164,12 +175,22 @@ impl Api {
     }
 
     async fn call(&self, method: Method, path: &str, json: Option<String>) -> Result<Bytes, ApiError> {
+        self.call_within(TIMEOUT, method, path, json).await
+    }
+
+    async fn call_within(
+        &self,
+        limit: Duration,
+        method: Method,
+        path: &str,
+        json: Option<String>,
+    ) -> Result<Bytes, ApiError> {
         let mut headers = vec![(AUTHORIZATION, self.authorization.clone())];
         if json.is_some() {
             headers.push((CONTENT_TYPE, JSON));
         }
         let url = format!("{}{path}", self.origin);
-        let answer = transport::call(method, &url, headers, json.unwrap_or_default()).await?;
+        let answer = transport::call(method, &url, headers, json.unwrap_or_default(), limit).await?;
         if answer.status.is_success() {
             return Ok(answer.body);
         }
@@ -192,13 +213,13 @@ fn bearer(token: &str) -> Option<HeaderValue> {
 /// `POST` of a form, without a credential beside it.
 pub(crate) async fn post_form<T: DeserializeOwned>(url: &str, parameters: &[(&str, &str)]) -> Result<T, ApiError> {
     let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-    let answer = transport::call(Method::POST, url, vec![(CONTENT_TYPE, FORM)], form).await?;
+    let answer = transport::call(Method::POST, url, vec![(CONTENT_TYPE, FORM)], form, TIMEOUT).await?;
     if answer.status.is_success() { decode(&answer.body) } else { Err(refusal(answer.status, &answer.body)) }
 }
 
 /// `GET` without a credential.
 pub(crate) async fn get<T: DeserializeOwned>(url: &str) -> Result<T, ApiError> {
-    let answer = transport::call(Method::GET, url, Vec::new(), String::new()).await?;
+    let answer = transport::call(Method::GET, url, Vec::new(), String::new(), TIMEOUT).await?;
     if answer.status.is_success() { decode(&answer.body) } else { Err(refusal(answer.status, &answer.body)) }
 }
 

@@ -85,7 +85,7 @@ mod tests {
             let next = next_interval(error, seconds(5)).map_err(|error| error.to_string());
             assert_eq!(next, expected.map_err(str::to_owned), "{code}");
         }
-        let busy = ApiError::Timeout { address: "127.0.0.1:1".into() };
+        let busy = ApiError::Timeout { address: "127.0.0.1:1".into(), after: crate::transport::TIMEOUT };
         assert_eq!(
             next_interval(busy, seconds(5)).unwrap(),
             seconds(10),

@@ -29,13 +29,18 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// Sends one request to an address of http or https. `headers` come beside `Host`, `Accept` and `User-Agent`, which
+/// From the first packet to the last byte of the answer of a call that reads or changes everything there is. Whoever waits is told that
+/// it goes on.
+pub(crate) const LONG: Duration = Duration::from_secs(600);
+
+/// Sends one request to an address of http or https, and waits for the answer for `limit`. `headers` come beside `Host`, `Accept` and `User-Agent`, which
 /// the record of an administrative change has. Redirects are not followed.
 pub(crate) async fn call(
     method: Method,
     url: &str,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: String,
+    limit: Duration,
 ) -> Result<Answer, ApiError> {
     let invalid = || ApiError::Address(url.to_owned());
     let uri: Uri = url.parse().map_err(|_| invalid())?;
@@ -60,12 +65,24 @@ pub(crate) async fn call(
     let address = authority.as_str();
     let answer = async {
         let connect = |cause| ApiError::Connect { address: address.to_owned(), cause };
-        let stream = TcpStream::connect(peer).await.map_err(connect)?;
+        // Whatever is asked, a server that is there takes a connection at once.
+        let connecting = within(TIMEOUT, address, async { TcpStream::connect(peer).await.map_err(connect) });
+        let stream = connecting.await?;
         let Some((tls, name)) = tls else { return exchange(stream, address, request).await };
         let failed = |cause| ApiError::Tls { address: address.to_owned(), cause };
-        exchange(tls.connect(name, stream).await.map_err(failed)?, address, request).await
+        let shaking = within(TIMEOUT, address, async { tls.connect(name, stream).await.map_err(failed) });
+        exchange(shaking.await?, address, request).await
     };
-    tokio::time::timeout(TIMEOUT, answer).await.map_err(|_| ApiError::Timeout { address: address.to_owned() })?
+    within(limit, address, answer).await
+}
+
+async fn within<T>(
+    limit: Duration,
+    address: &str,
+    work: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let late = || ApiError::Timeout { address: address.to_owned(), after: limit };
+    tokio::time::timeout(limit, work).await.map_err(|_| late())?
 }
 
 /// TLS that trusts what the system trusts, or the bundle of `SSL_CERT_FILE`, as the SDK does. A command makes few requests, so that

@@ -29,6 +29,7 @@ use doorward_control::snapshots::{RefreshError, Setting, SnapshotPublisher};
 use doorward_control::sts::TokenExchange;
 use doorward_control::throttle::Throttle;
 use doorward_control::tokens::{Minter, TokenService};
+use doorward_control::tunnel_dest_groups::TunnelDestGroups;
 use doorward_control::workload_identity::WorkloadIdentity;
 use doorward_control::world::{UseCases, World};
 use doorward_core::clock::{Clock, Timestamp};
@@ -245,6 +246,7 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
         oauth_clients: OAuthClients::new(store.clone(), publisher.clone(), changes.clone(), entropy.clone()),
         keys: Keys::new(store.clone(), publisher.clone(), changes.clone(), entropy.clone()),
         brands: Brands::new(store.clone(), publisher.clone(), entropy.clone(), changes.clone()),
+        tunnel_dest_groups: TunnelDestGroups::new(store.clone(), publisher.clone(), changes.clone()),
         projects: Projects::new(publisher.clone(), changes.clone(), created),
         backend_services: BackendServices::new(cases.applications.clone()),
         app_engine: AppEngine::new(cases.applications.clone()),

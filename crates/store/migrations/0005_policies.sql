@@ -66,6 +66,15 @@ CREATE TABLE brand (
     org_internal_only BOOLEAN NOT NULL
 );
 
+-- What is in it, as arrays of texts.
+CREATE TABLE tunnel_dest_group (
+    location TEXT NOT NULL,
+    id       TEXT NOT NULL,
+    cidrs    TEXT NOT NULL,
+    fqdns    TEXT NOT NULL,
+    PRIMARY KEY (location, id)
+);
+
 CREATE TABLE deny_policy (
     attachment   TEXT NOT NULL,
     id           TEXT NOT NULL,

@@ -28,7 +28,7 @@ use crate::migrations::{APPLICATION_ID, SCHEMA_VERSION, is_key_of};
 use crate::sql::{RAISE, SqlStore, lock_names, tell_others};
 
 /// Every table that is kept, with its key: those to which others refer come first.
-const TABLES: [(&str, &[&str]); 26] = [
+const TABLES: [(&str, &[&str]); 27] = [
     ("service_account", &["unique_id"]),
     ("service_account_key", &["id"]),
     ("person", &["unique_id"]),
@@ -48,6 +48,7 @@ const TABLES: [(&str, &[&str]); 26] = [
     ("registered_application", &["service_id"]),
     ("application_place", &["host", "prefix"]),
     ("brand", &["id"]),
+    ("tunnel_dest_group", &["location", "id"]),
     ("deny_policy", &["attachment", "id"]),
     ("custom_role", &["name"]),
     ("principal_group", &["email"]),

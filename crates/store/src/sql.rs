@@ -9,6 +9,7 @@ mod audit;
 mod brand;
 mod codes;
 mod deny_policies;
+mod dest_groups;
 mod devices;
 mod federation;
 mod grants;

@@ -85,6 +85,9 @@ every_backend_keeps! {
         access_levels_are_kept_as_they_were_written
         of_writers_who_fitted_a_level_to_the_same_levels_one_wins
         there_is_one_brand_at_most
+        a_destination_group_is_replaced_only_in_the_state_that_the_writer_saw
+        of_those_who_make_or_change_one_destination_group_at_once_one_wins
+        a_destination_group_goes_with_the_policy_on_it_and_takes_no_others
     }
     groups {
         a_group_is_read_as_it_was_written_and_replaced_in_the_state_that_the_writer_saw

@@ -284,7 +284,7 @@ mod tests {
             ("http://wiki?a=b",                 false),
             ("http://wiki/#f",                  false),
             ("http://",                         false),
-            ("HTTP://wiki",                     false),
+            ("HTTP://wiki",                     true),
             ("h2c://wiki",                      false),
             ("wiki:3000",                       false),
             ("http://wiki:99999",               false),

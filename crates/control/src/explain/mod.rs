@@ -449,7 +449,7 @@ impl Explanations {
                 let named = binding.members.iter().filter(|member| names.contains(member));
                 held.extend(named.map(|member| Grant {
                     member: member.to_string(),
-                    role: binding.role.to_string(),
+                    role: binding.role.shown(&snapshot.project),
                     resource: resource.clone(),
                     condition: binding.condition.as_ref().map(|condition| condition.expression.clone()),
                 }));

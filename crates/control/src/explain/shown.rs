@@ -80,7 +80,7 @@ pub(super) fn bindings(snapshot: &Snapshot, explanation: &Explanation<'_>) -> Ve
         };
         ConsideredBinding {
             resource: it.resource.to_string(),
-            role: it.role.to_string(),
+            role: it.role.shown(&snapshot.project),
             condition: it.condition.as_ref().map(|condition| condition.expression.clone()),
             considered,
         }

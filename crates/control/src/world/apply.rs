@@ -370,7 +370,7 @@ impl World {
         // Only what was shown is replaced: who was let in since the look is not put out by accident.
         let there = self.store.policy(&name).await?;
         let was = before::<WrittenPolicy>(change)?.map(|written| written.bindings).unwrap_or_default();
-        let mut is: Vec<_> = there.bindings.iter().map(written_binding).collect();
+        let mut is: Vec<_> = there.bindings.iter().map(|it| written_binding(it, self.publisher.project())).collect();
         let mut was = was;
         for bindings in [&mut is, &mut was] {
             bindings.iter_mut().for_each(|binding| binding.members.sort_unstable());

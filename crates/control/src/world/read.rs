@@ -12,7 +12,7 @@ use doorward_core::policy::{
     Binding, ConditionText, CustomRole, DenyPolicy, DenyPolicyName, DenyRule, Etag, LaunchStage, PermissionPattern,
     Policy, RoleName, TITLE_LIMIT, principal_v2, read_principal_v2,
 };
-use doorward_core::resource::{Application, Branch, ClientId, Resource};
+use doorward_core::resource::{Application, Branch, ClientId, Project, Resource};
 use doorward_core::settings::Settings;
 use doorward_wire::google_api::Expr;
 use doorward_wire::google_api::iam_roles::RoleLaunchStage;
@@ -379,7 +379,7 @@ pub(crate) fn write(stated: &Stated, names: &Names) -> WorldFile {
         applications: all(&stated.applications, written_application),
         policies: all(&stated.policies, |(resource, bindings)| WrittenPolicy {
             resource: names.written(resource),
-            bindings: bindings.iter().map(written_binding).collect(),
+            bindings: bindings.iter().map(|it| written_binding(it, &names.project)).collect(),
         }),
         deny_policies: all(&stated.deny_policies, |policy| written_deny(policy, names)),
         settings: all(&stated.settings, |(resource, settings)| WrittenSettings {
@@ -426,7 +426,7 @@ fn written_application(it: &Application) -> WrittenApplication {
     }
 }
 
-pub(super) fn written_binding(it: &Binding) -> WrittenBinding {
+pub(super) fn written_binding(it: &Binding, project: &Project) -> WrittenBinding {
     let untitled = |text: &ConditionText| {
         let mut condition = encode_condition(text);
         if condition.title == title_of(&condition.expression) && condition.description.is_empty() {
@@ -435,7 +435,7 @@ pub(super) fn written_binding(it: &Binding) -> WrittenBinding {
         condition
     };
     WrittenBinding {
-        role: it.role.to_string(),
+        role: it.role.shown(project),
         members: it.members.iter().map(Member::to_string).collect(),
         condition: it.condition.as_ref().map(untitled),
     }
@@ -502,6 +502,7 @@ mod tests {
 
     #[test]
     fn a_condition_without_a_title_is_called_by_what_it_says_and_written_without() {
+        let project = Project { id: "p".into(), number: "1".into(), ancestors: vec![] };
         let long = format!("request.path == \"/{}\"", "x".repeat(120));
         for expression in ["request.path ==\n  \"/help\"", &long] {
             let text = titled(Expr { expression: expression.to_owned(), ..Expr::default() });
@@ -511,10 +512,10 @@ mod tests {
                 members: vec![Member::AllUsers],
                 condition: Some(text.clone()),
             };
-            let condition = written_binding(&binding).condition.unwrap();
+            let condition = written_binding(&binding, &project).condition.unwrap();
             assert_eq!((condition.expression.as_str(), condition.title.as_str()), (expression, ""));
             let named = Binding { condition: Some(ConditionText { title: "t".into(), ..text }), ..binding };
-            assert_eq!(written_binding(&named).condition.unwrap().title, "t");
+            assert_eq!(written_binding(&named, &project).condition.unwrap().title, "t");
         }
     }
 }

@@ -262,3 +262,48 @@ async fn a_call_whose_client_hangs_up_is_recorded_as_one_of_which_nothing_is_kno
     }
     stack.clock.advance(Duration::ZERO);
 }
+
+/// A record whose queue is full until it is opened.
+struct Behind {
+    room: tokio::sync::Semaphore,
+    events: doorward_core::audit::RecordedEvents,
+}
+
+#[async_trait]
+impl AuditSink for Behind {
+    async fn record(&self, event: AuditEvent) -> Result<(), AuditClosed> {
+        let _room = self.room.acquire().await.map_err(|_| AuditClosed)?;
+        self.events.record(event).await
+    }
+
+    async fn record_durably(&self, event: AuditEvent) -> Result<(), AuditClosed> {
+        self.record(event).await
+    }
+
+    async fn written(&self) -> Result<(), AuditClosed> {
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_change_whose_client_hangs_up_while_the_record_is_behind_is_recorded_with_what_came_of_it() {
+    let stack = Stack::new().await;
+    let behind = Arc::new(Behind { room: tokio::sync::Semaphore::new(0), events: Default::default() });
+    let gate = Gate::new(stack.publisher.cell(), stack.clock.clone());
+    let changes = Changes::new(gate, behind.clone(), stack.entropy.clone());
+    let call = changes.begin(&stack.admin, Method::write("s", "Change"), "x").unwrap();
+    let mut finishing = Box::pin(call.finish::<(), Never>(Ok(())));
+    assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(finishing.as_mut().poll(cx).is_pending())).await);
+    drop(finishing);
+    behind.room.add_permits(1);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    let events = behind.events.events();
+    let [AuditEvent::Admin(event)] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((event.code, event.method.as_str()), (0, "Change"));
+}

@@ -233,3 +233,47 @@ async fn a_proposed_policy_is_tried_on_what_was_recorded() {
     assert!(stack.now() < Timestamp::from_seconds(1_893_456_000));
     assert_eq!(stack.get_policy(APP).await.unwrap().bindings.len(), 1, "nothing is changed by trying");
 }
+
+#[tokio::test]
+async fn who_may_not_have_it_explained_learns_neither_what_is_served_nor_which_decisions_there_are() {
+    let stack = Stack::new().await;
+    stack.record(&[("there", Some("user:bob@example.com"), "/", refused(Reason::PermissionDenied))]).await;
+    let stranger = stack.holding("stranger", "roles/iap.admin", "projects/123").await;
+    let explanations = stack.explanations();
+    #[rustfmt::skip]
+    let cases = [
+        (json!({"question": {"url": "http://app.test/"}}), json!({"question": {"url": "http://nowhere.test/"}})),
+        (json!({"decisionId": "there"}),                   json!({"decisionId": "none"})),
+    ];
+    for (there, none) in cases {
+        let mut told = Vec::new();
+        for request in [there, none] {
+            let answer = explanations.explain(&stranger, serde_json::from_value(request).unwrap()).await;
+            told.push(format!("{:?}", answer.unwrap_err()));
+        }
+        assert!(told[0].contains("Forbidden"), "{told:?}");
+        assert_eq!(told[0], told[1]);
+    }
+}
+
+#[tokio::test]
+async fn a_decision_is_seen_by_whoever_it_is_about_without_a_word_of_policies() {
+    let stack = Stack::new().await;
+    let stranger = stack.holding("stranger", "roles/iap.admin", "projects/123").await;
+    let member = stranger.member();
+    stack
+        .record(&[
+            ("mine", Some(&*member), "/a", refused(Reason::PermissionDenied)),
+            ("bobs", Some("user:bob@example.com"), "/", refused(Reason::PermissionDenied)),
+            ("nobodys", None, "/", refused(Reason::NoCredential)),
+        ])
+        .await;
+    let explanations = stack.explanations();
+    let own = explanations.own(&stranger, "mine").await.unwrap().unwrap();
+    assert_eq!((own.url.as_str(), own.method.as_str(), own.allowed), ("https://app.test/a", "GET", false));
+    assert!(member.ends_with(&own.caller), "{member} {}", own.caller);
+    for other in ["bobs", "nobodys", "none"] {
+        assert_eq!(explanations.own(&stranger, other).await.unwrap(), None, "{other}");
+    }
+    assert_eq!(explanations.own(&stack.admin, "nobodys").await.unwrap(), None, "who has no name has no decisions");
+}

@@ -1,3 +1,7 @@
+use doorward_control::groups::GROUPS_OF_ONE_LIMIT;
+use doorward_core::group::Group;
+use doorward_core::member::Email;
+use doorward_core::policy::Etag;
 use doorward_wire::doorward_api::GroupResource;
 use serde_json::json;
 
@@ -43,6 +47,29 @@ async fn whoever_is_in_a_group_has_what_it_has_from_the_answer_on() {
     assert!(!stack.admits("bob@example.com"), "a new group of the same address is another group");
     stack.groups.delete(&stack.admin, "outer@x.com").await.unwrap();
     assert!(stack.get_policy(APP).await.unwrap().bindings.is_empty(), "bindings go with the group");
+}
+
+#[tokio::test]
+async fn somebody_is_in_only_so_many_groups() {
+    let stack = Stack::new().await;
+    let ann = "user:ann@example.com".parse().unwrap();
+    for number in 0..GROUPS_OF_ONE_LIMIT {
+        let email: Email = format!("g{number}@x.com").parse().unwrap();
+        let (display_name, description) = (String::new(), String::new());
+        stack
+            .store
+            .add_group(&Group { email: email.clone(), display_name, description, etag: Etag::UNWRITTEN })
+            .await
+            .unwrap();
+        stack.store.add_group_member(&email, &ann).await.unwrap();
+    }
+    stack.groups.create(&stack.admin, group("more@x.com", &[])).await.unwrap();
+    assert_eq!(stack.change_members("more@x.com", &["user:ann@example.com"], &[]).await, "TooManyGroups");
+    let made = stack.groups.create(&stack.admin, group("other@x.com", &["user:ann@example.com"])).await;
+    assert_eq!(cause(&made.unwrap_err()), "TooManyGroups");
+    assert_eq!(stack.change_members("g7@x.com", &["user:ann@example.com"], &[]).await, "ok", "who is in it stays");
+    assert_eq!(stack.change_members("g7@x.com", &[], &["user:ann@example.com"]).await, "ok");
+    assert_eq!(stack.change_members("more@x.com", &["user:ann@example.com"], &[]).await, "ok");
 }
 
 #[tokio::test]

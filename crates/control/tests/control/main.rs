@@ -26,6 +26,7 @@ mod settings;
 mod sign_in;
 mod snapshots;
 mod tokens;
+mod tunnel_dest_groups;
 mod world;
 
 use std::collections::BTreeMap;

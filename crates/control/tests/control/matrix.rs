@@ -3,6 +3,7 @@
 use doorward_control::admin::Admin;
 use doorward_control::applications::Scope;
 use doorward_control::brands::ClientPath;
+use doorward_control::tunnel_dest_groups::Location;
 use doorward_core::account::UniqueId;
 use doorward_core::client::ClientKind;
 use doorward_core::outbound::Reach;
@@ -342,6 +343,17 @@ async fn projects_and_clients(tried: &mut Tried, stack: &Stack, admin: &Admin) {
     tried.put("identityAwareProxyClients.get", brands.client(admin, at).await);
     tried.put("identityAwareProxyClients.resetSecret", brands.reset_secret(admin, at).await);
     tried.put("identityAwareProxyClients.delete", brands.delete_client(admin, at).await);
+    let groups = stack.dest_groups();
+    for project in ["123", "other"] {
+        let (at, all) = (Location { project, location: "l" }, Location { project, location: "-" });
+        let name = |method: &str| format!("tunnelDestGroups.{method} projects/{project}");
+        tried.put(name("list all"), groups.list(admin, all, &page).await);
+        tried.put(name("list"), groups.list(admin, at, &page).await);
+        tried.put(name("create"), groups.create(admin, at, "N", Default::default()).await);
+        tried.put(name("get"), groups.get(admin, at, "none").await);
+        tried.put(name("update"), groups.update(admin, at, "none", Default::default(), "").await);
+        tried.put(name("delete"), groups.delete(admin, at, "none").await);
+    }
     let (clients, kind) = (&stack.clients, ClientKind::Desktop { redirect_uris: vec![] });
     tried.put("oauthClients.create", clients.create(admin, "", Ok(kind)).await);
     tried.put("oauthClients.list", clients.list(admin).await);

@@ -1,3 +1,4 @@
+use doorward_control::oauth_clients::CLIENTS_LIMIT;
 use doorward_core::client::ClientKind;
 use doorward_core::grant::TokenHash;
 
@@ -80,4 +81,19 @@ async fn a_reset_secret_ends_the_old_one_and_nothing_else() {
     }
     stack.clients.delete(&stack.admin, &android.id).await.unwrap();
     assert_eq!(cause(&stack.clients.get(&stack.admin, &android.id).await.unwrap_err()), "NotFound");
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_clients_that_no_application_has() {
+    let stack = Stack::new().await;
+    let kind = || web(&["https://a.example/cb"]);
+    let there = stack.clients.list(&stack.admin).await.unwrap().len();
+    let mut last = String::new();
+    for _ in there..CLIENTS_LIMIT {
+        last = stack.clients.create(&stack.admin, "Name", Ok(kind())).await.unwrap().client.id.0;
+    }
+    let more = stack.clients.create(&stack.admin, "Name", Ok(kind())).await;
+    assert_eq!(more.err().map(|error| cause(&error)).as_deref(), Some("TooMany"));
+    stack.clients.delete(&stack.admin, &last).await.unwrap();
+    assert!(stack.clients.create(&stack.admin, "Name", Ok(kind())).await.is_ok());
 }

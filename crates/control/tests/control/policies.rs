@@ -2,7 +2,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use doorward_control::policies::PolicyError;
+use doorward_control::policies::{PolicyError, TUNNEL_POLICIES_LIMIT};
 use doorward_core::clock::Timestamp;
 use doorward_core::keys::{KeyPurpose, StoredKey};
 use doorward_core::member::Email;
@@ -297,4 +297,21 @@ async fn permissions_that_are_tested_are_those_that_are_held_and_nobody_learns_w
     }
     assert_eq!(test(APP, &["iap.web.*"]).await.unwrap_err(), "UnknownPermission");
     assert_eq!(test(APP, &[asked[0]; 101]).await.unwrap_err(), "TooManyTested");
+}
+
+#[tokio::test]
+async fn only_so_many_resources_of_the_tunnel_have_a_policy_of_their_own() {
+    let stack = Stack::new().await;
+    let name = |number: u64| format!("projects/123/iap_tunnel/zones/z/instances/{number}");
+    for number in 1..=TUNNEL_POLICIES_LIMIT {
+        stack.store.replace_policy(&name(number), &[], None, &[]).await.unwrap();
+    }
+    let policy = |member: &str| {
+        let binding = json!({"role": "roles/iap.tunnelResourceAccessor", "members": [member]});
+        serde_json::from_value(json!({"bindings": [binding]})).unwrap()
+    };
+    let more = stack.set_policy(&name(TUNNEL_POLICIES_LIMIT + 1), policy("user:ann@example.com")).await;
+    assert_eq!(cause(&more.unwrap_err()), "TooManyOfTunnels");
+    stack.set_policy(&name(1), policy("user:ann@example.com")).await.unwrap();
+    stack.set_policy("projects/123", serde_json::from_value(json!({"bindings": []})).unwrap()).await.unwrap();
 }

@@ -23,16 +23,20 @@ async fn a_custom_role_gives_what_it_holds_at_each_moment() {
         "title": "Door", "includedPermissions": ["iap.webServiceVersions.accessViaIAP"], "stage": "GA",
     }});
     let made = stack.roles.create(&stack.admin, "projects/dev-project", request(given)).await.unwrap();
-    let name = "projects/123/roles/door";
+    // Shown by the project's id, as Google writes it, and found by its number too.
+    let (name, by_number) = ("projects/dev-project/roles/door", "projects/123/roles/door");
     let expected = json!({
         "name": name, "title": "Door", "includedPermissions": ["iap.webServiceVersions.accessViaIAP"], "stage": "GA",
         "etag": serde_json::to_value(&made.etag).unwrap(),
     });
     assert_eq!(serde_json::to_value(&made).unwrap(), expected);
     let binding =
-        json!({"bindings": [{"role": "projects/dev-project/roles/door", "members": ["user:ann@example.com"]}]});
+        json!({"bindings": [{"role": by_number, "members": ["user:ann@example.com"]}]});
     let bound = stack.set_policy(APP, serde_json::from_value(binding).unwrap()).await.unwrap();
     assert_eq!(bound.bindings[0].role, name);
+    for name in [name, by_number] {
+        assert_eq!(stack.roles.get(&stack.admin, name).await.unwrap(), made);
+    }
     assert!(stack.admits("ann@example.com"));
 
     let patch = async |value: Value, mask: &str| stack.roles.patch(&stack.admin, name, role(value), Some(mask)).await;

@@ -1,3 +1,4 @@
+use doorward_control::settings::SettingsService;
 use doorward_wire::google_api::IapSettings;
 use serde_json::{Value, json};
 
@@ -81,6 +82,32 @@ async fn a_mask_replaces_what_it_names_and_leaves_the_rest() {
             (clients, at("/applicationSettings/accessDeniedPageSettings/accessDeniedPageUri"))
         });
         assert_eq!(outcome, expected.map_err(str::to_owned), "{mask}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn masked_changes_of_two_instances_lose_nothing() {
+    const CLIENTS: &str = "accessSettings.oauthSettings.programmaticClients";
+    const PAGE: &str = "applicationSettings.accessDeniedPageSettings.accessDeniedPageUri";
+    let stack = Stack::new().await;
+    let other = stack.other().await;
+    let changes = stack.changes_at(&other);
+    let second = SettingsService::new(stack.store.clone(), other, changes);
+    for round in 0..30 {
+        let (client, uri) = (format!("client{round}"), format!("https://help.test/{round}"));
+        let page = json!({"applicationSettings": {"accessDeniedPageSettings": {"accessDeniedPageUri": uri}}});
+        let (one, two) = tokio::join!(
+            stack.settings.update(&stack.admin, APP, settings(clients(&[&client])), Some(CLIENTS)),
+            second.update(&stack.admin, APP, settings(page.clone()), Some(PAGE)),
+        );
+        assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
+        let mut both = clients(&[&client]);
+        both["name"] = APP_BY_NUMBER.into();
+        both["applicationSettings"] = page["applicationSettings"].clone();
+        for service in [&stack.settings, &second] {
+            let shown = service.get(&stack.admin, APP).await.unwrap();
+            assert_eq!(serde_json::to_value(shown).unwrap(), both, "round {round}");
+        }
     }
 }
 

@@ -291,3 +291,67 @@ fn the_schema_is_the_one_that_is_published_and_names_what_the_file_has() {
         assert_eq!(properties(&schema, name), taken, "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_file_of_somebody_without_rights_is_refused_before_it_is_read_and_tells_nothing_of_what_is_there() {
+    let stack = Stack::new().await;
+    let world = stack.world();
+    let stranger = stack.holding("stranger", ROLE, "projects/123").await;
+    let broken = json!([{"role": ROLE, "members": ["nobody"], "condition": "request.path =="}]);
+    let of = |list: &str, resource: &str| match list {
+        "policies" => json!({"policies": [{"resource": resource, "bindings": broken}]}),
+        _ => json!({"settings": [{"resource": resource}]}),
+    };
+    #[rustfmt::skip]
+    let pairs = [
+        ("app app",                                     "app nope"),
+        ("account robot",                               "account nobody"),
+        ("account robot",                               "account x"),
+        ("projects/123/iap_web/compute/services/777",   "projects/123/iap_web/compute/services/778"),
+        ("projects/123/iap_web/compute/services/app",   "projects/123/iap_web/compute/services/nope"),
+        ("account robot",                               "projects/no//name"),
+    ];
+    for list in ["policies", "settings"] {
+        for (there, none) in pairs {
+            for dry_run in [true, false] {
+                let before = stack.admin_events().len();
+                let mut told = Vec::new();
+                for resource in [there, none] {
+                    let file = serde_json::from_value(of(list, resource)).unwrap();
+                    let request = ApplyRequest { file, dry_run, prune: false };
+                    let error = world.apply(&stranger, request).await.unwrap_err();
+                    assert_eq!(cause(&error), "Forbidden", "{list} {resource}: {error}");
+                    told.push(error.to_string().replace(resource, "IT"));
+                }
+                // A text that is no name is told by its form.
+                if !none.contains("//") {
+                    assert_eq!(told[0], told[1], "{list}");
+                }
+                let recorded = stack.admin_events().split_off(before);
+                let refused = recorded.iter().filter(|it| it.code == 7 && it.permissions.iter().any(|it| !it.granted));
+                assert_eq!(refused.count(), 2, "{list} {there}");
+            }
+        }
+    }
+    for nothing in ["policies", "settings"] {
+        let request =
+            ApplyRequest { file: serde_json::from_value(json!({nothing: []})).unwrap(), ..Default::default() };
+        assert_eq!(cause(&world.apply(&stranger, request).await.unwrap_err()), "Forbidden", "{nothing}");
+    }
+    // Who administers one application sends the policy of that one.
+    let one = stack.holding("one", "roles/iap.admin", "projects/123/iap_web/compute/services/777").await;
+    let bindings = json!([{"role": ROLE, "members": ["user:ann@example.com"]}]);
+    let file = serde_json::from_value(json!({"policies": [{"resource": "app app", "bindings": bindings}]})).unwrap();
+    let done = world.apply(&one, ApplyRequest { file, ..Default::default() }).await.unwrap();
+    assert_eq!(names(&done.done), ["CHANGE app app"], "{:?}", done.failure);
+    assert!(world.longest_file(&one) < world.longest_file(&stack.admin));
+}
+
+#[tokio::test]
+async fn a_file_has_only_so_many_conditions() {
+    let stack = Stack::new().await;
+    let binding = json!({"role": ROLE, "members": ["user:ann@example.com"], "condition": "request.path == '/'"});
+    let bindings = vec![binding; 50_001];
+    let said = stack.apply(json!({"policies": [{"resource": "app app", "bindings": bindings}]}), false).await;
+    assert!(said.unwrap_err().starts_with("the file: 50001 conditions, and a file may have 50000"));
+}

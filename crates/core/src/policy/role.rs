@@ -35,6 +35,15 @@ impl RoleName {
         }
     }
 
+    /// The name as Google writes it: a custom role of the project by the project's id. [`RoleName::parse`] reads it back.
+    pub fn shown(&self, project: &Project) -> String {
+        let own = self.0.strip_prefix("projects/").and_then(|rest| rest.strip_prefix(project.number.as_str()));
+        match own.filter(|rest| rest.starts_with('/')) {
+            Some(rest) => format!("projects/{}{rest}", project.id),
+            None => self.0.to_string(),
+        }
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -567,8 +576,8 @@ mod tests {
         assert!(held("roles/iap.settingsAdmin").iter().all(|it| it.name().ends_with("Settings")));
         assert_eq!(held("roles/iap.settingsAdmin").len(), 14);
         // Who reviews reads policies and lists, and by itself only what policies name.
-        let shown =
-            held("roles/iam.securityReviewer").iter().map(Permission::name).filter(|name| name.ends_with(".get"));
+        let reviews = held("roles/iam.securityReviewer");
+        let shown = reviews.iter().map(Permission::name).filter(|name| name.ends_with(".get"));
         let named = ["iam.serviceAccounts.get", "iam.roles.get", "resourcemanager.projects.get"];
         assert_eq!(shown.collect::<HashSet<_>>(), HashSet::from(named));
         assert!(held("roles/iam.securityAdmin").iter().any(|it| it.name() == "iam.serviceAccounts.setIamPolicy"));
@@ -579,10 +588,11 @@ mod tests {
         let project = Project { id: "dev-project".into(), number: "1".into(), ancestors: vec![] };
         #[rustfmt::skip]
         let names = [
-            ("projects/dev-project/roles/door",  Some("projects/1/roles/door")),
-            ("projects/1/roles/door.keeper_2",   Some("projects/1/roles/door.keeper_2")),
-            ("organizations/9/roles/door",       Some("organizations/9/roles/door")),
-            ("roles/iap.admin",                  Some("roles/iap.admin")),
+            ("projects/dev-project/roles/door",  Some(("projects/1/roles/door",          "projects/dev-project/roles/door"))),
+            ("projects/1/roles/door.keeper_2",   Some(("projects/1/roles/door.keeper_2", "projects/dev-project/roles/door.keeper_2"))),
+            ("projects/12/roles/door",           Some(("projects/12/roles/door",         "projects/12/roles/door"))),
+            ("organizations/1/roles/door",       Some(("organizations/1/roles/door",     "organizations/1/roles/door"))),
+            ("roles/iap.admin",                  Some(("roles/iap.admin",                "roles/iap.admin"))),
             ("projects/1/roles/do",              None),
             ("projects/other/roles/door",        None),
             ("projects/1/roles/door-keeper",     None),
@@ -592,7 +602,10 @@ mod tests {
         ];
         for (text, expected) in names {
             let read = RoleName::parse(text, &project).ok();
-            assert_eq!(read.as_ref().map(RoleName::as_str), expected, "{text}");
+            let shown = read.as_ref().map(|name| name.shown(&project));
+            assert_eq!(read.as_ref().map(RoleName::as_str).zip(shown.as_deref()), expected, "{text}");
+            let back = shown.map(|shown| RoleName::parse(&shown, &project).ok());
+            assert_eq!(back.flatten(), read, "{text} is read as it is shown");
         }
         let of = |name: &str, permission: &str| CustomRole::permissions(&name.parse().unwrap(), [permission]);
         let (own, all) = ("projects/1/roles/door", "organizations/9/roles/door");

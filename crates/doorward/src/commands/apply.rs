@@ -69,7 +69,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
 async fn send(api: &Api, request: &ApplyRequest) -> anyhow::Result<ApplyResponse> {
     let what = if request.dry_run { "comparing the file with what is there" } else { "applying the file" };
-    Ok(patiently(what, api.post(METHOD, request)).await?)
+    Ok(patiently(what, api.post_patiently(METHOD, request)).await?)
 }
 
 /// Asks for a word at the terminal before things are removed.

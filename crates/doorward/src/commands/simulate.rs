@@ -58,7 +58,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let server = common.server.open().await?;
     let since = since.map(|since| start(SystemClock.now(), since));
     let request = SimulateRequest { proposed, since };
-    let asked = server.api().post("/doorward/v1:simulate", &request);
+    let asked = server.api().post_patiently("/doorward/v1:simulate", &request);
     let answer: SimulateResponse = patiently("deciding again", asked).await?;
     print(&if common.json { json_line(&answer)? } else { shown(&answer) })?;
     Ok(if answer.changes_anything() { ExitCode::from(CHANGES) } else { ExitCode::SUCCESS })

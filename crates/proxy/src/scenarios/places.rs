@@ -54,10 +54,11 @@ async fn a_host_is_one_in_every_spelling_and_no_other_name_is_it() {
     let mut stage = Stage::new(it, []);
     const APP: &str = "request.host == 'app.test'";
     const CAFE: &str = "request.host == 'xn--caf-dma.fr'";
+    type Case = (&'static str, &'static [u8], Result<&'static str, (u16, &'static str)>);
     let (unknown, malformed) = (Err((421, "no_such_resource")), Err((400, "bad_host")));
     // (target, fields) => the one condition that holds, or the refusal
     #[rustfmt::skip]
-    let cases: [(&str, &[u8], Result<&str, (u16, &str)>); 27] = [
+    let cases: [Case; 27] = [
         ("/",                       b"Host: app.test\r\n",                         Ok(APP)),
         ("/",                       b"Host: APP.Test\r\n",                         Ok(APP)),
         ("/",                       b"Host: app.test.\r\n",                        Ok(APP)),

@@ -52,6 +52,7 @@ use doorward_control::sign_in::SignIn;
 use doorward_control::simulate::Simulations;
 use doorward_control::sts::TokenExchange;
 use doorward_control::tokens::TokenService;
+use doorward_control::tunnel_dest_groups::TunnelDestGroups;
 use doorward_control::workload_identity::WorkloadIdentity;
 use doorward_control::world::World;
 use doorward_core::audit::{AuditClosed, TokenMethod};
@@ -141,6 +142,7 @@ pub struct Services {
     pub(crate) backend_services: BackendServices,
     pub(crate) app_engine: AppEngine,
     pub(crate) brands: Brands,
+    pub(crate) tunnel_dest_groups: TunnelDestGroups,
     pub(crate) projects: Projects,
     pub(crate) explanations: Explanations,
     pub(crate) simulations: Simulations,

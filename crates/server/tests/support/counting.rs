@@ -9,6 +9,7 @@ use doorward_core::account::{ManagedKey, PasswordHash, ServiceAccount, ServiceAc
 use doorward_core::audit::{AuditEvent, ChainLink, StoredEvent};
 use doorward_core::client::OAuthClient;
 use doorward_core::clock::Timestamp;
+use doorward_core::dest_group::{DestGroup, DestGroupName};
 use doorward_core::federation::{FederationId, Generation, Pool, Provider};
 use doorward_core::grant::*;
 use doorward_core::group::Group;
@@ -153,6 +154,7 @@ counting! {
     PolicyStore {
         fn policy(resource_name: &str) -> Result<Policy, StoreError>;
         fn policies() -> Result<Vec<(String, Policy)>, StoreError>;
+        fn count_policies(name_prefix: &str) -> Result<u64, StoreError>;
         fn replace_policy(resource_name: &str, bindings: &[Binding], expected: Option<Etag>, named: &[Named]) -> Result<PolicyWrite, StoreError>;
     }
 }
@@ -161,6 +163,16 @@ counting! {
     BrandStore {
         fn add_brand(brand: &Brand) -> Result<bool, StoreError>;
         fn brand() -> Result<Option<Brand>, StoreError>;
+    }
+}
+
+counting! {
+    DestGroupStore {
+        fn add_dest_group(group: &DestGroup) -> Result<bool, StoreError>;
+        fn replace_dest_group(seen: &DestGroup, group: &DestGroup) -> Result<bool, StoreError>;
+        fn remove_dest_group(name: &DestGroupName, resource_name: &str) -> Result<bool, StoreError>;
+        fn dest_group(name: &DestGroupName) -> Result<Option<DestGroup>, StoreError>;
+        fn dest_groups(location: Option<&str>) -> Result<Vec<DestGroup>, StoreError>;
     }
 }
 

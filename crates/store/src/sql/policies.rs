@@ -23,6 +23,13 @@ impl PolicyStore for SqlStore {
         rows.into_iter().map(|(resource, bindings, etag)| Ok((resource, read_policy(&bindings, etag)?))).collect()
     }
 
+    async fn count_policies(&self, name_prefix: &str) -> Result<u64, StoreError> {
+        let statement =
+            "SELECT COUNT(*) FROM policy WHERE substr(resource, 1, length(CAST($1 AS TEXT))) = CAST($1 AS TEXT)";
+        let (count,): (i64,) = query(statement).bind(name_prefix).fetch_one(self.db.readers()).await?;
+        Ok(u64::try_from(count).unwrap_or_default())
+    }
+
     async fn replace_policy(
         &self,
         resource_name: &str,

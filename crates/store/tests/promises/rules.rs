@@ -1,11 +1,12 @@
-//! Conditions, deny policies, custom roles, access levels and the brand.
+//! Conditions, deny policies, custom roles, access levels, the brand and destination groups.
 
 use doorward_core::access_level::{AccessLevel, Definition, Simple};
+use doorward_core::dest_group::{DestGroup, DestGroupName};
 use doorward_core::policy::{
     Binding, ConditionText, CustomRole, DenyPolicy, Etag, LaunchStage, Permission, PermissionSet, RoleName,
 };
 use doorward_core::resource::Resource;
-use doorward_core::store::{Brand, Replaced};
+use doorward_core::store::{Brand, Changed, PolicyWrite, Replaced};
 
 use super::{AnyStore, at_once};
 use crate::samples::*;
@@ -207,4 +208,85 @@ pub(crate) async fn there_is_one_brand_at_most(store: AnyStore) {
     let winners: Vec<Brand> = added.await.into_iter().flatten().collect();
     assert_eq!(winners.len(), 1);
     assert_eq!(store.brand().await.unwrap().as_ref(), winners.first());
+}
+
+fn dest_group(location: &str, id: &str, cidrs: &[&str], fqdns: &[&str]) -> DestGroup {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    DestGroup::read(DestGroupName::new(location, id).unwrap(), &texts(cidrs), &texts(fqdns)).unwrap()
+}
+
+fn dest_group_resource(name: &DestGroupName) -> String {
+    format!("projects/123/iap_tunnel/locations/{}/destGroups/{}", name.location(), name.id())
+}
+
+pub(crate) async fn a_destination_group_is_replaced_only_in_the_state_that_the_writer_saw(store: AnyStore) {
+    let first = dest_group("us-east1", "prod", &["10.0.0.0/8", "2001:db8::/32"], &["*.example.com", "db.example.com"]);
+    let others = [dest_group("us-east1", "a-test", &[], &[]), dest_group("europe-west1", "prod", &[], &["a.test"])];
+    assert_eq!((store.dest_group(&first.name).await.unwrap(), store.dest_groups(None).await.unwrap()), (None, vec![]));
+    let before = store.revision().await.unwrap();
+    for group in [&first, &others[0], &others[1]] {
+        assert!(store.add_dest_group(group).await.unwrap());
+    }
+    let taken = dest_group("us-east1", "prod", &[], &[]);
+    assert!(!store.add_dest_group(&taken).await.unwrap());
+    assert_eq!(store.dest_group(&first.name).await.unwrap().as_ref(), Some(&first));
+    assert_eq!(store.dest_groups(None).await.unwrap(), [others[1].clone(), others[0].clone(), first.clone()]);
+    assert_eq!(store.dest_groups(Some("us-east1")).await.unwrap(), [others[0].clone(), first.clone()]);
+    assert_eq!(store.dest_groups(Some("nowhere")).await.unwrap(), []);
+
+    let second = dest_group("us-east1", "prod", &["10.0.0.1"], &[]);
+    assert!(store.replace_dest_group(&first, &second).await.unwrap());
+    assert!(!store.replace_dest_group(&first, &taken).await.unwrap(), "it is in another state");
+    assert_eq!(store.dest_group(&first.name).await.unwrap().as_ref(), Some(&second));
+    let none = dest_group("us-east1", "none", &[], &[]);
+    assert!(!store.replace_dest_group(&none, &none).await.unwrap());
+    assert_eq!(store.revision().await.unwrap(), before, "no snapshot has them");
+}
+
+pub(crate) async fn of_those_who_make_or_change_one_destination_group_at_once_one_wins(store: AnyStore) {
+    let group = |n: usize| dest_group("r", "prod", &[&format!("10.0.{n}.0/24")], &[]);
+    let added = at_once(8, |n| {
+        let store = store.clone();
+        async move { store.add_dest_group(&group(n)).await.unwrap().then(|| group(n)) }
+    });
+    let added: Vec<DestGroup> = added.await.into_iter().flatten().collect();
+    assert_eq!(store.dest_groups(None).await.unwrap(), added, "exactly one");
+    let seen = added[0].clone();
+    let changed = at_once(8, |n| {
+        let (store, seen) = (store.clone(), seen.clone());
+        async move { store.replace_dest_group(&seen, &group(100 + n)).await.unwrap().then(|| group(100 + n)) }
+    });
+    let changed: Vec<DestGroup> = changed.await.into_iter().flatten().collect();
+    assert_eq!(store.dest_groups(None).await.unwrap(), changed, "exactly one");
+}
+
+pub(crate) async fn a_destination_group_goes_with_the_policy_on_it_and_takes_no_others(store: AnyStore) {
+    // Names that one that is less exact would take for the first.
+    let groups = ["prod", "pro-", "prod-a", "a-prod"].map(|id| dest_group("r", id, &[], &[]));
+    let members = bindings(&["user:ann@example.com"]);
+    let mut states = Vec::new();
+    for group in &groups {
+        assert!(store.add_dest_group(group).await.unwrap());
+        let name = dest_group_resource(&group.name);
+        states.push(written(store.replace_policy(&name, &members, None, &[]).await.unwrap()));
+    }
+    let (name, resource) = (&groups[0].name, dest_group_resource(&groups[0].name));
+    let before = store.revision().await.unwrap();
+    assert!(store.remove_dest_group(name, &resource).await.unwrap());
+    let touched: Vec<Changed> =
+        store.changes_after(before, 10).await.unwrap().unwrap().into_iter().map(|change| change.what).collect();
+    assert_eq!(touched, [Changed::Policy(resource.clone())]);
+    assert_eq!(store.policy(&resource).await.unwrap().etag, Etag::UNWRITTEN);
+    assert_eq!(store.policies().await.unwrap().len(), groups.len() - 1);
+    assert_eq!(store.dest_groups(None).await.unwrap().len(), groups.len() - 1);
+    // Whoever saw the policy of the one that is gone does not write that of the next.
+    assert!(store.add_dest_group(&groups[0]).await.unwrap());
+    let late = store.replace_policy(&resource, &members, Some(states[0]), &[]).await.unwrap();
+    assert_eq!(late, PolicyWrite::Conflict);
+
+    // Without a policy nobody has to be told.
+    let before = store.revision().await.unwrap();
+    assert!(store.remove_dest_group(name, &resource).await.unwrap());
+    assert!(!store.remove_dest_group(name, &resource).await.unwrap());
+    assert_eq!(store.revision().await.unwrap(), before);
 }

@@ -104,7 +104,7 @@ fn boundary(content_type: &str) -> Option<&str> {
         return None;
     }
     let named = parameters.split(';').filter_map(|parameter| parameter.trim().split_once('='));
-    let (_, value) = named.filter(|(name, _)| name.eq_ignore_ascii_case("boundary")).last()?;
+    let (_, value) = named.rev().find(|(name, _)| name.eq_ignore_ascii_case("boundary"))?;
     let value = value.strip_prefix('"').map_or(Some(value), |rest| rest.strip_suffix('"'))?;
     let sound = |byte: u8| byte.is_ascii_graphic() && byte != b'"' || byte == b' ';
     (!value.is_empty() && value.len() <= BOUNDARY_LIMIT && value.bytes().all(sound)).then_some(value)

@@ -40,6 +40,7 @@ impl From<PolicyError> for ApiFailure {
             E::UnsupportedMember { member, .. } => format!("Members of the form {member} are not served. {MEMBERS}."),
             E::MalformedMember { member, .. } => format!("Invalid member: {member}. {MEMBERS}."),
             E::UnknownMember { member, .. } => not_there(member),
+            E::TooManyOfTunnels => format!("Quota limit exceeded: {error}."),
             E::Conflict => CONCURRENT_POLICY_CHANGES.to_owned(),
             E::UnknownPermission(permission) => format!(
                 "Permission {permission} is not valid. Wildcards are not, either. \
@@ -168,6 +169,7 @@ impl From<GroupError> for ApiFailure {
                 format!("Invalid argument: {error}: name users, service accounts, groups, principals or sets of them.")
             }
             E::UnknownMember(member) => not_there(member),
+            E::TooManyGroups(_) => format!("Quota limit exceeded: {error}."),
             E::Taken(email) => format!("{email} is the address of a group, an account or a person already."),
             E::NotFound => "Requested entity was not found: there is no such group.".to_owned(),
             E::Conflict => CONCURRENT_CHANGES.to_owned(),

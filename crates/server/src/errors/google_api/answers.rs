@@ -63,7 +63,7 @@ impl From<WorldError> for ApiFailure {
                 format!("In the file: {error}: delete the account, or leave the text as it is. Nothing was changed.")
             }
             E::Stale(_) => format!("In the file: {error}. {CONCURRENT_CHANGES}"),
-            E::Store(_) | E::Refresh(_) | E::Json(_) => return ApiFailure::internal(&error),
+            E::Store(_) | E::Refresh(_) | E::Stopping(_) | E::Json(_) => return ApiFailure::internal(&error),
         };
         ApiFailure::new(status, message)
     }

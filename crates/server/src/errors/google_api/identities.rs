@@ -64,6 +64,7 @@ impl From<OAuthClientError> for ApiFailure {
         match &error {
             E::Admin(error) => error.into(),
             E::DisplayName | E::Kind(_) | E::Restriction(_) | E::TooManyRedirectUris => ApiFailure::invalid(&error),
+            E::TooMany => ApiFailure::new(Status::ResourceExhausted, format!("Quota limit exceeded: {error}.")),
             E::NotFound => ApiFailure::new(Status::NotFound, "There is no such OAuth client."),
             E::Public => ApiFailure::new(
                 Status::FailedPrecondition,

@@ -1,10 +1,11 @@
-//! What is protected, and how: applications, settings, brands, and the project.
+//! What is protected, and how: applications, settings, brands, destination groups, and the project.
 
 use doorward_control::admin::Failure as _;
 use doorward_control::applications::ApplicationError;
 use doorward_control::brands::BrandError;
 use doorward_control::projects::ProjectError;
 use doorward_control::settings::SettingsError;
+use doorward_control::tunnel_dest_groups::TunnelDestGroupError;
 use doorward_core::settings;
 
 use super::{ApiFailure, CONCURRENT_CHANGES};
@@ -102,10 +103,32 @@ impl From<BrandError> for ApiFailure {
                 "Requested entity was not found: there is no such brand. Its id is the project's number.".to_owned()
             }
             E::NoClient => "Requested entity was not found: there is no such client under this brand.".to_owned(),
+            E::TooManyClients => format!("Quota limit exceeded: {error}."),
             E::InUse { client, application } => {
                 format!("Client {client} is that of application {application}. Give that one another client first.")
             }
             E::Store(_) | E::Refresh(_) | E::Entropy(_) => return ApiFailure::internal(&error),
+        };
+        ApiFailure::new(status, message)
+    }
+}
+
+impl From<TunnelDestGroupError> for ApiFailure {
+    fn from(error: TunnelDestGroupError) -> Self {
+        use TunnelDestGroupError as E;
+        let status = error.status();
+        let message = match &error {
+            E::Admin(error) => return error.into(),
+            E::Group(_) | E::PageSize | E::PageToken => format!("Invalid argument: {error}."),
+            E::AnotherName(_) => "The name in the body is not that of the URL.".to_owned(),
+            E::Mask(_) => format!("Invalid update_mask: {error}. Use cidrs, fqdns, or both, separated by a comma."),
+            E::Exists(name) => format!("Requested entity already exists: {name}."),
+            E::TooMany => format!("Quota limit exceeded: {error}. Delete one first."),
+            E::NotFound(name) => format!("Requested entity was not found: {name}."),
+            E::Conflict => {
+                "There were concurrent changes of the destination group. Please retry with exponential backoff.".to_owned()
+            }
+            E::Store(_) | E::Refresh(_) => return ApiFailure::internal(&error),
         };
         ApiFailure::new(status, message)
     }

@@ -10,7 +10,7 @@ use doorward_wire::google_api::iap_admin::{
 };
 use http::Uri;
 
-use super::not_here;
+use crate::errors::google_api::ApiFailure;
 use crate::hosts::policies::Sent;
 use crate::hosts::{Answer, Asked, Body, Credential, Services, StrictJson, asked};
 
@@ -23,7 +23,7 @@ pub(super) async fn show(
     credential: Credential,
 ) -> Answer<IapSettings> {
     let Some(resource) = name.strip_suffix(":iapSettings") else {
-        return Err(not_here(&services, &name, &credential).await);
+        return Err(ApiFailure::no_such_method());
     };
     let admin = services.admin(&credential).await?;
     Ok(Json(services.settings.get(&admin, resource).await?))
@@ -40,7 +40,7 @@ pub(super) async fn update(
     body: Body,
 ) -> Answer<IapSettings> {
     let Some(resource) = name.strip_suffix(":iapSettings") else {
-        return Err(not_here(&services, &name, &credential).await);
+        return Err(ApiFailure::no_such_method());
     };
     let admin = services.admin(&credential).await?;
     let UpdateQuery { update_mask } = asked(query)?;

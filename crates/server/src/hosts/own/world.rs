@@ -30,7 +30,8 @@ async fn apply(
     request: Request,
 ) -> Answer<ApplyResponse> {
     let admin = services.admin(&credential).await?;
-    let StrictJson(request) = StrictJson::<ApplyRequest>::read(&with_file(request, services.world.longest_file(&admin)).await?)?;
+    let StrictJson(request) =
+        StrictJson::<ApplyRequest>::read(&with_file(request, services.world.longest_file(&admin)).await?)?;
     Ok(Json(services.world.apply(&admin, request).await?))
 }
 

@@ -74,13 +74,10 @@ const ROWS: &[Row] = &[
     row("compute_googleapis_com operation",  "POST",   "/compute.googleapis.com/compute/v1/projects/p/regions/r/operations/none/wait",   None,  (403, 404)),
 
     row("compute_googleapis_com batch::batch", "POST",   "/compute.googleapis.com/batch/compute/v1",                                     None,  (400, 400)),
-    row("own compute_googleapis_com::batch",   "POST",   "/batch/compute/v1",                                                            None,  (400, 400)),
 
     row("iam_googleapis_com list",        "GET",    "/iam.googleapis.com/v1/projects/none/serviceAccounts",                              None,   (403, 404)),
     row("iam_googleapis_com create",      "POST",   "/iam.googleapis.com/v1/projects/none/serviceAccounts",                              Some(r#"{"accountId": "account1"}"#), (403, 404)),
     row("iam_googleapis_com show",        "GET",    "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com",  None,   (403, 404)),
-    row("iam_googleapis_com patch",       "PATCH",  "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com",  EMPTY,  (403, 404)),
-    row("iam_googleapis_com update",      "PUT",    "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com",  EMPTY,  (403, 404)),
     row("iam_googleapis_com patch",       "PATCH",  "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com",  EMPTY,  (403, 404)),
     row("iam_googleapis_com update",      "PUT",    "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com",  EMPTY,  (403, 404)),
     row("iam_googleapis_com remove",      "DELETE", "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com",  None,   (403, 404)),
@@ -89,8 +86,8 @@ const ROWS: &[Row] = &[
     row("iam_googleapis_com call",        "POST",   "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com:getIamPolicy",       EMPTY,  (403, 404)),
     row("iam_googleapis_com call",        "POST",   "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com:setIamPolicy",       POLICY, (403, 404)),
     row("iam_googleapis_com call",        "POST",   "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com:testIamPermissions", EMPTY,  (200, 200)),
-    row("iam_googleapis_com call",        "POST",   "/iam.googleapis.com/v1/projects/p/serviceAccounts/1:undelete",                                        EMPTY,  (501, 501)),
-    row("iam_googleapis_com call",        "POST",   "/iam.googleapis.com/v1/projects/-/serviceAccounts/100000000000000000001:undelete",                  EMPTY,  (501, 501)),
+    row("iam_googleapis_com call",        "POST",   "/iam.googleapis.com/v1/projects/p/serviceAccounts/1:undelete",                                        None,   (501, 501)),
+    row("iam_googleapis_com call",        "POST",   "/iam.googleapis.com/v1/projects/-/serviceAccounts/100000000000000000001:undelete",                  None,   (501, 501)),
     row("iam_googleapis_com list_keys",   "GET",    "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com/keys",               None,   (403, 404)),
     row("iam_googleapis_com create_key",  "POST",   "/iam.googleapis.com/v1/projects/p/serviceAccounts/none@p.iam.gserviceaccount.com/keys",               EMPTY,  (403, 404)),
     row("iam_googleapis_com show_key",    "GET",    "/iam.googleapis.com/v1/projects/p/serviceAccounts/caller@p.iam.gserviceaccount.com/keys/none",        None,   (403, 404)),
@@ -138,12 +135,18 @@ const ROWS: &[Row] = &[
     row("iap_googleapis_com call",            "POST",   "/iap.googleapis.com/v1/projects/p/iap_web/compute/services/none:testIamPermissions", EMPTY,  (200, 200)),
     row("iap_googleapis_com call",            "POST",   "/iap.googleapis.com/v1/projects/p/topics/t:getIamPolicy",                            EMPTY,  (400, 400)),
     row("iap_googleapis_com call",            "POST",   "/iap.googleapis.com/v1/projects/p/iap_web/compute/services/none:validateAttributeExpression?expression=x", None, (403, 404)),
-    row("iap_googleapis_com call",            "POST",   "/iap.googleapis.com/v1/projects/p/iap_tunnel/locations/r/destGroups",                None,   (501, 501)),
-    row("iap_googleapis_com elsewhere",       "DELETE", "/iap.googleapis.com/v1/projects/p/iap_tunnel/locations/r/destGroups/g",              None,   (501, 501)),
     row("iap_googleapis_com settings::show",  "GET",    "/iap.googleapis.com/v1/projects/p/iap_web/compute/services/none:iapSettings",        None,   (403, 404)),
-    row("iap_googleapis_com settings::show",  "GET",    "/iap.googleapis.com/v1/projects/p/iap_tunnel/locations/r/destGroups/g",              None,   (501, 501)),
     row("iap_googleapis_com settings::update", "PATCH", "/iap.googleapis.com/v1/projects/p/iap_web/compute/services/none:iapSettings",        EMPTY,  (403, 404)),
-    row("iap_googleapis_com settings::update", "PATCH", "/iap.googleapis.com/v1/projects/p/iap_tunnel/locations/r/destGroups/g",              None,   (501, 501)),
+    row("iap_googleapis_com/dest_groups list",        "GET",     "/iap.googleapis.com/v1/projects/none/iap_tunnel/locations/-/destGroups",                               None, (403, 404)),
+    row("iap_googleapis_com/dest_groups list",        "GET",     "/iap.googleapis.com/v1/projects/p/iap_tunnel/locations/r/destGroups",                                  None, (403, 200)),
+    row("iap_googleapis_com/dest_groups create",      "POST",    "/iap.googleapis.com/v1/projects/none/iap_tunnel/locations/r/destGroups?tunnelDestGroupId=none",        EMPTY, (403, 404)),
+    row("iap_googleapis_com/dest_groups create",      "POST",    "/iap.googleapis.com/v1/projects/p/iap_tunnel/locations/r/destGroups?tunnelDestGroupId=N",              EMPTY, (403, 400)),
+    row("iap_googleapis_com/dest_groups show",        "GET",     "/iap.googleapis.com/v1/projects/p/iap_tunnel/locations/r/destGroups/none",                             None, (403, 404)),
+    row("iap_googleapis_com/dest_groups update",      "PATCH",   "/iap.googleapis.com/v1/projects/p/iap_tunnel/locations/r/destGroups/none?updateMask=cidrs",            EMPTY, (403, 404)),
+    row("iap_googleapis_com/dest_groups remove",      "DELETE",  "/iap.googleapis.com/v1/projects/p/iap_tunnel/locations/r/destGroups/none",                             None, (403, 404)),
+    row("iap_googleapis_com/dest_groups call_group",  "POST",    "/iap.googleapis.com/v1/projects/none/iap_tunnel/locations/r/destGroups/none:getIamPolicy",             EMPTY, (403, 404)),
+    row("iap_googleapis_com/dest_groups call_group",  "POST",    "/iap.googleapis.com/v1/projects/p/iap_tunnel/locations/r/destGroups/none:setIamPolicy",                POLICY, (403, 400)),
+    row("iap_googleapis_com/dest_groups call_group",  "POST",    "/iap.googleapis.com/v1/projects/none/iap_tunnel/locations/r/destGroups/none:testIamPermissions",       EMPTY, (200, 200)),
     row("iap_googleapis_com/brands list",          "GET",    "/iap.googleapis.com/v1/projects/none/brands",                                     None,  (403, 404)),
     row("iap_googleapis_com/brands create",        "POST",   "/iap.googleapis.com/v1/projects/none/brands",                                     EMPTY, (403, 404)),
     row("iap_googleapis_com/brands show",          "GET",    "/iap.googleapis.com/v1/projects/p/brands/none",                                   None,  (403, 404)),
@@ -249,19 +252,21 @@ fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, Stri
     }
 }
 
-/// `list` and `create` of `get(list).post(create)`, in the function that makes the router.
-fn routed(source: &str) -> impl Iterator<Item = &str> {
-    let begin = source.find("pub(super) fn router() -> Routes {").unwrap_or(source.len());
-    let router = &source[begin..];
-    let router = &router[..router.find("\n}\n").unwrap_or(router.len())];
-    let methods = ["get(", "post(", "patch(", "put(", "delete("];
-    methods.into_iter().flat_map(move |method| {
-        router.match_indices(method).filter_map(move |(place, _)| {
-            let whole = !router[..place].ends_with(|before: char| before.is_alphanumeric() || before == '_');
-            let (handler, _) = router[place + method.len()..].split_once(')')?;
-            whole.then_some(handler)
-        })
-    })
+/// `list` and `create` of `get(list).post(create)`, in the functions that make routers.
+fn routed(source: &str) -> Vec<&str> {
+    let makes_routes = |function: &&str| function.lines().next().is_some_and(|head| head.ends_with("() -> Routes {"));
+    let mut found = Vec::new();
+    for router in source.split("fn ").filter(makes_routes) {
+        let router = &router[..router.find("\n}\n").unwrap_or(router.len())];
+        for method in ["get(", "post(", "patch(", "put(", "delete("] {
+            for (place, _) in router.match_indices(method) {
+                let whole = !router[..place].ends_with(|before: char| before.is_alphanumeric() || before == '_');
+                let handler = router[place + method.len()..].split_once(')').filter(|_| whole);
+                found.extend(handler.map(|(handler, _)| handler));
+            }
+        }
+    }
+    found
 }
 
 /// The methods that a handler looks for: `"enable" =>` or `Some((name, "enable")) =>` in a match, `strip_suffix(":undelete")`, and
