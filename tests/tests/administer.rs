@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use doorward_tests::{Dev, Request, Response, Upstream};
+use doorward_tests::{Dev, Finished, Request, Response, Upstream, run};
 use serde_json::{Value, json};
 
 const WIKI: &str = "wiki.test";
@@ -308,13 +308,13 @@ fn a_line_that_is_wrong_says_what_to_do_and_changes_nothing() {
         (&["policy", "add", "--app", "x", "--member", bob],                             "was not found",       "`doorward app list`"),
         (&["policy", "add", "--app", "app", "--member", "bob@example.com"],             "not a member",        "use user:bob@example.com"),
         (&["policy", "add", "--app", "app", "--member", "group:no@example.com"],        "does not exist",      "doorward group create no@example.com"),
-        (&["policy", "add", "--app", "app", "--member", bob, "--role", "roles/no"],     "there is no such role", "roles:queryGrantableRoles lists"),
+        (&["policy", "add", "--app", "app", "--member", bob, "--role", "roles/no"],     "there is no such role", "`doorward role list --predefined`"),
         (&["policy", "add", "--app", "app", "--member", bob, "--condition", &unknown],  "no attribute request.pth", "(at column 8)"),
         (&["policy", "add", "--app", "app", "--member", bob, "--condition", &broken],   "Syntax error",        "(at column 17)"),
         (&["policy", "add", "--app", "app", "--member", "allUsers", "--condition", &fine], "cannot have a condition", "Name somebody"),
         (&["policy", "remove", "--app", "app", "--member", bob],                        "does not hold",       "`doorward policy show --app app`"),
         (&["policy", "add", "--resource", "organizations/1", "--member", bob],          "was not found",       "`doorward explain METHOD URL`"),
-        (&["settings", "set", "--web", "--set", "access_settings.cors_settings.allow_http_options=true"], "does not work yet", "Nothing was changed"),
+        (&["settings", "set", "--web", "--set", "access_settings.cors_settings.allow_http_options=true"], "has no effect here", "Nothing was changed"),
         (&["settings", "set", "--web", "--set", "access_settings.nope=true"],           "there is no setting", "--help"),
         (&["group", "create", "staff@example.com"],                                     "already",             "`doorward group list`"),
         (&["group", "add", "no@example.com", "--member", bob],                          "no such group",       "`doorward group list`"),
@@ -332,6 +332,37 @@ fn a_line_that_is_wrong_says_what_to_do_and_changes_nothing() {
         assert!(said.contains(wrong) && said.contains(remedy), "{line:?}: {said}");
     }
     assert_eq!(dev.ran(&["export"]), before);
+}
+
+#[test]
+fn what_names_something_that_nobody_here_is_or_meets_is_done_and_said() {
+    let dev = Dev::start(&[]);
+    let level = |name: &str| {
+        let name = format!("accessPolicies/{}/accessLevels/{name}", dev.text("/project/number"));
+        format!("expression='{name}' in request.auth.access_levels,title=t")
+    };
+    dev.ran(&["access-level", "create", "office", "--ip-subnetwork", "127.0.0.0/8"]);
+    let (there, gone) = (level("office"), level("nosuch"));
+    let (alice, eve) = ("user:alice@example.com", "user:eve@example.com");
+    // (line) => what is noted; nothing, if nothing is missing
+    #[rustfmt::skip]
+    let cases: [(&[&str], &str); 9] = [
+        (&["policy", "add", "--app", "app", "--member", alice, "--condition", &there],   ""),
+        (&["policy", "add", "--app", "app", "--member", alice, "--condition", &gone],    "accessLevels/nosuch, so nobody meets it"),
+        (&["deny", "create", "no-alice", "--principal", alice, "--condition", &gone],    "accessLevels/nosuch, so nobody meets it"),
+        (&["deny", "create", "no-eve", "--principal", eve],                              "eve@example.com, so it keeps nobody out"),
+        (&["deny", "update", "no-eve", "--principal", eve],                              "eve@example.com, so it keeps nobody out"),
+        (&["deny", "update", "no-eve", "--principal", alice],                            ""),
+        (&["group", "create", "staff@example.com", "--member", eve, "--member", alice],  "eve@example.com, so it lets nobody in"),
+        (&["group", "add", "staff@example.com", "--member", alice],                      ""),
+        (&["group", "remove", "staff@example.com", "--member", eve],                     ""),
+    ];
+    for (line, note) in cases {
+        let Finished { code, stderr, .. } = run(&mut dev.command(line));
+        assert_eq!(code, Some(0), "{line:?}: {stderr}");
+        assert_eq!(stderr.is_empty(), note.is_empty(), "{line:?}: {stderr}");
+        assert!(stderr.contains(note) && stderr.lines().count() < 2, "{line:?}: {stderr}");
+    }
 }
 
 #[test]

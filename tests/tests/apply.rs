@@ -71,7 +71,35 @@ fn a_file_in_either_form_is_shown_then_applied_and_then_there_is_nothing_to_do()
         assert!(again.starts_with("nothing to change\n"), "{again}");
         // What the file does not have is named and kept.
         assert!(again.contains("not in the file, and kept (--prune removes them): "), "{again}");
-        assert_eq!(applied(&dev, name, &text, &["--json", "--dry-run"]).contains("notDone"), false, "{name}");
+        assert!(!applied(&dev, name, &text, &["--json", "--dry-run"]).contains("notDone"), "{name}");
+    }
+}
+
+#[test]
+fn an_application_at_the_host_of_another_one_is_a_mistake_that_a_dry_run_finds() {
+    let dev = Dev::start(&[]);
+    dev.ran(&["app", "create", "wiki", "--host", "https://wiki.test", "--to", "http://127.0.0.1:9"]);
+    let application = |name: &str, host: &str| {
+        format!("[[applications]]\nname = '{name}'\nhosts = ['{host}']\nupstreams = ['http://127.0.0.1:9']\n")
+    };
+    let (first, other) = (application("first", "https://new.test"), application("other", "https://wiki.test"));
+    let before = dev.ran(&["export"]);
+    // (file, flags) => the application that is in the way of another one
+    #[rustfmt::skip]
+    let cases: [(String, &[&str], Option<&str>); 6] = [
+        (other.clone(),                                             &[],                     Some("app other")),
+        (other.clone(),                                             &["--dry-run"],          Some("app other")),
+        (application("other", "http://wiki.test:443"),              &["--dry-run"],          Some("app other")),
+        (first.clone() + &application("same", "https://new.test"),  &["--dry-run"],          Some("app same")),
+        (other.clone() + &application("wiki", "https://old.test"),  &["--dry-run"],          None),
+        (other,                                                     &["--prune", "--dry-run"], None),
+    ];
+    for (file, flags, in_the_way) in cases {
+        let Finished { code, stderr, .. } = apply(&dev, "w.toml", &file, flags);
+        assert_eq!(code, Some(i32::from(in_the_way.is_some())), "{file} {flags:?}: {stderr}");
+        let said = in_the_way.is_none_or(|app| stderr.contains(&format!("{app}: another application is served at")));
+        assert!(said, "{file} {flags:?}: {stderr}");
+        assert_eq!(dev.ran(&["export"]), before, "{file} {flags:?}");
     }
 }
 
@@ -170,7 +198,7 @@ fn every_mistake_of_a_file_is_named_with_its_place_and_nothing_is_changed() {
         "(at column 8)",
         "access level home: \"10.0.0.0/99\" is no range of addresses",
         "the settings of web: ",
-        "does not work yet",
+        "has no effect here",
     ];
     let of_form = "[[groups]]\nemial = 'a@example.com'\n[[policies]]\nresource = 'web'\nbindings = 3\n";
     let unknown = format!(

@@ -59,10 +59,11 @@ fn an_import_points_to_a_lower_level() {
 fn a_crate_cannot_reach_what_is_not_its_business() {
     // library => the only packages that may depend on it
     #[rustfmt::skip]
-    let only: [(&[&str], &[&str]); 7] = [
+    let only: [(&[&str], &[&str]); 8] = [
         (&["sqlx", "rusqlite", "libsqlite3-sys"],          &["doorward-store"]),
         (&["axum", "tower", "askama"],                     &["doorward-server"]),
-        (&["clap", "rustix"],                              &["doorward"]),
+        (&["clap"],                                        &["doorward"]),
+        (&["rustix"],                                      &["doorward", "doorward-server"]),
         (&["reqwest", "reqwest-middleware"],               &["doorward-client"]),
         (&["cel"],                                         &["doorward-core"]),
         // The binary does two things for which nobody is asked, so that no server stands between: `import` turns a file into
@@ -93,7 +94,8 @@ fn a_crate_cannot_reach_what_is_not_its_business() {
 fn no_file_holds_a_gap_or_a_path_of_a_machine() {
     // Written in two halves, because this file is looked at too.
     let gaps = [["todo", "!("].concat(), ["unimplemented", "!("].concat()];
-    let paths = [["/wo", "rk/"].concat(), ["../sha", "red"].concat(), ["/ro", "ot/"].concat()];
+    let paths = [["/wo", "rk/"], ["../sha", "red"], ["shared/", "reference"], ["shared/", "design"], ["/ro", "ot/"]];
+    let paths = paths.map(|halves| halves.concat());
     let files = text_files(&root());
     assert!(files.len() > 50, "only {} files were found", files.len());
     for (file, text) in files {

@@ -199,9 +199,11 @@ fn the_page_that_a_person_gets_at_an_application_names_the_command_that_calls_as
     let dev = Dev::start(&[]);
     let sent = Request::get(&dev.app("/")).header("Accept", "text/html").send().expect(302);
     let page = Request::get(sent.header("location").expect("a page")).send().expect(501).text();
-    for command in ["doorward login", "doorward curl --as me URL"] {
+    for command in ["doorward login", "doorward curl --as me URL", "doorward login --api-url API_URL"] {
         assert!(page.contains(&format!("<code>{command}</code>")), "{command}: {page}");
     }
+    let token = format!("$(doorward token --api-url API_URL --audience {})", dev.text("/app/client_id"));
+    assert!(page.contains(&token), "{token}: {page}");
 }
 
 #[test]

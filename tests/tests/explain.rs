@@ -3,12 +3,15 @@
 use std::fs;
 use std::process::Command;
 
-use doorward_tests::{Browser, Dev, Finished, Request, Response, now_seconds, run};
+use doorward_tests::{Dev, Finished, Request, Response, now_seconds, run};
 use serde_json::{Value, json};
 
 const ROLE: &str = "roles/iap.httpsResourceAccessor";
 const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
+
+/// What is done in a world before a request is refused.
+type Before = fn(&Dev);
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer} in {value}"))
@@ -72,6 +75,13 @@ fn an_explanation_names_every_rule_and_binding_with_what_became_of_it_and_every_
     assert!(shown.contains("denypolicies/no-eve rule 0: member no"), "{shown}");
     assert!(shown.contains("what would allow it: "), "{shown}");
 
+    // What is about other permissions is counted, and named to programs alone.
+    assert!(shown.lines().any(|it| it.ends_with("about this permission")), "{shown}");
+    assert!(!shown.contains(": not about this permission"), "{shown}");
+    // Who is asked about may be named as in dev.json: nothing is granted.
+    let stranger = dev.printed(&["explain", "--as", "stranger", &url]);
+    assert_eq!(text(&stranger, "/principal/member"), member(&dev, "stranger"));
+
     // By a program, and over the API: the same.
     let question = json!({"principal": format!("user:{BOB}"), "question": {"method": "GET", "url": url}});
     let answer = dev.admin("POST", "doorward/v1:explain", Some(&question)).send().expect(200).json();
@@ -102,7 +112,7 @@ fn an_explanation_names_every_rule_and_binding_with_what_became_of_it_and_every_
 fn the_smallest_change_that_is_named_lets_in_when_it_is_made() {
     let path = r#"expression=request.path == "/reports",title=Reports"#;
     // What was done before => what keeps the stranger out.
-    let cases: [(&str, fn(&Dev)); 3] = [
+    let cases: [(&str, Before); 3] = [
         ("nothing", |_| {}),
         ("a group", |dev| {
             dev.ran(&["group", "create", "staff@example.com"]);
@@ -170,6 +180,36 @@ fn a_recorded_decision_is_explained_by_what_is_in_force_now() {
     dev.ran(&["policy", "add", "--app", "app", "--member", &member(&dev, "stranger")]);
     let shown = dev.ran(&["explain", "--decision", id]);
     assert!(shown.starts_with("ALLOWED: ") && shown.contains(": refused (permission_denied)"), "{shown}");
+}
+
+#[test]
+fn a_recorded_refusal_that_is_not_of_policies_says_what_was_found_wrong_and_whether_they_had_let_it_in() {
+    let dev = Dev::start(&["--to", "http://127.0.0.1:9"]);
+    let ask = |token: &str, status: u16| {
+        let response = Request::get(&dev.app("/x")).bearer(token).send().expect(status);
+        response.header("x-doorward-decision-id").expect("an id").to_owned()
+    };
+    let failed = ask(&dev.id_token("robot"), 502);
+    recorded(&dev, 1);
+    let explained = dev.printed(&["explain", "--decision", &failed]);
+    assert_eq!((text(&explained, "/verdict"), text(&explained, "/recorded/reason")), ("ALLOWED", "upstream_failed"));
+    assert!(text(&explained, "/recorded/detail").contains("127.0.0.1:9"), "{explained}");
+    let shown = dev.ran(&["explain", "--decision", &failed]);
+    assert!(shown.contains("\n    policies had let them in: ") && shown.contains("127.0.0.1:9"), "{shown}");
+
+    let spoilt = ask("no-token", 401);
+    recorded(&dev, 2);
+    let explained = dev.printed(&["explain", "--decision", &spoilt]);
+    assert_eq!((text(&explained, "/verdict"), explained["recorded"].get("passedPolicies")), ("REFUSED", None));
+    let shown = dev.ran(&["explain", "--decision", &spoilt]);
+    assert!(shown.contains(text(&explained, "/recorded/detail")) && !shown.contains("bindings"), "{shown}");
+
+    // The newest refusal of an application is found among all that is recorded since.
+    dev.ran(&["policy", "add", "--web", "--member", "domain:elsewhere.test"]);
+    let newest = ["decisions", "--type", "decision", "--refused", "--limit", "1", "--json"];
+    let newest: Value = serde_json::from_str(&dev.ran(&newest)).expect("one record");
+    assert_eq!((text(&newest, "/id"), text(&newest, "/type")), (spoilt.as_str(), "decision"));
+    assert_eq!(dev.ran(&["decisions", "--type", "admin", "--refused"]), "");
 }
 
 #[test]
@@ -339,16 +379,15 @@ fn the_page_of_a_decision_says_why_to_who_may_read_policies_and_to_nobody_else()
         }
     }
     // Whom it is about sees what they know, and another person nothing.
-    let mut browser = Browser::with_cookies(dev.person(BOB).cookie());
-    let own = browser.open(&url).response.expect(200).text();
+    let as_person = |email: &str, url: &str| html(Request::get(url).header("Cookie", dev.person(email).cookie()));
+    let own = as_person(BOB, &url).expect(200).text();
     for part in ["Your request was", "refused", BOB, "GET ", "/admin", id, "Ask "] {
         assert!(own.contains(part), "{part} is not in\n{own}");
     }
     assert!(!own.contains(ROLE) && !own.contains(ALICE) && !own.contains("projects/"), "{own}");
-    let missing = browser.open(&none).response.expect(403).text();
+    let missing = as_person(BOB, &none).expect(403).text();
     assert!(!missing.contains(BOB), "{missing}");
-    let mut browser = Browser::with_cookies(dev.person(ALICE).cookie());
-    assert_eq!(browser.open(&url).response.expect(403).text(), missing);
+    assert_eq!(as_person(ALICE, &url).expect(403).text(), missing);
 }
 
 #[test]

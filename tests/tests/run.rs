@@ -125,7 +125,7 @@ mod needs_namespaces {
         let named = list.to_str().expect("UTF-8");
         let malformed = "[[trusted_issuer]]\nid = \"A\"\nissuer = \"https://a.example\"\naudiences = [\"a\"]\n";
         let unread = format!("cannot read {named}: No such file or directory (os error 2)");
-        let untaken = format!("{named}:2:6: trusted issuer \"A\": an id has 1 to 32 characters of a-z, 0-9 and '-'");
+        let untaken = format!("{named}:2:6: \"A\": an id has 1 to 32 characters of a-z, 0-9 and '-'");
         for (text, told) in [(None, unread), (Some(malformed), untaken)] {
             if let Some(text) = text {
                 fs::write(&list, text).expect("a file");
@@ -490,7 +490,7 @@ mod needs_namespaces {
         let lines: Vec<&str> = said.lines().collect();
         assert!(lines[0].starts_with("created inside-job@"), "{said}");
         assert_eq!(lines.iter().filter(|line| **line == "eyJ").count(), 4, "{said}");
-        let missing = "doorward: no running world in /nowhere: start one with `doorward dev --dir /nowhere`";
+        let missing = "doorward: no running world in /nowhere: start one with `doorward dev --dir /nowhere`, or name a `doorward serve` with --api-url URL or DOORWARD_API_URL";
         assert_eq!(lines[lines.len() - 2..], [missing, "1"], "what was typed counts before the environment");
     }
 

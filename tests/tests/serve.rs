@@ -97,7 +97,11 @@ fn ten_lines_protect_an_application_and_nothing_of_dev_is_there() {
     let mut place = place(&upstream);
     let file = place.file();
     let checked = run(&mut place.command(&["check", file.to_str().expect("text")]));
-    assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""), "{}", checked.stdout);
+    assert_eq!(checked.code, Some(0), "{} {}", checked.stdout, checked.stderr);
+    let warned: Vec<&str> = checked.stderr.lines().collect();
+    // The host of the file is port 80, and the test listens where a port is free.
+    assert!(warned.len() == 1 && warned[0].contains("http://wiki.example.com is at another"), "{warned:?}");
+    assert_eq!(place.run(&["check"]).stdout, checked.stdout, "by --config, as the other commands");
     assert!(!place.path("state").exists(), "`check` made something");
     assert!(place.refused().contains("`doorward init` makes it"));
 
@@ -146,7 +150,9 @@ fn ten_lines_protect_an_application_and_nothing_of_dev_is_there() {
     accounts.sort();
     assert_eq!(accounts, [stranger.email.as_str(), &robot.email]);
     let clients = serve.printed(&["oauth-client", "list"]);
-    assert_eq!(names(&clients, "oauthClients", "clientId"), ["doorward-cli.apps.googleusercontent.com"]);
+    let mut clients = names(&clients, "oauthClients", "clientId");
+    clients.retain(|id| *id != audience);
+    assert_eq!(clients, ["doorward-cli.apps.googleusercontent.com"], "beside the one of the application");
     let page = Browser::new().open(&authorize(&serve)).asks_for("password");
     for email in ["alice@example.com", "bob@example.com"] {
         let mut browser = Browser::new();
@@ -217,6 +223,87 @@ fn a_password_that_could_not_be_shown_is_not_set_and_a_lost_one_is_replaced() {
     assert_eq!(old.response.status, 401);
 }
 
+/// The answer of the token endpoint to a person who signed in: an ID token for an application.
+fn token_of(serve: &Serve, browser: &mut Browser, audience: &str) -> Response {
+    let page = browser.open(&authorize(serve));
+    let code = query_of(page.location()).into_iter().find(|(name, _)| name == "code").expect("a code").1;
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("client_id", "doorward-cli.apps.googleusercontent.com"),
+        // In every `doorward`: it proves nothing.
+        ("client_secret", "doorward-cli-is-known-to-everybody"),
+        ("code", code.as_str()),
+        ("redirect_uri", "http://127.0.0.1:4444/"),
+        // RFC 7636, appendix B.
+        ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+        ("audience", audience),
+    ];
+    Request::post_form(&serve.google("oauth2.googleapis.com/token"), &form).send()
+}
+
+#[test]
+fn a_person_is_made_signs_in_and_enters_and_nothing_of_them_is_good_once_they_are_deleted() {
+    const BOB: &str = "bob@example.com";
+    let upstream = Upstream::start();
+    let mut place = place(&upstream);
+    let serve = place.init().start();
+    let client = client_id(&serve);
+    let made = serve.printed(&["user", "create", BOB]);
+    assert_eq!((&made["email"], &made["disabled"]), (&json!(BOB), &json!(false)));
+    let again = run(&mut serve.command(&["user", "create", BOB]));
+    assert_eq!(again.code, Some(1));
+    assert!(again.stderr.contains("is the address of a person, a group or an account already"), "{}", again.stderr);
+    let text = |answer: &Value, member: &str| answer[member].as_str().expect("text").to_owned();
+    let password = text(&serve.printed(&["user", "set-password", BOB]), "password");
+    let mut bob = signed_in(&serve, BOB, &password);
+    let token = |bob: &mut Browser| text(&token_of(&serve, bob, &client).expect(200).json(), "id_token");
+    let first = token(&mut bob);
+    let enter = |token: &str| serve.app(WIKI, "/").bearer(token).send();
+    assert_eq!(enter(&first).expect(403).reason(), Some("permission_denied"));
+    serve.printed(&["policy", "add", "--app", "wiki", "--member", "user:bob@example.com"]);
+    enter(&first).expect(200);
+
+    // A new password is another one; it may go into a file.
+    let file = place.path("bob.password");
+    let line = ["user", "set-password", BOB, "--password-out", file.to_str().expect("text")];
+    let told = run(&mut serve.command(&line));
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    let second = fs::read_to_string(&file).expect("the file").trim_end().to_owned();
+    assert!(!told.stdout.contains(&second) && second != password);
+    assert_eq!(fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o600);
+    let mut browser = Browser::new();
+    let page = browser.open(&authorize(&serve)).asks_for("password");
+    assert_eq!(browser.send(&page, &[("email", BOB), ("password", &password)]).response.status, 401);
+    signed_in(&serve, BOB, &second);
+
+    // Disabled, they enter by nothing; enabled, by what they had.
+    serve.printed(&["user", "disable", BOB]);
+    assert_eq!(enter(&first).status, 401);
+    serve.printed(&["user", "enable", BOB]);
+    enter(&first).expect(200);
+
+    serve.printed(&["user", "delete", BOB]);
+    assert_eq!(enter(&first).status, 401);
+    bob.open(&authorize(&serve)).asks_for("password");
+    assert_eq!(serve.printed(&["user", "list"])["users"], json!([]));
+
+    // Whoever comes to have the address is somebody else, to whom nothing was given.
+    serve.printed(&["user", "create", BOB]);
+    assert_eq!(enter(&first).status, 401);
+    let third = text(&serve.printed(&["user", "set-password", BOB]), "password");
+    let other = token(&mut signed_in(&serve, BOB, &third));
+    assert_eq!(enter(&other).expect(403).reason(), Some("permission_denied"));
+
+    let entries = format!("{:?}", serve.entries());
+    for method in ["CreateUser", "SetPassword", "DisableUser", "EnableUser", "DeleteUser"] {
+        assert!(entries.contains(&format!("doorward.v1.Users.{method}")), "{method} is recorded");
+    }
+    let log = serve.stop().stderr;
+    for secret in [password, second, third] {
+        assert!(!entries.contains(&secret) && !log.contains(&secret), "{log}");
+    }
+}
+
 #[test]
 fn a_database_that_is_gone_is_not_made_anew_by_a_server() {
     let upstream = Upstream::start();
@@ -281,7 +368,9 @@ fn clients_of_gcloud_are_there_if_the_file_says_so_and_gone_when_it_does_not() {
         place.rewrite(&text.replace("[[app]]", &format!("sign_in_clients = {line}\n[[app]]")));
         let serve = place.start();
         let clients = serve.printed(&["oauth-client", "list"]);
-        assert_eq!(clients["oauthClients"].as_array().map_or(0, Vec::len), expected, "{line}: {clients}");
+        let own = client_id(&serve);
+        let others = clients["oauthClients"].as_array().into_iter().flatten().filter(|it| it["clientId"] != own);
+        assert_eq!(others.count(), expected, "{line}: {clients}");
         assert_eq!(serve.stop().code, Some(0));
     }
 }
@@ -654,6 +743,99 @@ fn the_applications_of_the_file_are_read_again_at_sighup_and_a_wrong_file_change
 }
 
 #[test]
+fn a_reload_tells_who_is_let_in_and_who_is_not_any_more_and_what_waits_for_the_next_start() {
+    let upstream = Upstream::start();
+    let mut place = place(&upstream);
+    let mut serve = place.init().start();
+    let told = place.run(&["init"]);
+    assert!(told.code == Some(1) && told.stderr.contains("a server runs there"), "{}", told.stderr);
+    let robot = "serviceAccount:wiki-robot@doorward.iam.gserviceaccount.com";
+    assert_eq!(serve.reload(), json!({"reloaded": true, "left_out": [robot]}));
+    serve.new_account("wiki-robot");
+    let stranger = format!("serviceAccount:{}", serve.new_account("stranger").email);
+    serve.printed(&["policy", "add", "--app", "wiki", "--member", &stranger]);
+    let text = place.text().to_owned();
+    place.rewrite(&format!("{text}[settings]\ncontact = \"it@example.com\"\n[audit]\nretention = {{ days = 9 }}\n"));
+    let waiting = ["audit.retention.days", "settings.contact"];
+    assert_eq!(serve.reload(), json!({"reloaded": true, "waiting": waiting}));
+    place.rewrite(&text);
+    assert_eq!(serve.reload(), json!({"reloaded": true}));
+    let log = serve.stop().stderr;
+    for sentence in [
+        format!("{robot}, which is not there and is not let in: make it, then send SIGHUP"),
+        format!("as the file says, but for members that are not there: {robot} at wiki"),
+        format!("{stranger} may not enter wiki any more: `allow` in the file does not name them"),
+        format!("{robot} may enter wiki, as `allow` in the file says"),
+        "in force from the next start: audit.retention.days, settings.contact".to_owned(),
+    ] {
+        assert!(log.contains(&sentence), "{sentence}: {log}");
+    }
+    // Each line has its time.
+    let bare: Vec<&str> = log.lines().filter(|line| !line.starts_with("20")).collect();
+    assert!(bare.is_empty(), "{bare:?}");
+}
+
+#[test]
+fn an_application_that_cannot_be_reached_is_told_of_once_with_what_helps() {
+    let upstream = Upstream::start();
+    // A port at which nobody listens any more.
+    let gone = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let text = TEN_LINES.replace("{to}", &format!("http://{gone}")).replace("user:ann@example.com", "allUsers");
+    let mut place = Place::new(&text);
+    let mut serve = place.init().start();
+    for _ in 0..3 {
+        let answer = serve.app(WIKI, "/").send().expect(502);
+        let fix = answer.header("x-doorward-fix").expect("what helps");
+        assert!(fix.contains("`to` in the file of the server") && fix.contains("doorward app update"), "{fix}");
+    }
+    place.rewrite(&text.replace(&format!("http://{gone}"), upstream.url()));
+    assert_eq!(serve.reload()["reloaded"], true);
+    until(200, || serve.app(WIKI, "/").send());
+    let log = serve.stop().stderr;
+    for line in [
+        &format!("the application wiki cannot be reached: no connection to {gone}"),
+        "the application wiki answers again",
+    ] {
+        assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
+    }
+}
+
+#[test]
+fn init_says_what_it_made_and_makes_no_key_for_a_store_that_has_one() {
+    let upstream = Upstream::start();
+    let text = TEN_LINES.replace("{to}", upstream.url());
+    let mut place = Place::new(&format!("{text}[store]\nkey_file = \"store.key\"\n"));
+    // By a bare name, in the directory in which it is started.
+    let init = |place: &Place| {
+        let words = ["init", "--config", "doorward.toml", "--admin", "user:ann@example.com"];
+        run(place.command(&words).current_dir(place.folder()))
+    };
+    let told = init(&place);
+    let expected = [
+        "made state",
+        "made store.key",
+        "made state/doorward.db",
+        &format!(
+            "next: doorward serve --config doorward.toml, and there doorward login --api-url http://{}",
+            place.api
+        ),
+    ];
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    assert_eq!(told.stderr.lines().collect::<Vec<_>>(), expected);
+    fs::rename(place.path("store.key"), place.path("copy")).expect("moved");
+    let told = init(&place);
+    assert!(told.code == Some(1) && told.stderr.contains("restore it from your copy"), "{}", told.stderr);
+    assert!(!place.path("store.key").exists(), "a key that opens nothing");
+    fs::write(place.path("store.key"), "garbled\n").expect("written");
+    for told in [init(&place).stderr, place.refused()] {
+        assert!(told.contains("Restore it from your copy") && !told.contains("urandom"), "{told}");
+    }
+    fs::rename(place.path("copy"), place.path("store.key")).expect("moved");
+    assert_eq!(init(&place).code, Some(0));
+    place.start();
+}
+
+#[test]
 fn a_dev_directory_of_an_older_version_is_opened_and_a_backup_of_one_changes_nothing() {
     // Schemas as older versions made them.
     const STEPS: [&str; 4] = [
@@ -799,7 +981,7 @@ mod needs_curl {
 
     /// What curl gets of an application by its name, trusting one authority; its exit code and the status.
     fn fetch(place: &Place, name: &str, authority: &str) -> (Option<i32>, String) {
-        let port = if name == WIKI { place.apps.port() } else { place.api.port() };
+        let port = if name == NAMES[0] { place.api.port() } else { place.apps.port() };
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--max-time", "20"]);
         curl.arg("--cacert").arg(place.path(authority)).args(["--resolve", &format!("{name}:{port}:127.0.0.1")]);
@@ -821,7 +1003,7 @@ mod needs_curl {
         let with_port = place.text().replace("{port}", &place.apps.port().to_string());
         place.rewrite(&with_port);
         write_certificate(&place, "first.pem");
-        let serve = place.init().start();
+        let mut serve = place.init().start();
         assert_eq!(fetch(&place, WIKI, "first.pem"), (Some(0), "200".to_owned()));
         assert_eq!(fetch(&place, NAMES[0], "first.pem").0, Some(0));
         write_certificate(&place, "second.pem");
@@ -830,12 +1012,27 @@ mod needs_curl {
             Some(0),
             "the one of before is shown until the files are looked at"
         );
-        serve.signal("HUP");
+        assert_eq!(serve.reload()["reloaded"], true);
         let end = now_seconds() + 60;
         while fetch(&place, WIKI, "second.pem").0 != Some(0) {
             assert!(now_seconds() < end, "the new certificate is not shown");
         }
         assert_ne!(fetch(&place, WIKI, "first.pem").0, Some(0));
+        // Another application, with a certificate of its own.
+        let other = "docs.example.com";
+        fs::write(place.path("other.pem"), certificate(&place, "docs", &[other])).expect("written");
+        let text = place.text().to_owned();
+        let pair = |name: &str| format!("{{ certificate = \"{name}.pem\", key = \"{name}.key\" }}");
+        let apps = format!("apps = {{ listen = \"{{apps}}\", tls = {}", pair("server"));
+        assert!(text.contains(&apps), "{text}");
+        let both = format!("apps = {{ listen = \"{{apps}}\", tls = [{}, {}]", pair("server"), pair("docs"));
+        let app = text.split_once("[[app]]").expect("an application").1.replace("wiki", "docs");
+        place.rewrite(&format!("{}\n[[app]]{app}", text.replace(&apps, &both)));
+        let robots =
+            ["wiki", "docs"].map(|name| format!("serviceAccount:{name}-robot@doorward.iam.gserviceaccount.com"));
+        assert_eq!(serve.reload(), json!({"reloaded": true, "left_out": robots}), "the certificates wait for no start");
+        assert_eq!(fetch(&place, other, "other.pem").0, Some(0));
+        assert_eq!(fetch(&place, WIKI, "second.pem").0, Some(0));
         // Plain HTTP is not answered there.
         let mut plain = TcpStream::connect(place.apps).expect("a connection");
         plain.write_all(format!("GET / HTTP/1.1\r\nHost: {WIKI}\r\n\r\n").as_bytes()).expect("sent");

@@ -12,8 +12,7 @@ use doorward_tests::{PATIENCE, Place, Response, Serve, TEN_LINES, Upstream};
 use postgres::{Cluster, Database};
 
 const WIKI: &str = "wiki.example.com";
-/// What is promised for the instance that took a change, and for another one.
-const HERE: Duration = Duration::from_millis(100);
+/// What is promised for an instance that did not take the change.
 const THERE: Duration = Duration::from_secs(1);
 /// `staleness_limit` of the file.
 const STALE: Duration = Duration::from_secs(5);
@@ -39,6 +38,7 @@ fn ask(serve: &Serve, token: &str) -> Response {
 }
 
 /// How long it takes until an answer has this status.
+#[expect(clippy::disallowed_methods, reason = "a measurement reads the time itself")]
 fn until(status: u16, limit: Duration, ask: impl Fn() -> Response) -> Duration {
     let begun = Instant::now();
     loop {
@@ -51,6 +51,7 @@ fn until(status: u16, limit: Duration, ask: impl Fn() -> Response) -> Duration {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a measurement reads the time itself")]
 fn what_one_instance_takes_is_in_force_on_the_other_within_a_second_and_neither_serves_what_is_stale() {
     let runtime = runtime();
     let cluster = Cluster::start();
@@ -67,18 +68,17 @@ fn what_one_instance_takes_is_in_force_on_the_other_within_a_second_and_neither_
     let audience = serving[0].application("wiki")["clientId"].as_str().expect("a client").to_owned();
     let token = account.id_token(&audience);
     let member = format!("serviceAccount:{}", account.email);
-    let mut slowest = [Duration::ZERO; 2];
+    let mut slowest = Duration::ZERO;
     for round in 0..8 {
         let (writer, other, add) = (&serving[round / 2 % 2], &serving[1 - round / 2 % 2], round % 2 == 0);
         let word = if add { "add" } else { "remove" };
         let status = if add { 200 } else { 403 };
         writer.printed(&["policy", word, "--app", "wiki", "--member", &member]);
         // The command has its answer: on the instance that gave it, the change is in force.
-        let here = until(status, HERE, || ask(writer, &token));
-        let there = until(status, THERE, || ask(other, &token));
-        slowest = [slowest[0].max(here), slowest[1].max(here + there)];
+        ask(writer, &token).expect(status);
+        slowest = slowest.max(until(status, THERE, || ask(other, &token)));
     }
-    assert!(slowest[0] < HERE && slowest[1] < THERE, "{slowest:?}");
+    assert!(slowest < THERE, "{slowest:?}");
     serving[0].printed(&["policy", "add", "--app", "wiki", "--member", &member]);
     for serve in &serving {
         until(200, THERE, || ask(serve, &token));
@@ -141,6 +141,14 @@ fn a_backup_goes_from_one_engine_to_the_other_and_a_token_of_before_is_good_afte
     let mut backup = first.path("backup");
     for place in &mut places {
         let file = backup.to_str().expect("text").to_owned();
+        // Refused with another key, it leaves nothing that a server would start on, nor a key to which the store is bound.
+        let key = fs::read(place.path("shared.key")).expect("the key");
+        fs::write(place.path("shared.key"), "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n").expect("written");
+        let refused = place.run(&["restore", &file]);
+        assert!(refused.code == Some(1) && refused.stderr.contains("sealed with another key"), "{}", refused.stderr);
+        let told = place.refused();
+        assert!(told.contains(", and `doorward restore` from a backup"), "{told}");
+        fs::write(place.path("shared.key"), key).expect("written");
         let restored = place.run(&["restore", &file]);
         assert_eq!(restored.code, Some(0), "{}", restored.stderr);
         let again = place.run(&["restore", &file]);

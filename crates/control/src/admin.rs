@@ -605,7 +605,7 @@ impl Call<'_> {
         }
     }
 
-    /// Records the call with its outcome. A change is in the store of records when this returns.
+    /// Records the call with its outcome. A change, and what may be one, is in the store of records when this returns.
     ///
     /// # Errors
     /// The failure itself, or [`AdminError::AuditClosed`]: what cannot be recorded is not answered with success.
@@ -618,12 +618,15 @@ impl Call<'_> {
             Ok(_) if !self.method.always => return outcome,
             Ok(_) => {}
             Err(error) => {
-                event.after = None;
+                // After a failure of ours what was to be may be what is: a write that was not put in force stands all the same.
+                if !may_stand(&outcome) {
+                    event.after = None;
+                }
                 event.code = error.status().number();
                 event.message = error.to_string();
             }
         }
-        let durably = outcome.is_ok() && self.changes_something();
+        let durably = may_stand(&outcome) && self.changes_something();
         // Beside this call: a client that hangs up while the record is behind ends the call, and must not end its record.
         let recording = tokio::spawn(record(self.audit.clone(), event, durably));
         join(recording).await.unwrap_or(Err(AuditClosed)).map_err(AdminError::from)?;
@@ -636,6 +639,11 @@ impl Call<'_> {
             AdminKind::Read => false,
         }
     }
+}
+
+/// Whether what a call was about may have been changed: it was, or it is not known.
+fn may_stand<T, E: Failure>(outcome: &Result<T, E>) -> bool {
+    outcome.as_ref().err().is_none_or(|error| error.status() == Status::Internal)
 }
 
 async fn record(audit: Arc<dyn AuditSink>, event: Box<AdminEvent>, durably: bool) -> Result<(), AuditClosed> {

@@ -8,8 +8,8 @@ use doorward_core::client::{CLIENT_SECRET_PREFIX, OAuthClient};
 use doorward_core::entropy::{Entropy, EntropyError, random_base64url};
 use doorward_core::grant::TokenHash;
 use doorward_core::policy::Permission;
-use doorward_core::resource::{ClientId, Project, Resource};
-use doorward_core::store::{Brand, Store, StoreError};
+use doorward_core::resource::{ApplicationName, ClientId, Project, Resource};
+use doorward_core::store::{Brand, ClientRemoval, Store, StoreError};
 use doorward_wire::google_api::iap_admin::{
     Brand as BrandResource, IdentityAwareProxyClient, ListBrandsResponse, ListIdentityAwareProxyClientsResponse,
     PageQuery,
@@ -66,12 +66,12 @@ pub enum BrandError {
     #[error("there is no such client")]
     NoClient,
     /// An application would be left without a client.
-    #[error("client {client} is that of application {application}")]
+    #[error("client {} is that of application {application}", .client.0)]
     InUse {
         /// Its id.
-        client: String,
+        client: ClientId,
         /// The first application that has it.
-        application: String,
+        application: ApplicationName,
     },
     /// As many clients as there may be.
     #[error("there are {CLIENTS_LIMIT} clients that no application has: delete one that is not used")]
@@ -141,7 +141,7 @@ impl Brands {
     pub async fn list(&self, admin: &Admin, project: &str) -> Result<ListBrandsResponse, BrandError> {
         let mut call = self.changes.begin(admin, LIST_BRANDS, project)?;
         let outcome = async {
-            enter(&mut call, project, Permission::ListBrands)?;
+            self.enter(&mut call, project, Permission::ListBrands).await?;
             let brand = self.store.brand().await?;
             Ok(ListBrandsResponse { brands: brand.iter().map(|brand| show(brand, self.publisher.project())).collect() })
         };
@@ -155,7 +155,7 @@ impl Brands {
     pub async fn create(&self, admin: &Admin, project: &str, new: BrandResource) -> Result<BrandResource, BrandError> {
         let mut call = self.changes.begin(admin, CREATE_BRAND, project)?;
         let outcome = async {
-            enter(&mut call, project, Permission::CreateBrand)?;
+            self.enter(&mut call, project, Permission::CreateBrand).await?;
             if !is_text(&new.application_title, TITLE_LIMIT) {
                 return Err(BrandError::Title);
             }
@@ -182,7 +182,7 @@ impl Brands {
     pub async fn get(&self, admin: &Admin, project: &str, brand: &str) -> Result<BrandResource, BrandError> {
         let mut call = self.changes.begin(admin, GET_BRAND, project)?;
         let outcome = async {
-            enter(&mut call, project, Permission::GetBrand)?;
+            self.enter(&mut call, project, Permission::GetBrand).await?;
             Ok(show(&self.brand(brand).await?, self.publisher.project()))
         };
         let outcome = outcome.await;
@@ -199,7 +199,7 @@ impl Brands {
     ) -> Result<ListIdentityAwareProxyClientsResponse, BrandError> {
         let mut call = self.changes.begin(admin, LIST, project)?;
         let outcome = async {
-            enter(&mut call, project, Permission::ListClients)?;
+            self.enter(&mut call, project, Permission::ListClients).await?;
             self.brand(brand).await?;
             let size = query.size().ok_or(BrandError::PageSize)?;
             let project = self.publisher.project();
@@ -228,7 +228,7 @@ impl Brands {
     ) -> Result<IdentityAwareProxyClient, BrandError> {
         let mut call = self.changes.begin(admin, CREATE, project)?;
         let outcome = async {
-            enter(&mut call, project, Permission::CreateClient)?;
+            self.enter(&mut call, project, Permission::CreateClient).await?;
             self.brand(brand).await?;
             if !is_text(display_name, DISPLAY_NAME_LIMIT) {
                 return Err(BrandError::DisplayName);
@@ -288,19 +288,22 @@ impl Brands {
         let mut call = self.changes.begin(admin, DELETE, at.client)?;
         let outcome = async {
             let client = self.find(&mut call, at, Permission::DeleteClient).await?;
-            let applications = self.store.applications().await?;
-            if let Some(application) = applications.iter().find(|it| it.client_id == client.id) {
-                let application = application.name.to_string();
-                return Err(BrandError::InUse { client: client.id.0, application });
-            }
             call.removes(&show_client(&client, self.publisher.project(), None));
             match self.store.remove_oauth_client(&client.id).await? {
-                true => Ok(()),
-                false => Err(BrandError::NoClient),
+                ClientRemoval::Removed => Ok(()),
+                ClientRemoval::Missing => Err(BrandError::NoClient),
+                ClientRemoval::InUse(application) => Err(BrandError::InUse { client: client.id, application }),
             }
         };
         let outcome = outcome.await;
         call.finish(outcome).await
+    }
+
+    /// Proves that a project's segment is ours, and that the caller may do this in it.
+    async fn enter(&self, call: &mut Call<'_>, project: &str, permission: Permission) -> Result<(), BrandError> {
+        self.publisher.catch_up().await?;
+        call.reach(&format!("projects/{project}"), |_| permission)?;
+        Ok(())
     }
 
     /// The one brand, if it is of this id.
@@ -315,7 +318,7 @@ impl Brands {
         at: ClientPath<'_>,
         permission: Permission,
     ) -> Result<OAuthClient, BrandError> {
-        enter(call, at.project, permission)?;
+        self.enter(call, at.project, permission).await?;
         self.brand(at.brand).await?;
         let project = self.publisher.project();
         let client = self.store.oauth_client(&ClientId(at.client.to_owned())).await?;
@@ -323,12 +326,6 @@ impl Brands {
         call.about(&client_name(&client.id, project));
         Ok(client)
     }
-}
-
-/// Proves that a project's segment is ours, and that the caller may do this in it.
-fn enter(call: &mut Call<'_>, project: &str, permission: Permission) -> Result<(), BrandError> {
-    call.reach(&format!("projects/{project}"), |_| permission)?;
-    Ok(())
 }
 
 fn is_text(text: &str, limit: usize) -> bool {

@@ -1,4 +1,4 @@
-//! States of things as clients see them: opaque bytes, or text.
+//! States of things as clients see them: opaque bytes, or text; and how often a state is read that another change overtakes.
 
 use doorward_core::policy::Etag;
 use doorward_wire::google_api;
@@ -8,6 +8,9 @@ use doorward_wire::jose::{decode_base64url, encode_base64url};
 const UNWRITTEN: [u8; 3] = [0x00, 0x20, 0x01];
 /// Before the number of something that was written: nine bytes are twelve characters of base64 without padding.
 const WRITTEN: u8 = 0x07;
+
+/// How often a change of what is there is tried anew while others change the same.
+pub(crate) const ATTEMPTS: usize = 8;
 
 /// An etag of another form, which nothing has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,5 +32,6 @@ mod tasks;
 pub mod throttle;
 pub mod tokens;
 pub mod tunnel_dest_groups;
+pub mod users;
 pub mod workload_identity;
 pub mod world;

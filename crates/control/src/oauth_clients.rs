@@ -7,8 +7,8 @@ use doorward_core::client::{CLIENT_SECRET_PREFIX, ClientKind, OAuthClient, Restr
 use doorward_core::entropy::{Entropy, EntropyError, random_base64url};
 use doorward_core::grant::TokenHash;
 use doorward_core::policy::Permission;
-use doorward_core::resource::{ClientId, Project, Resource};
-use doorward_core::store::{Store, StoreError};
+use doorward_core::resource::{ApplicationName, ClientId, Project, Resource};
+use doorward_core::store::{ClientRemoval, Store, StoreError};
 use doorward_wire::google_api::Status;
 use serde_json::{Value, json};
 
@@ -73,6 +73,14 @@ pub enum OAuthClientError {
     /// As many as there may be.
     #[error("there are {CLIENTS_LIMIT} clients that no application has: delete one that is not used")]
     TooMany,
+    /// An application would be left without a client.
+    #[error("client {} is that of application {application}", .client.0)]
+    InUse {
+        /// Its id.
+        client: ClientId,
+        /// The first application that has it.
+        application: ApplicationName,
+    },
     /// No such client.
     #[error("no such client")]
     NotFound,
@@ -96,7 +104,7 @@ impl Failure for OAuthClientError {
         match self {
             E::Admin(error) => error.status(),
             E::DisplayName | E::Kind(_) | E::Restriction(_) | E::TooManyRedirectUris => Status::InvalidArgument,
-            E::Public => Status::FailedPrecondition,
+            E::Public | E::InUse { .. } => Status::FailedPrecondition,
             E::TooMany => Status::ResourceExhausted,
             E::NotFound => Status::NotFound,
             E::Store(_) | E::Refresh(_) | E::Entropy(_) => Status::Internal,
@@ -221,7 +229,7 @@ impl OAuthClients {
         call.finish(outcome).await
     }
 
-    /// Removes a client, with everything that people allowed it.
+    /// Removes a client, with everything that people allowed it. One that an application has stays.
     pub async fn delete(&self, admin: &Admin, id: &str) -> Result<(), OAuthClientError> {
         let id = ClientId(id.to_owned());
         let mut call = self.changes.begin(admin, DELETE, &resource_name(&id))?;
@@ -230,8 +238,9 @@ impl OAuthClients {
             let client = self.store.oauth_client(&id).await?.ok_or(OAuthClientError::NotFound)?;
             call.removes(&shown(&client));
             match self.store.remove_oauth_client(&id).await? {
-                true => Ok(()),
-                false => Err(OAuthClientError::NotFound),
+                ClientRemoval::Removed => Ok(()),
+                ClientRemoval::Missing => Err(OAuthClientError::NotFound),
+                ClientRemoval::InUse(application) => Err(OAuthClientError::InUse { client: id, application }),
             }
         };
         let outcome = outcome.await;

@@ -13,7 +13,7 @@ use doorward_core::store::{Named, PolicyWrite, Store, StoreError};
 use doorward_wire::google_api::{self, Expr, FieldMask, FieldMaskError, SetIamPolicyRequest, Status, WITH_CONDITIONS};
 
 use crate::admin::{Admin, AdminError, Call, Changes, Failure, Method, Permitted};
-use crate::etags::{self, NoState};
+use crate::etags::{self, ATTEMPTS, NoState};
 use crate::snapshots::{RefreshError, SnapshotPublisher};
 use crate::tasks::{Stopping, join};
 
@@ -82,7 +82,8 @@ pub enum PolicyError {
         /// The member.
         member: Member,
     },
-    /// The policy is no longer in the state that the caller read.
+    /// The policy is no longer in the state that the caller read; or others changed it again and again, between every reading and the
+    /// writing after it.
     #[error("the policy was changed by somebody else")]
     Conflict,
     /// As many resources of the tunnel have a policy as may have one.
@@ -134,6 +135,9 @@ pub struct Policies {
     store: Arc<dyn Store>,
     publisher: Arc<SnapshotPublisher>,
     changes: Changes,
+    /// A change reads what is there and writes the whole. Here one waits for the other; an instance elsewhere does not, and is
+    /// met by reading again.
+    writing: tokio::sync::Mutex<()>,
 }
 
 /// What a policy is to be replaced by.
@@ -146,7 +150,7 @@ struct Proposed {
 impl Policies {
     /// Policies in `store`, put in force by `publisher`, as `changes` lets and records.
     pub fn new(store: Arc<dyn Store>, publisher: Arc<SnapshotPublisher>, changes: Changes) -> Self {
-        Policies { store, publisher, changes }
+        Policies { store, publisher, changes, writing: tokio::sync::Mutex::default() }
     }
 
     /// The policy of a resource, which is in force. With a version of less than 3, a binding with a condition is shown by a role of
@@ -196,7 +200,8 @@ impl Policies {
         request: SetIamPolicyRequest,
     ) -> Result<google_api::Policy, PolicyError> {
         let expected = etags::decode(request.policy.etag.as_ref()).map_err(|NoState| PolicyError::Conflict);
-        loop {
+        let _writing = self.writing.lock().await;
+        for _ in 0..ATTEMPTS {
             match self.replace_once(call, on, request.clone()).await {
                 // Only over the state that was read, also where none is expected: what was taken out of it meanwhile would be added
                 // anew, and nobody would have looked whether it is there, or who may give it.
@@ -204,6 +209,7 @@ impl Policies {
                 outcome => return outcome,
             }
         }
+        Err(PolicyError::Conflict)
     }
 
     /// Replaces the policy as it is now.

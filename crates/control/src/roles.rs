@@ -302,7 +302,11 @@ impl RoleService {
             let mut all: Vec<iam_roles::Role> = predefined.map(|role| show_predefined(role, request.view)).collect();
             let custom = self.store.roles().await?.into_iter();
             let custom = custom.filter(|role| !role.deleted && role.name.is_of(self.publisher.project()));
-            all.extend(custom.filter(|role| fits(&Role::Custom(role))).map(|role| show(&role, self.publisher.project(), request.view)));
+            all.extend(
+                custom
+                    .filter(|role| fits(&Role::Custom(role)))
+                    .map(|role| show(&role, self.publisher.project(), request.view)),
+            );
             let page = Page { size: request.page_size.map(i64::from), token: request.page_token.as_deref() };
             paged(all, |role| &role.name, page, (300, 2000))
         };

@@ -13,6 +13,7 @@ use doorward_wire::google_api::iap_admin::{ListTunnelDestGroupsResponse, PageQue
 use doorward_wire::google_api::{FieldMask, FieldMaskError, Status};
 
 use crate::admin::{Admin, AdminError, Call, Changes, Failure, Method, Permitted};
+use crate::etags::ATTEMPTS;
 use crate::snapshots::{RefreshError, SnapshotPublisher};
 
 const IAP: &str = "iap.googleapis.com";
@@ -34,9 +35,6 @@ const EVERYWHERE: &str = "-";
 
 /// Destination groups of the project, at most: a list reads all of them.
 pub const GROUPS_LIMIT: usize = 1000;
-
-/// How often a change is tried while others change the same group.
-const ATTEMPTS: usize = 8;
 
 /// Why something was not done with a destination group.
 #[derive(Debug, thiserror::Error)]
@@ -187,7 +185,12 @@ impl TunnelDestGroups {
     }
 
     /// The group of this name.
-    pub async fn get(&self, admin: &Admin, at: Location<'_>, id: &str) -> Result<TunnelDestGroup, TunnelDestGroupError> {
+    pub async fn get(
+        &self,
+        admin: &Admin,
+        at: Location<'_>,
+        id: &str,
+    ) -> Result<TunnelDestGroup, TunnelDestGroupError> {
         let mut call = self.changes.begin(admin, GET, &at.group(id))?;
         let outcome = async {
             let on = self.reach(&mut call, at, id, Permission::GetTunnelDestGroup).await?;

@@ -271,7 +271,7 @@ pub struct AdminEvent {
     /// What was there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
-    /// What is there now.
+    /// What is there now; after a failure of ours (`INTERNAL`), what may be there now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
     /// `google.rpc.Code`: 0 if it was done.

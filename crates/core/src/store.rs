@@ -22,7 +22,7 @@ use crate::group::Group;
 use crate::keys::StoredKey;
 use crate::member::{Email, Member};
 use crate::policy::{Binding, CustomRole, DenyPolicy, DenyPolicyName, Etag, Policy, RoleName};
-use crate::resource::{Application, ClientId, Project, Route};
+use crate::resource::{Application, ApplicationName, ClientId, Project, Route};
 use crate::session::SignInSession;
 use crate::settings::Settings;
 
@@ -147,6 +147,17 @@ pub enum PolicyWrite {
     Missing(Named),
 }
 
+/// What came of removing an OAuth client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientRemoval {
+    /// It is gone.
+    Removed,
+    /// There is no such client.
+    Missing,
+    /// This application has it, the first by name. Nothing was changed.
+    InUse(ApplicationName),
+}
+
 /// What came of adding a pool or a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Added {
@@ -245,7 +256,7 @@ pub trait UserStore: Send + Sync {
     /// Disables or enables a user; `false`, and no change, if there is none.
     async fn disable_user(&self, id: &UniqueId, disabled: bool) -> Result<bool, StoreError>;
 
-    /// Removes a user with their grants and their places in groups; `false` if there was none.
+    /// Removes a user with their grants, their places in groups and every mention of them in policies; `false` if there was none.
     async fn remove_user(&self, id: &UniqueId) -> Result<bool, StoreError>;
 
     /// Sets a password; `false`, and no change, if there is no such user.
@@ -271,8 +282,10 @@ pub trait OAuthClientStore: Send + Sync {
     /// Replaces the secret of a client; `false`, and no change, if there is no such client.
     async fn replace_client_secret(&self, id: &ClientId, secret: &TokenHash) -> Result<bool, StoreError>;
 
-    /// Removes a client with everything that was granted to it; `false` if there was none.
-    async fn remove_oauth_client(&self, id: &ClientId) -> Result<bool, StoreError>;
+    /// Removes a client with everything that was granted to it, unless an application has it: whoever registered one under its id
+    /// afterwards would have what is that application's. Of an application that is written at the same time either it has the client
+    /// already, or the client is gone before.
+    async fn remove_oauth_client(&self, id: &ClientId) -> Result<ClientRemoval, StoreError>;
 }
 
 /// Sessions at our sign-in pages.
@@ -383,6 +396,12 @@ pub trait ApplicationStore: Send + Sync {
         application: &Application,
         expected: Option<Etag>,
     ) -> Result<Result<Etag, ApplicationRefused>, StoreError>;
+
+    /// As [`ApplicationStore::replace_application`] of each, in the state that is in it: all of them or none. Gives their new states.
+    async fn replace_applications(
+        &self,
+        applications: &[Application],
+    ) -> Result<Result<Vec<Etag>, ApplicationRefused>, StoreError>;
 
     /// Removes an application with the policy and the settings of its version, and with the last one of its service those of the
     /// service; `false` if there was none.

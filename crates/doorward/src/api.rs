@@ -330,17 +330,18 @@ pub(crate) mod tests {
         assert_eq!(answer, json!({"n": 1}));
         block_on(api.delete("/h/v1/x")).unwrap();
         block_on(post_form::<String>(&format!("http://{address}/token"), &[("a", "b")])).unwrap();
+        let agent = concat!("user-agent: doorward/", env!("CARGO_PKG_VERSION"), "\r\n");
         let expected = [
             format!(
-                "POST /h/v1/x:y?z HTTP/1.1\r\nhost: {address}\r\naccept: application/json\r\n\
+                "POST /h/v1/x:y?z HTTP/1.1\r\nhost: {address}\r\naccept: application/json\r\n{agent}\
                  authorization: Bearer doorward_admin_x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{{\"a\":\"b\"}}"
             ),
             format!(
-                "DELETE /h/v1/x HTTP/1.1\r\nhost: {address}\r\naccept: application/json\r\n\
+                "DELETE /h/v1/x HTTP/1.1\r\nhost: {address}\r\naccept: application/json\r\n{agent}\
                  authorization: Bearer doorward_admin_x\r\n\r\n"
             ),
             format!(
-                "POST /token HTTP/1.1\r\nhost: {address}\r\naccept: application/json\r\n\
+                "POST /token HTTP/1.1\r\nhost: {address}\r\naccept: application/json\r\n{agent}\
                  content-type: application/x-www-form-urlencoded\r\ncontent-length: 3\r\n\r\na=b"
             ),
         ];

@@ -41,11 +41,20 @@ pub(crate) fn condition(text: &str) -> Result<Expr, String> {
     if read.expression.is_empty() { Err(format!("no expression: write {FORM}")) } else { Ok(read) }
 }
 
+/// Whether the title says nothing: there is none, or it is the beginning of the expression, as `apply` calls one without.
+fn is_called_by_itself(condition: &Expr) -> bool {
+    let words = condition.expression.split_whitespace().collect::<Vec<_>>().join(" ");
+    match condition.title.strip_suffix('…') {
+        Some(beginning) => words.starts_with(beginning),
+        None => condition.title.is_empty() || condition.title == words,
+    }
+}
+
 /// A condition on one line, for people.
 pub(crate) fn shown(condition: Option<&Expr>) -> String {
     match condition {
         None => String::new(),
-        Some(condition) if condition.title.is_empty() => condition.expression.clone(),
+        Some(condition) if is_called_by_itself(condition) => condition.expression.clone(),
         Some(condition) => format!("{} ({})", condition.expression, condition.title),
     }
 }
@@ -81,5 +90,8 @@ mod tests {
             (of("expression=a,title=T"), of("expression=a"), shown(None)),
             ("a (T)".into(), "a".into(), String::new())
         );
+        assert_eq!(of("expression=a == 'b',title=a == 'b'"), "a == 'b'");
+        assert_eq!(of("expression=a == 'b',title=a ==…"), "a == 'b'");
+        assert_eq!(of("expression=a == 'b',title=c ==…"), "a == 'b' (c ==…)");
     }
 }

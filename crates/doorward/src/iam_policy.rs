@@ -1,18 +1,24 @@
 //! Reading and changing a policy by the methods that every Google API has for it: `getIamPolicy` and `setIamPolicy`.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
+use doorward_core::access_level::AccessLevelName;
 use doorward_core::member::{Email, Member};
 use doorward_server::dev::description::Description;
+use doorward_wire::doorward_api::{ListAccessLevelsResponse, ListApplicationsResponse, UserResource};
 use doorward_wire::google_api::{
     Binding, Expr, Policy, Status, TestIamPermissionsRequest, TestIamPermissionsResponse, WITH_CONDITIONS,
 };
 use doorward_wire::uri::path_segment;
 use serde_json::{Value, json};
 
-use crate::api::{Api, ApiError};
+use crate::api::{Api, ApiError, every_page};
+use crate::commands::{access_level, app, user};
 use crate::condition;
 use crate::output::{json_line, print, printable, say, table};
 use crate::server::Server;
+
+/// The method that lists what may be granted on a resource.
+const GRANTABLE: &str = "roles:queryGrantableRoles";
 
 /// How often a change is tried while others win. Each loss means that another writer made progress.
 const ATTEMPTS: usize = 5;
@@ -39,6 +45,9 @@ macro_rules! member_forms {
 pub(crate) use member_forms;
 
 const FORMS: &str = member_forms!();
+
+/// The role that `allow` in the file of `doorward serve` gives.
+const ACCESSOR: &str = "roles/iap.httpsResourceAccessor";
 
 /// A member as a command line has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +87,16 @@ pub(crate) fn somebody(text: &str) -> Result<MemberArg, String> {
 }
 
 impl MemberArg {
+    /// The member who is asked about: also a service account of dev.json by its name, for nothing is granted.
+    pub(crate) fn meant_in(self, server: &Server) -> anyhow::Result<Member> {
+        if let MemberArg::Word(word) = &self
+            && let Some(account) = server.dev().and_then(|world| world.service_accounts.get(word))
+        {
+            return Ok(format!("serviceAccount:{}", account.email).parse()?);
+        }
+        self.of(server)
+    }
+
     /// The member. A name of dev.json is refused with the member that it stands for: what is granted must be read on the line.
     pub(crate) fn of(self, server: &Server) -> anyhow::Result<Member> {
         let word = match self {
@@ -91,18 +110,69 @@ impl MemberArg {
     }
 }
 
-/// What is to be said of a member who is let in and whom nobody here can be. Service accounts are looked up by the server.
-fn note(world: &Description, member: &Member) -> Option<String> {
+/// What is to be said of a member whom nobody here can be, with what that comes to. Service accounts are looked up by the server.
+fn note(world: &Description, member: &Member, so: &str) -> Option<String> {
     let Member::User(email) = member else { return None };
     if world.users.keys().any(|known| known.eq_ignore_ascii_case(email.as_str())) {
         return None;
     }
     let known: Vec<&str> = world.users.keys().map(String::as_str).collect();
     Some(format!(
-        "note: nobody in dev.json has the address {email}, so it lets nobody in unless an issuer of --trusted-issuers vouches for \
-         {}; the people are {}",
+        "note: nobody in dev.json has the address {email}, so it {so} unless an issuer of --trusted-issuers vouches for {}; \
+         the people are {}",
         email.domain(),
         known.join(", ")
+    ))
+}
+
+/// What is to be said of a person whom nobody here is, with what that comes to. Nothing where people may not be seen.
+pub(crate) async fn nobody_note(server: &Server, member: &Member, so: &str) -> Option<String> {
+    let Member::User(email) = member else { return None };
+    let of_dev = match server.dev() {
+        Some(world) => Some(note(world, member, so)?),
+        None => None,
+    };
+    let path = format!("{}/{}", user::PATH, path_segment(email.as_str()));
+    let found: Result<UserResource, ApiError> = server.api().get(&path).await;
+    let is_missing = found.is_err_and(|error| error.is(Status::NotFound));
+    let said = || {
+        format!(
+            "note: nobody here has the address {email}, so it {so} unless a trusted issuer vouches for {}: `doorward user create \
+             {email}` makes them",
+            email.domain()
+        )
+    };
+    is_missing.then(|| of_dev.unwrap_or_else(said))
+}
+
+/// What is to be said of a condition that asks for access levels that are not there: nobody meets them. Nothing where they cannot be
+/// looked for.
+pub(crate) async fn levels_note(api: &Api, condition: Option<&Expr>) -> Option<String> {
+    let expression = &condition?.expression;
+    let asked: Vec<&str> = expression.split(['"', '\'']).filter(|it| it.parse::<AccessLevelName>().is_ok()).collect();
+    if asked.is_empty() {
+        return None;
+    }
+    let page = |page: ListAccessLevelsResponse| (page.access_levels, page.next_page_token);
+    let known = every_page(api, access_level::PATH, page).await.ok()?;
+    let missing: Vec<&str> = asked.into_iter().filter(|asked| known.iter().all(|it| it.name != *asked)).collect();
+    (!missing.is_empty()).then(|| {
+        let missing = missing.join(" and ");
+        format!(
+            "note: there is no access level {missing}, so nobody meets it: `doorward access-level create` makes one"
+        )
+    })
+}
+
+/// What is to be said of a binding that the file of `doorward serve` states as well. Nothing where the applications may not be seen.
+async fn of_file_note(api: &Api, resource: &str) -> Option<String> {
+    let page = |page: ListApplicationsResponse| (page.applications, page.next_page_token);
+    let applications = every_page(api, app::PATH, page).await.ok()?;
+    let application = applications.into_iter().find(|it| it.resource == resource && app::is_of_file(it))?;
+    Some(format!(
+        "note: {} is an application of doorward.toml: if the file says `allow` there, the next start or SIGHUP makes this binding what \
+         that says; change `allow`, or a group that it names",
+        application.name
     ))
 }
 
@@ -167,11 +237,15 @@ impl Governed {
                 bail!("{member} does not hold {role} on {resource}{when}: `{shown_by}` shows its bindings")
             }
         };
-        if change == Change::Add
-            && let Some(note) = server.dev().and_then(|world| note(world, member))
-        {
-            say(&note);
+        let mut notes: Vec<String> = Vec::new();
+        if change == Change::Add {
+            notes.extend(nobody_note(server, member, "lets nobody in").await);
+            notes.extend(levels_note(server.api(), condition.as_ref()).await);
         }
+        if server.dev().is_none() && role == ACCESSOR && condition.is_none() {
+            notes.extend(of_file_note(server.api(), resource).await);
+        }
+        notes.iter().for_each(|note| say(note));
         Ok(print(&if as_json { json_line(&answer)? } else { format!("{}\n", printable(&line)) })?)
     }
 
@@ -227,7 +301,14 @@ impl Governed {
     }
 
     fn advise(&self, error: ApiError) -> anyhow::Error {
-        error.advise(Status::NotFound, self.if_not_found)
+        match error {
+            // To Google's clients the server names a method of an API.
+            ApiError::Google { status, message } if message.contains(GRANTABLE) => {
+                let said = message.split("POST ").next().unwrap_or_default().trim_end_matches([' ', '.']);
+                anyhow!("{said} ({status}): `doorward role list --predefined` and `doorward role list` show the roles")
+            }
+            error => error.advise(Status::NotFound, self.if_not_found),
+        }
     }
 }
 
@@ -370,6 +451,10 @@ mod tests {
             let read = member(text).and_then(|member| member.of(&server).map_err(|error| error.to_string()));
             assert_eq!(read.map(|member| member.to_string()), expected.map(str::to_owned), "{text}");
         }
+        // Who is only asked about may be named as in dev.json.
+        let asked_about = member("robot").unwrap().meant_in(&server).unwrap();
+        assert_eq!(asked_about.to_string(), format!("serviceAccount:{robot}"));
+        assert!(member("nobody").unwrap().meant_in(&server).is_err());
     }
 
     #[test]
@@ -385,8 +470,48 @@ mod tests {
             ("allUsers",                  None),
         ];
         for (text, expected) in cases {
-            assert_eq!(note(&world, &text.parse().unwrap()).as_deref(), expected, "{text}");
+            assert_eq!(note(&world, &text.parse().unwrap(), "lets nobody in").as_deref(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn whoever_changes_a_binding_that_the_file_states_or_asks_for_a_level_that_is_not_there_hears_of_it() {
+        let place = |number: u8| format!("projects/1/iap_web/compute/services/{number}");
+        let app = |number: u8, labels: Value| json!({"name": "wiki", "resource": place(number), "labels": labels});
+        let applications = || {
+            let of_file = app(7, json!({"doorward-config": "serve"}));
+            json!({"applications": [of_file, app(8, json!({}))]})
+        };
+        for (resource, noted) in [(place(7), true), (place(8), false), ("projects/1/iap_web".to_owned(), false)] {
+            let (address, asked) = replay(vec![(200, applications())]);
+            let note = block_on(of_file_note(&api_at(address), &resource));
+            assert_eq!(note.is_some_and(|note| note.starts_with("note: wiki is an app")), noted, "{resource}");
+            asked.join().unwrap();
+        }
+        let levels = || json!({"accessLevels": [{"name": "accessPolicies/1/accessLevels/office", "title": "o"}]});
+        // (the level that a condition asks for) => whether it is missing
+        for (level, missing) in [("office", false), ("nosuch", true)] {
+            let (address, asked) = replay(vec![(200, levels())]);
+            let text = format!("expression='accessPolicies/1/accessLevels/{level}' in request.auth.access_levels");
+            let note = block_on(levels_note(&api_at(address), Some(&condition(&text).unwrap())));
+            assert_eq!(note.is_some_and(|note| note.contains("accessLevels/nosuch, so nobody")), missing, "{level}");
+            asked.join().unwrap();
+        }
+        // Nobody is asked where there is nothing to ask.
+        let nobody = api_at("127.0.0.1:1".parse().unwrap());
+        assert_eq!(block_on(levels_note(&nobody, Some(&condition("expression=true").unwrap()))), None);
+    }
+
+    #[test]
+    fn a_role_that_is_not_there_is_answered_with_the_command_that_lists_roles() {
+        let message = "Role roles/no is not supported for this resource: there is no such role. \
+                       POST https://iam.googleapis.com/v1/roles:queryGrantableRoles lists those that are.";
+        let error = ApiError::Google { status: "INVALID_ARGUMENT".to_owned(), message: message.to_owned() };
+        assert_eq!(
+            governed("projects/1").advise(error).to_string(),
+            "Role roles/no is not supported for this resource: there is no such role (INVALID_ARGUMENT): `doorward role list --predefined` \
+             and `doorward role list` show the roles"
+        );
     }
 
     #[test]

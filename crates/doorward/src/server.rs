@@ -13,7 +13,7 @@ use crate::credentials::{CredentialsError, SignIns};
 use crate::key_file;
 use crate::person::{Person, Place};
 use crate::sdk;
-use crate::world::WorldArgs;
+use crate::world::{WorldArgs, WorldError};
 
 /// Names the Doorward that commands administer, if none is named on the line.
 const API_URL: &str = "DOORWARD_API_URL";
@@ -41,7 +41,7 @@ impl ServerArgs {
                 let file = |name| variable(name).map(PathBuf::from);
                 Server::at(&url, file(TOKEN_FILE).as_deref(), file(KEY_FILE).as_deref()).await
             }
-            None => Server::of(self.world.open()?),
+            None => Server::of(self.world()?),
         }
     }
 
@@ -50,7 +50,7 @@ impl ServerArgs {
         match self.wanted() {
             Some(url) => Ok((Place::at(&origin(&url)?), None)),
             None => {
-                let world = self.world.open()?;
+                let world = self.world()?;
                 Ok((Place::of(&world)?, Some(world)))
             }
         }
@@ -63,7 +63,12 @@ impl ServerArgs {
 
     /// The `doorward dev` of the directory that is meant.
     pub(crate) fn world(&self) -> anyhow::Result<Description> {
-        Ok(self.world.open()?)
+        match self.world.open() {
+            Err(error @ WorldError::Missing(_)) => {
+                Err(anyhow!("{error}, or name a `doorward serve` with --api-url URL or {API_URL}"))
+            }
+            opened => Ok(opened?),
+        }
     }
 
     /// The address of a `doorward serve`, if one is meant. What was typed counts before the environment.

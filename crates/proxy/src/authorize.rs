@@ -8,7 +8,7 @@ use doorward_core::policy::condition::Budget;
 use doorward_core::policy::path::RequestPath;
 use doorward_core::policy::request::{HeaderFields, HttpRequest, RequestContext};
 use doorward_core::policy::{Granted, Permission, Principal, Question, Verdict};
-use doorward_core::resource::Host;
+use doorward_core::resource::{Host, Project};
 use doorward_core::snapshot::{ProtectedResource, Snapshot};
 use http::header::{HeaderMap, HeaderName};
 use http::{HeaderValue, Method};
@@ -107,7 +107,7 @@ pub(crate) fn authorize<'a>(
     }
     let rule = match verdict {
         Verdict::Allowed(granted) => {
-            trace.allowed_by(&granted);
+            trace.allowed_by(&granted, &snapshot.project);
             let caller = match authenticated {
                 Authenticated::Caller { proven, by } => Some((proven, by)),
                 Authenticated::Nobody { .. } => None,
@@ -195,11 +195,11 @@ fn open_page(
 }
 
 impl Trace {
-    fn allowed_by(&mut self, granted: &Granted<'_>) {
+    fn allowed_by(&mut self, granted: &Granted<'_>, project: &Project) {
         let found = granted.found();
         self.outcome = Some(Outcome::Allowed {
             binding_resource: granted.node.name.to_string(),
-            role: found.binding.role.to_string(),
+            role: found.binding.role.shown(project),
             member: granted.member.to_string(),
             condition: found.condition.as_ref().map(|condition| condition.text.title.clone()),
         });

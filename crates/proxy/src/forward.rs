@@ -187,7 +187,12 @@ pub(crate) async fn forward(
     trace: &Trace,
 ) -> Result<Response<ProxyBody>, Refusal> {
     let site = permit.site();
-    let (upstreams, first) = pool.turn(&site.resource.application)?;
+    let application = &*site.resource.application;
+    let unreachable = |cause: UpstreamFailure| {
+        shared.outages.begins(application, &cause);
+        Refusal::from(cause)
+    };
+    let (upstreams, first) = pool.turn(&site.resource.application).map_err(unreachable)?;
     let upgrade = request.upgrade.take();
     let patience = if request.body.is_end_stream() { ANSWER_TIMEOUT } else { UPLOAD_TIMEOUT };
     let scheme = site.origin.scheme.as_str();
@@ -204,6 +209,7 @@ pub(crate) async fn forward(
         let upstream = &upstreams[(first + nth) % upstreams.len()];
         match send(pool, upstream, outgoing, patience, shared.clock.now()).await {
             Sent::Answered(response, sender) => {
+                shared.outages.ends(application);
                 let (pool, clock, upstream) = (pool.clone(), shared.clock.clone(), upstream.clone());
                 return answer(response, upgrade, Lease { pool, clock, upstream, sender });
             }
@@ -211,7 +217,7 @@ pub(crate) async fn forward(
             Sent::Perhaps(cause) => return Err(cause.into()),
         }
     }
-    Err(failure.into())
+    Err(unreachable(failure))
 }
 
 /// What came of sending a request to one address.

@@ -11,6 +11,7 @@ mod body;
 mod denied;
 mod describe;
 mod forward;
+mod outages;
 pub mod pipeline;
 mod record;
 mod refusal;

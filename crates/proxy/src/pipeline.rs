@@ -20,6 +20,7 @@ use crate::authorize::authorize;
 use crate::body::ProxyBody;
 use crate::describe::describe;
 use crate::forward::{Pool, forward};
+use crate::outages::Outages;
 use crate::record::{Trace, ensure_recordable};
 use crate::refusal::{Refusal, Reply};
 use crate::resolve::resolve;
@@ -62,6 +63,7 @@ pub struct Shared {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) authenticator: Authenticator,
     pub(crate) assertions: Assertions,
+    pub(crate) outages: Outages,
 }
 
 impl Shared {
@@ -69,7 +71,8 @@ impl Shared {
     pub fn new(config: Config, inputs: Inputs) -> Self {
         let Inputs { snapshots, freshness, audit, clock, entropy, issuer_keys } = inputs;
         let authenticator = Authenticator::new(config.issuer.clone(), issuer_keys);
-        Shared { config, snapshots, freshness, audit, clock, entropy, authenticator, assertions: Assertions::new() }
+        let (assertions, outages) = (Assertions::new(), Outages::default());
+        Shared { config, snapshots, freshness, audit, clock, entropy, authenticator, assertions, outages }
     }
 
     /// Refuses while it is not known whether what is in force still holds.

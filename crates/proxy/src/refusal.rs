@@ -304,8 +304,9 @@ impl Refusal {
                     status,
                     Reason::UpstreamFailed,
                     "The application did not answer.",
-                    "Start the application, or correct the address that the proxy forwards to (--to). With doorward run, the \
-                     application runs on the machine, outside of run.",
+                    "Start the application, or correct the address at which it is looked for: `to` in the file of the server, or \
+                     --to of doorward app update or doorward dev. With doorward run, the application runs on the machine, outside of \
+                     run.",
                 )
             }
         }

@@ -4,6 +4,7 @@ mod applications;
 mod audit;
 mod issuers;
 mod mistake;
+mod said;
 mod server;
 
 use std::collections::BTreeSet;
@@ -31,6 +32,7 @@ use crate::config_file::{self, ConfigFile, EmailClaimWord, Names, Parsed, Place,
 use crate::listen::Network;
 use crate::serve::tls::CertificateFiles;
 pub use mistake::{Mistake, Mistakes, Wrong};
+pub use said::Said;
 
 /// The string that Google's own tokens carry as `iss`.
 const GOOGLE: &str = "https://accounts.google.com";
@@ -88,9 +90,32 @@ pub struct Config {
     pub sign_in_clients: BTreeSet<SignInClient>,
     /// For how long the store may not be readable before nobody is let in.
     pub staleness_limit: Duration,
+    /// What stands in the file beside its applications.
+    pub said: Said,
 }
 
 impl Config {
+    /// The origins of applications whose port is not the one at which the applications are listened for: who asks there is answered
+    /// only if something leads that port to ours. None, if the file says that something stands before us.
+    pub fn at_other_ports(&self) -> Vec<&Origin> {
+        let (own, default) = match &self.apps.spoken {
+            Spoken::BehindTlsProxy { .. } => return Vec::new(),
+            Spoken::Tls(_) => (self.apps.address.port(), 443),
+            Spoken::Loopback => (self.apps.address.port(), 80),
+        };
+        let port = |origin: &Origin| {
+            let written = origin.host.as_str().strip_prefix(origin.host.name()).unwrap_or_default();
+            written.strip_prefix(':').and_then(|port| port.parse::<u16>().ok()).unwrap_or(default)
+        };
+        let mut found: Vec<&Origin> = Vec::new();
+        for route in self.applications.iter().flat_map(|app| &app.routes) {
+            if port(&route.origin) != own && !found.contains(&&route.origin) {
+                found.push(&route.origin);
+            }
+        }
+        found
+    }
+
     /// `iss` of our ID tokens.
     pub fn issuer(&self) -> &str {
         match self.names {
@@ -417,6 +442,7 @@ impl Reading<'_> {
                 forward_credential: file.settings.forward_credential,
             },
             contact,
+            said: Said::of(self.text),
             sign_in_clients: file.server.sign_in_clients,
             staleness_limit,
         })

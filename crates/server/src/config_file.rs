@@ -506,7 +506,7 @@ mod tests {
         let cases: [(&str, &[&str]); 12] = [
             ("", &[]),
             ("[server]\napi_ulr = 'x'\nnames = 'both'\n[sevrer]\n[[app]]\nhots = 'a'\nallow = 'user:a@x.com'\n", &[
-                "2:1 unknown field `api_ulr`, expected one of `api_url`, `names`, `api`, `apps`, `state`, `admin_token`",
+                "2:1 unknown field `api_ulr`, expected one of `api_url`, `names`, `api`, `apps`, `state`, `admin_token`, `sign_in_clients`",
                 "3:9 unknown variant `both`, expected `own` or `google`",
                 "4:2 unknown field `sevrer`, expected one of `server`, `project`, `store`, `audit`, `policy`, `settings`, `app`, `trusted_issuers`, `trusted_issuer`",
                 "6:1 unknown field `hots`, expected one of `name`, `host`, `paths`, `to`, `allow`, `kind`, `region`, `service`, `version`, `settings`",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use doorward_control::access_levels::AccessLevelService;
 use doorward_control::admin::{Changes, Gate};
-use doorward_control::applications::{AppEngine, Applications, BackendServices};
+use doorward_control::applications::{AppEngine, Applications, BackendServices, ReservedHosts};
 use doorward_control::brands::Brands;
 use doorward_control::callers::Callers;
 use doorward_control::certificates::Certificates;
@@ -30,6 +30,7 @@ use doorward_control::sts::TokenExchange;
 use doorward_control::throttle::Throttle;
 use doorward_control::tokens::{Minter, TokenService};
 use doorward_control::tunnel_dest_groups::TunnelDestGroups;
+use doorward_control::users::Users;
 use doorward_control::workload_identity::WorkloadIdentity;
 use doorward_control::world::{UseCases, World};
 use doorward_core::clock::{Clock, Timestamp};
@@ -87,6 +88,8 @@ pub struct StackConfig {
     pub api_https_url: Option<String>,
     /// The hosts that are ours on the API's listener.
     pub api_hosts: Vec<Host>,
+    /// The hosts at which no application is.
+    pub reserved_hosts: ReservedHosts,
     /// The hash of the administration token; without one nobody is the operator.
     pub admin_token: Option<TokenHash>,
     /// Issuers beside ourselves whose ID tokens are callers.
@@ -191,7 +194,13 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
     let cases = {
         let (store, publisher, changes) = (store.clone(), publisher.clone(), changes.clone());
         UseCases {
-            applications: Applications::new(store.clone(), publisher.clone(), entropy.clone(), changes.clone()),
+            applications: Applications::new(
+                store.clone(),
+                publisher.clone(),
+                entropy.clone(),
+                changes.clone(),
+                config.reserved_hosts,
+            ),
             settings: Arc::new(SettingsService::new(store.clone(), publisher.clone(), changes.clone())),
             policies: Arc::new(Policies::new(store.clone(), publisher.clone(), changes.clone())),
             deny_policies: Arc::new(DenyPolicies::new(
@@ -206,6 +215,8 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
             service_accounts: Arc::new(ServiceAccounts::new(store, publisher, changes, entropy.clone(), key_file_urls)),
         }
     };
+    let sign_in = SignIn::new(store.clone(), snapshots.clone(), recorder.clone(), entropy.clone(), throttle.clone());
+    let passwords = sign_in.passwords();
     let services = Services {
         issuer: config.issuer.clone(),
         api_url: config.api_url.clone(),
@@ -216,10 +227,11 @@ pub async fn build(outside: Outside, config: StackConfig) -> Result<Stack, Wirin
             snapshots.clone(),
             recorder.clone(),
             minter.clone(),
-            throttle.clone(),
+            throttle,
             token_urls,
         ),
-        sign_in: SignIn::new(store.clone(), snapshots.clone(), recorder.clone(), entropy.clone(), throttle),
+        users: Users::new(store.clone(), publisher.clone(), changes.clone(), entropy.clone(), passwords),
+        sign_in,
         token_exchange: TokenExchange::new(
             store.clone(),
             snapshots.clone(),

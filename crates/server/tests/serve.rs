@@ -79,7 +79,7 @@ async fn what_the_file_says_is_served_and_the_second_start_changes_nothing() {
     }
     let record = std::fs::read_to_string(&sink).unwrap();
     // What is said => how often in both starts together.
-    let said = [("RegisterApplication", 1), ("SetIamPolicy", 1), ("UpdateIapSettings", 1), ("AuthorizeUser\"", 2)];
+    let said = [("CreateApplication", 1), ("SetIamPolicy", 1), ("UpdateIapSettings", 1), ("AuthorizeUser\"", 2)];
     for (method, times) in said {
         assert_eq!(record.matches(method).count(), times, "{method}: {record}");
     }

@@ -17,7 +17,7 @@ use doorward_proxy::Proxy;
 use postgres::Cluster;
 use support::{ROBOT, admit, ask, id_token, register, stack};
 
-/// What the issue promises.
+/// What one instance writes is in force on every other after this long at most.
 const LIMIT: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

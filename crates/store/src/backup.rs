@@ -25,6 +25,8 @@ use serde_json::Value as Json;
 
 use crate::db::{Change, Query, Row, query};
 use crate::migrations::{APPLICATION_ID, SCHEMA_VERSION, is_key_of};
+use crate::open::OpenError;
+use crate::seal::Sealer;
 use crate::sql::{RAISE, SqlStore, lock_names, tell_others};
 
 /// Every table that is kept, with its key: those to which others refer come first.
@@ -114,6 +116,9 @@ pub enum RestoreError {
     /// The store failed.
     #[error("the store cannot be written")]
     Store(#[from] StoreError),
+    /// The store to restore into cannot be made.
+    #[error(transparent)]
+    Open(#[from] OpenError),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -204,25 +209,51 @@ impl SqlStore {
     /// # Errors
     /// [`RestoreError`]; nothing was written then.
     pub async fn restore(&self, path: &Path) -> Result<(), RestoreError> {
+        let backup = Backup::read(path, &self.sealer)?;
+        let mut change = self.db.begin().await?;
+        change.on_a_server(query("SELECT pg_advisory_xact_lock($1)").bind(APPLICATION_ID)).await?;
+        backup.fill(&mut change).await?;
+        change.commit().await?;
+        self.tell();
+        Ok(())
+    }
+}
+
+/// A backup that is whole, of this version, and whose secrets the key opens.
+pub struct Backup {
+    file: File,
+    revision: i64,
+}
+
+impl Backup {
+    /// Reads and checks a backup, before anything is made for it.
+    ///
+    /// # Errors
+    /// [`RestoreError`] of a file that is no backup, is not whole, is another version's, or belongs to another key.
+    pub fn read(path: &Path, sealer: &Sealer) -> Result<Backup, RestoreError> {
         let mut file = File::open(path)?;
         check_sum(&file)?;
         io::Seek::rewind(&mut file)?;
-        let mut lines = BufReader::new(file).lines().enumerate();
-        let line = |number: usize| RestoreError::Line(number + 1);
-        let (number, head) = lines.next().ok_or(RestoreError::Damaged)?;
-        let head: Head = serde_json::from_str(&head?).map_err(|_| line(number))?;
+        let head = BufReader::new(&file).lines().next().ok_or(RestoreError::Damaged)??;
+        let head: Head = serde_json::from_str(&head).map_err(|_| RestoreError::Line(1))?;
         if head.doorward_backup != FORM || head.schema != SCHEMA_VERSION {
             return Err(RestoreError::Schema { found: head.schema, known: SCHEMA_VERSION });
         }
-        let sealing = STANDARD.decode(&head.sealing).map_err(|_| line(number))?;
-        if !is_key_of(&self.sealer, &sealing) {
-            return Err(RestoreError::WrongKey(self.sealer.source().to_owned()));
+        let sealing = STANDARD.decode(&head.sealing).map_err(|_| RestoreError::Line(1))?;
+        if !is_key_of(sealer, &sealing) {
+            return Err(RestoreError::WrongKey(sealer.source().to_owned()));
         }
-        let mut change = self.db.begin().await?;
-        change.on_a_server(query("SELECT pg_advisory_xact_lock($1)").bind(APPLICATION_ID)).await?;
-        lock_names(&mut change).await?;
-        expect_empty(&mut change).await?;
-        query(format!("DELETE FROM {HEAD}")).execute(&mut change).await?;
+        Ok(Backup { file, revision: head.revision })
+    }
+
+    /// Writes everything that the backup holds into an empty database. Nothing is there before the change is committed.
+    pub(crate) async fn fill(mut self, change: &mut Change) -> Result<(), RestoreError> {
+        io::Seek::rewind(&mut self.file)?;
+        let lines = BufReader::new(self.file).lines().enumerate().skip(1);
+        let line = |number: usize| RestoreError::Line(number + 1);
+        lock_names(change).await?;
+        expect_empty(change).await?;
+        query(format!("DELETE FROM {HEAD}")).execute(&mut *change).await?;
         let mut filling: Option<Filling> = None;
         let (mut filled, mut ended) = (BTreeSet::new(), false);
         for (number, text) in lines {
@@ -231,17 +262,17 @@ impl SqlStore {
                 return Err(line(number));
             }
             match (value, &mut filling) {
-                (Json::Array(row), Some(filling)) => filling.push(&mut change, row, number).await?,
+                (Json::Array(row), Some(filling)) => filling.push(change, row, number).await?,
                 (Json::Array(_), None) => return Err(line(number)),
                 (value, _) => {
                     if let Some(mut full) = filling.take() {
-                        full.write(&mut change).await?;
+                        full.write(change).await?;
                     }
                     // What it says was looked at; whether it stands at the end was not.
                     ended = End::deserialize(&value).is_ok();
                     if !ended {
                         let table = TableLine::deserialize(&value).map_err(|_| line(number))?;
-                        let begun = Filling::begin(&mut change, &table).await?.ok_or_else(|| line(number))?;
+                        let begun = Filling::begin(change, &table).await?.ok_or_else(|| line(number))?;
                         if !filled.insert(begun.table) {
                             return Err(line(number));
                         }
@@ -254,21 +285,18 @@ impl SqlStore {
             return Err(RestoreError::Table(missing));
         }
         let (heads,): (i64,) =
-            query(format!("SELECT COUNT(*) FROM {HEAD} WHERE id = 1")).fetch_one(&mut change).await?;
+            query(format!("SELECT COUNT(*) FROM {HEAD} WHERE id = 1")).fetch_one(&mut *change).await?;
         if heads != 1 {
             return Err(RestoreError::Table(HEAD));
         }
         // Whoever read the store when it was empty, or another one, reads everything again.
         query("UPDATE revision SET value = $1 WHERE id = 1 AND value < $1")
-            .bind(head.revision)
-            .execute(&mut change)
+            .bind(self.revision)
+            .execute(&mut *change)
             .await?;
         // No change leads there.
-        query(RAISE).execute(&mut change).await?;
-        tell_others(&mut change).await?;
-        change.commit().await?;
-        self.tell();
-        Ok(())
+        query(RAISE).execute(&mut *change).await?;
+        Ok(tell_others(change).await?)
     }
 }
 

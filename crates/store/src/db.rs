@@ -96,7 +96,7 @@ impl Db {
     }
 }
 
-async fn begin_sqlite(pool: &SqlitePool) -> Result<Change, StoreError> {
+pub(crate) async fn begin_sqlite(pool: &SqlitePool) -> Result<Change, StoreError> {
     pool.begin_with("BEGIN IMMEDIATE").await.map(Change::Sqlite).map_err(failed)
 }
 

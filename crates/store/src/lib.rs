@@ -11,7 +11,7 @@ mod seal;
 mod sql;
 mod watch;
 
-pub use backup::{BackupError, RestoreError};
+pub use backup::{Backup, BackupError, RestoreError};
 pub use open::{Age, Damage, Location, OpenError, PostgresOptions, UrlError};
 pub use seal::{KeyFileError, Sealer};
 pub use sql::SqlStore;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use doorward_core::store::StoreError;
 
-use crate::migrations::{MigrateError, SCHEMA_VERSION};
+use crate::migrations::{MigrateError, SCHEMA_VERSION, SEALED_SINCE};
 use crate::seal::KeyFileError;
 
 pub use postgres::{PostgresOptions, UrlError};
@@ -27,6 +27,15 @@ pub enum Age {
 }
 
 impl Age {
+    /// Whether private keys are sealed in it, so that a new key opens nothing of them.
+    pub fn is_sealed(self) -> bool {
+        match self {
+            Age::New => false,
+            Age::Current => true,
+            Age::Older(version) => version >= SEALED_SINCE,
+        }
+    }
+
     /// Of a database with this schema, which is not newer than ours.
     fn of(version: i64) -> Age {
         match version {

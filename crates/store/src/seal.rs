@@ -26,7 +26,7 @@ pub enum KeyFileError {
     #[error("{0}")]
     Io(io::Error),
     /// The file holds something else.
-    #[error("it must hold 32 random bytes in base64, and nothing else: `head -c 32 /dev/urandom | base64` makes them")]
+    #[error("it holds something else than 32 bytes in base64")]
     NotAKey,
     /// The system gave no randomness for a new key.
     #[error("the system gave no randomness")]
@@ -140,7 +140,8 @@ impl Place<'_> {
 
 /// Writes a file that was not there. Another process may do so at the same time: then the first one counts.
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(path);
+    // A bare name is in this directory, and its parent is no name at all.
+    let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".new-{}", std::process::id()));
     let unfinished = Path::new(&unfinished);
@@ -208,6 +209,15 @@ mod tests {
         for again in [Sealer::from_file(&path), Sealer::from_file_or_new(&path, &SystemEntropy)] {
             assert_eq!(again.unwrap().open(PLACE, &sealed).unwrap(), b"secret");
         }
+    }
+
+    #[test]
+    fn a_key_file_is_made_by_a_bare_name() {
+        // In the directory in which cargo starts tests; what is there by this name is ours.
+        let name = format!("test-{}.key", std::process::id());
+        let made = Sealer::from_file_or_new(Path::new(&name), &SystemEntropy);
+        fs::remove_file(&name).unwrap();
+        made.unwrap();
     }
 
     #[test]

@@ -19,7 +19,7 @@ use doorward_core::group::Group;
 use doorward_core::keys::KeyPurpose;
 use doorward_core::policy::Etag;
 use doorward_core::store::*;
-use doorward_store::{BackupError, RestoreError, Sealer, SqlStore};
+use doorward_store::{Age, Backup, BackupError, RestoreError, Sealer, SqlStore};
 use postgres::Cluster;
 use samples::*;
 
@@ -271,14 +271,60 @@ async fn a_backup_of_another_schema_or_with_a_table_that_is_not_known_is_refused
     for (old, new, expected) in cases {
         assert!(text.contains(old), "{old}");
         let (body, _) = text.trim_end().rsplit_once('\n').unwrap();
-        let body = format!("{}\n", body.replacen(old, new, 1));
-        let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body.as_bytes());
-        let sum: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let rows = body.lines().filter(|line| line.starts_with('[')).count();
-        fs::write(&file, format!("{body}{{\"rows\":{rows},\"sha256\":\"{sum}\"}}\n")).unwrap();
+        fs::write(&file, summed(&format!("{}\n", body.replacen(old, new, 1)))).unwrap();
         let Err(refused) = empty.restore(&file).await else { panic!("{old} => {new}") };
         let refused = refused.to_string();
         assert!(refused.contains(expected), "{new}: {refused}");
         assert_eq!(empty.users().await.unwrap(), []);
     }
+}
+
+/// These lines, with the last one of a backup that holds them.
+fn summed(body: &str) -> String {
+    let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body.as_bytes());
+    let sum: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let rows = body.lines().filter(|line| line.starts_with('[')).count();
+    format!("{body}{{\"rows\":{rows},\"sha256\":\"{sum}\"}}\n")
+}
+
+#[tokio::test]
+async fn what_cannot_be_restored_makes_no_database_and_what_can_makes_it_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let store = sqlite(folder.path(), "old").await;
+    write_something(&store).await;
+    store.backup(&file("backup")).await.unwrap();
+    let cluster = Cluster::shared();
+    let database = cluster.database().await;
+
+    let whole = fs::read(file("backup")).unwrap();
+    fs::write(file("half"), &whole[..whole.len() / 2]).unwrap();
+    // Good by its sum, and not what any store holds: found when the tables are there.
+    let text = String::from_utf8(whole).unwrap();
+    let (body, _) = text.trim_end().rsplit_once('\n').unwrap();
+    fs::write(file("strange"), summed(&format!("{}\n", body.replace("\"person\"", "\"people\"")))).unwrap();
+    let other = Sealer::from_file_or_new(&file("other.key"), &SystemEntropy).unwrap();
+    for (name, sealer) in [("gone", sealer(folder.path())), ("half", sealer(folder.path())), ("backup", other)] {
+        assert!(Backup::read(&file(name), &sealer).is_err(), "{name}");
+    }
+    let sealer = sealer(folder.path());
+    let strange = || Backup::read(&file("strange"), &sealer).unwrap();
+    let told = SqlStore::restore_sqlite(&file("new"), &sealer, strange()).await;
+    assert!(matches!(told, Err(RestoreError::Line(_))), "{told:?}");
+    let told = SqlStore::restore_postgres(&database.options(), &sealer, strange()).await;
+    assert!(matches!(told, Err(RestoreError::Line(_))), "{told:?}");
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_str().unwrap().starts_with("new")), "{left:?}");
+    assert_eq!(SqlStore::age(&file("new")).await.unwrap(), Age::New);
+    assert_eq!(SqlStore::postgres_age(&database.options()).await.unwrap(), Age::New);
+
+    let good = || Backup::read(&file("backup"), &sealer).unwrap();
+    SqlStore::restore_sqlite(&file("new"), &sealer, good()).await.unwrap();
+    expect_same(&store, &sqlite(folder.path(), "new").await).await;
+    assert!(SqlStore::restore_sqlite(&file("new"), &sealer, good()).await.is_err(), "it is there now");
+    SqlStore::restore_postgres(&database.options(), &sealer, good()).await.unwrap();
+    let sealer = Sealer::from_file(&file("key")).unwrap();
+    let restored = SqlStore::open_postgres(&database.options(), sealer).await.unwrap();
+    expect_same(&store, &restored).await;
+    restored.close().await;
 }

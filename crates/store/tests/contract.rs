@@ -59,6 +59,7 @@ every_backend_keeps! {
         a_client_id_is_given_to_one_client
         a_secret_is_replaced_and_nothing_else
         a_client_goes_with_everything_that_was_granted_to_it_and_takes_no_others
+        a_client_that_an_application_has_stays
         nothing_is_granted_to_a_client_that_is_no_more
         a_session_is_good_until_it_ends_and_not_at_its_end
         a_session_takes_the_place_of_an_old_one_and_is_ended_alone
@@ -75,6 +76,7 @@ every_backend_keeps! {
         a_name_a_number_and_a_place_are_given_to_one_application
         of_those_who_want_one_name_number_or_place_at_once_one_gets_it
         an_application_is_replaced_only_in_the_state_that_the_writer_saw
+        several_applications_are_replaced_together_or_not_at_all
         an_application_goes_with_what_stands_on_it_and_takes_nothing_else
         no_policy_stands_on_an_application_that_is_no_more_whoever_writes_at_once
     }

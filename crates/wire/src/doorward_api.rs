@@ -5,6 +5,7 @@ mod applications;
 mod audit;
 mod explain;
 mod groups;
+mod users;
 mod world;
 
 pub use applications::{ApplicationKind, ApplicationResource, ListApplicationsResponse};
@@ -21,6 +22,7 @@ pub use groups::{
     AccessLevelResource, BasicLevel, ChangeMembersRequest, CustomLevel, GroupResource, ListAccessLevelsResponse,
     ListGroupsResponse, ListMembersResponse,
 };
+pub use users::{CreateUserRequest, ListUsersResponse, SetPasswordResponse, UserResource};
 pub use world::{ApplyFailure, ApplyRequest, ApplyResponse, WorldAction, WorldChange, WorldList};
 
 use serde::{Deserialize, Serialize};

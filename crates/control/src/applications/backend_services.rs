@@ -100,7 +100,7 @@ impl BackendServices {
     ) -> Result<BackendServiceList, ApplicationError> {
         let mut call = self.applications.changes.begin(admin, LIST, at.project)?;
         let outcome = async {
-            enter(&mut call, at, Permission::ListBackendServices)?;
+            self.enter(&mut call, at, Permission::ListBackendServices).await?;
             let (page, next_page_token) = self.page(query, |it| is_in(it, at.region)).await?;
             let mut items = Vec::with_capacity(page.len());
             for application in &page {
@@ -129,7 +129,7 @@ impl BackendServices {
     ) -> Result<BackendServiceAggregatedList, ApplicationError> {
         let mut call = self.applications.changes.begin(admin, AGGREGATED, at.project)?;
         let outcome = async {
-            enter(&mut call, at, Permission::ListBackendServices)?;
+            self.enter(&mut call, at, Permission::ListBackendServices).await?;
             let (page, next_page_token) = self.page(query, |it| region_of(it).is_some()).await?;
             let mut items: BTreeMap<String, BackendServicesScopedList> = BTreeMap::new();
             for application in &page {
@@ -159,7 +159,7 @@ impl BackendServices {
     ) -> Result<Operation, ApplicationError> {
         let mut call = self.applications.changes.begin(admin, INSERT, &body.name)?;
         let outcome = async {
-            enter(&mut call, at, Permission::CreateBackendService)?;
+            self.enter(&mut call, at, Permission::CreateBackendService).await?;
             check_fields(&body)?;
             let routes = body.doorward.unwrap_or_default();
             let region = at.region;
@@ -171,7 +171,7 @@ impl BackendServices {
                 // Ours to say, and a client that copies one from Google sends Google's.
                 number: None,
                 iap_enabled: iap.enabled.unwrap_or(false),
-                routes: draft::routes(&routes.hosts, &routes.path_prefixes)?,
+                routes: self.applications.routes(&routes.hosts, &routes.path_prefixes)?,
                 upstreams: draft::upstreams(&routes.upstreams)?,
                 description: draft::description(body.description.as_deref().unwrap_or_default())?,
                 labels: BTreeMap::new(),
@@ -244,7 +244,7 @@ impl BackendServices {
         };
         let mut call = self.applications.changes.begin(admin, OPERATION, name)?;
         let outcome = async {
-            enter(&mut call, at, permission)?;
+            self.enter(&mut call, at, permission).await?;
             let missing = || ApplicationError::NoOperation(name.to_owned());
             let told = Told::read(name).ok_or_else(missing)?;
             let found = self.applications.store.application(told.number).await?;
@@ -265,6 +265,13 @@ impl BackendServices {
         &self.applications.publisher.project().id
     }
 
+    /// Proves that the project of a URL is ours, and that the caller may do this in it.
+    async fn enter(&self, call: &mut Call<'_>, at: Scope<'_>, permission: Permission) -> Result<(), ApplicationError> {
+        self.applications.publisher.catch_up().await?;
+        call.reach(&format!("projects/{}", at.project), |_| permission)?;
+        Ok(())
+    }
+
     async fn reach(
         &self,
         call: &mut Call<'_>,
@@ -272,8 +279,7 @@ impl BackendServices {
         name: &str,
         permission: Permission,
     ) -> Result<Application, ApplicationError> {
-        self.applications.publisher.catch_up().await?;
-        enter(call, at, permission)?;
+        self.enter(call, at, permission).await?;
         let found = self.applications.find(name, |it| is_in(it, at.region)).await?;
         call.about(&found.service().name(self.applications.publisher.project()));
         Ok(found)
@@ -307,7 +313,7 @@ impl BackendServices {
         };
         let after = Application {
             iap_enabled: iap.enabled.unwrap_or(false),
-            routes: draft::routes(&routes.hosts, &routes.path_prefixes)?,
+            routes: self.applications.routes(&routes.hosts, &routes.path_prefixes)?,
             upstreams: draft::upstreams(&routes.upstreams)?,
             description: draft::description(body.description.as_deref().unwrap_or_default())?,
             ..found.clone()
@@ -384,12 +390,6 @@ impl BackendServices {
 enum Absent {
     Cleared,
     Stays,
-}
-
-/// Proves that the project of a URL is ours, and that the caller may do this in it.
-fn enter(call: &mut Call<'_>, at: Scope<'_>, permission: Permission) -> Result<(), ApplicationError> {
-    call.reach(&format!("projects/{}", at.project), |_| permission)?;
-    Ok(())
 }
 
 /// The region of a backend service, `None` inside for a global one.

@@ -8,16 +8,22 @@ use doorward_core::policy::Permission;
 use doorward_core::resource::{ClientId, Project, Resource};
 use doorward_core::store::{Store, StoreError};
 use doorward_wire::jose::decode_base64url;
+use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
-use super::ApplicationError;
-use crate::admin::Call;
+use super::{ApplicationError, Applications};
+use crate::admin::{Admin, Call, Method};
 use crate::oauth_clients::new_client_id;
 
+const REGISTER_CLIENT: Method = Method::write("doorward", "doorward.v1.Applications.RegisterClient");
 /// The longest id that is brought along, in bytes.
 const CLIENT_ID_LIMIT: usize = 255;
+/// How every client id of Google's ends, and of ours.
+const CLIENT_ID_END: &str = ".apps.googleusercontent.com";
+/// The shortest secret that is brought along, in bytes: Google's have 24 and more.
+pub(super) const SECRET_LEAST: usize = 24;
 /// The longest secret that is brought along, in bytes.
-const SECRET_LIMIT: usize = 1024;
+pub(super) const SECRET_LIMIT: usize = 1024;
 
 /// What is to be done so that an application has its client.
 #[derive(Debug)]
@@ -58,7 +64,14 @@ pub(crate) fn make(
     Ok((web_client(id, project, display_name, TokenHash::of(&secret), now), secret))
 }
 
-fn web_client(id: ClientId, project: &Project, display_name: &str, secret: TokenHash, now: Timestamp) -> OAuthClient {
+/// A client for applications, of this id and secret.
+pub fn web_client(
+    id: ClientId,
+    project: &Project,
+    display_name: &str,
+    secret: TokenHash,
+    now: Timestamp,
+) -> OAuthClient {
     OAuthClient {
         kind: ClientKind::Web { redirect_uris: vec![redirect_uri(&id)] },
         id,
@@ -82,8 +95,8 @@ pub(super) struct Brought<'a> {
 /// Finds out what is to be done so that an application has the client that is brought.
 ///
 /// Of a client that is there, they give the secret, or hold the permission to see it: by a client that two applications share, tokens
-/// for one are good at the other. Its secret is replaced only for those who may do that. One that is not there is registered; without a
-/// secret, with one that nobody knows.
+/// for one are good at the other. Its secret is replaced only for those who may do that. One that is not there is registered for those who
+/// may make clients; without a secret, with one that nobody knows.
 pub(super) async fn bring(
     store: &dyn Store,
     entropy: &dyn Entropy,
@@ -95,12 +108,26 @@ pub(super) async fn bring(
     if id.is_empty() || id.len() > CLIENT_ID_LIMIT || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(ApplicationError::ClientId(id.to_owned()));
     }
-    if secret.is_some_and(|secret| secret.len() > SECRET_LIMIT) {
-        return Err(ApplicationError::ClientSecret);
-    }
     let id = ClientId(id.to_owned());
     let hash = secret.map(TokenHash::of);
     let Some(known) = store.oauth_client(&id).await? else {
+        if secret.is_none() && present == Some(&id) {
+            return Ok((id, ClientChange::Nothing));
+        }
+        call.demand(Permission::CreateClient, &Resource::Project)?;
+        // An application may have one that is not registered. Whoever gave it a secret would have chosen that application's.
+        if store.applications().await?.iter().any(|other| other.client_id == id) {
+            let permission = match secret {
+                Some(_) => Permission::CreateClientSecret,
+                None => Permission::GetClientWithSecret,
+            };
+            call.demand(permission, &Resource::Project)?;
+        }
+        // It becomes the audience of tokens: somebody else's URL would make tokens that are good there.
+        if !is_client_id(&id) {
+            return Err(ApplicationError::ClientId(id.0));
+        }
+        check_secret(secret)?;
         let hash = match hash {
             Some(hash) => hash,
             None => TokenHash::of(&random_base64url(entropy, 32)?),
@@ -119,6 +146,7 @@ pub(super) async fn bring(
     match hash {
         Some(hash) if !is_its_secret => {
             call.demand(Permission::CreateClientSecret, &Resource::Project)?;
+            check_secret(secret)?;
             Ok((id.clone(), ClientChange::Secret(id, hash)))
         }
         Some(_) => Ok((id, ClientChange::Nothing)),
@@ -128,6 +156,46 @@ pub(super) async fn bring(
             }
             Ok((id, ClientChange::Nothing))
         }
+    }
+}
+
+/// Whether an id is like Google's and ours: `123-abc.apps.googleusercontent.com`.
+fn is_client_id(id: &ClientId) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    id.0.strip_suffix(CLIENT_ID_END).is_some_and(|own| !own.is_empty() && own.bytes().all(plain))
+}
+
+fn check_secret(secret: Option<&str>) -> Result<(), ApplicationError> {
+    match secret.is_none_or(|secret| (SECRET_LEAST..=SECRET_LIMIT).contains(&secret.len())) {
+        true => Ok(()),
+        false => Err(ApplicationError::ClientSecret),
+    }
+}
+
+impl Applications {
+    /// Registers the clients that applications have and that are not registered, as those are that `doorward serve` once gave them.
+    /// Nobody knows their secrets. To be called at the start: an id that is not registered looks free to whoever brings one.
+    pub async fn register_clients(&self, admin: &Admin) -> Result<(), ApplicationError> {
+        let project = self.publisher.project();
+        for application in self.store.applications().await? {
+            if self.store.oauth_client(&application.client_id).await?.is_some() {
+                continue;
+            }
+            let mut call = self.changes.begin(admin, REGISTER_CLIENT, &application.service().name(project))?;
+            let outcome = async {
+                call.demand(Permission::CreateClient, &Resource::Project)?;
+                let secret = TokenHash::of(&random_base64url(&*self.entropy, 32)?);
+                let (id, name) = (application.client_id.clone(), application.name.as_str());
+                let client = web_client(id, project, name, secret, call.time());
+                call.creates(&json!({"clientId": client.id.0, "displayName": client.display_name}));
+                // `false`: another instance did it at the same time, or another application has the same.
+                self.store.add_oauth_client(&client).await?;
+                Ok(())
+            };
+            let outcome: Result<(), ApplicationError> = outcome.await;
+            call.finish(outcome).await?;
+        }
+        Ok(())
     }
 }
 
@@ -145,7 +213,8 @@ impl ClientChange {
     pub(super) async fn take_back(&self, store: &dyn Store) -> Result<(), StoreError> {
         match self {
             ClientChange::Nothing | ClientChange::Secret(..) => Ok(()),
-            ClientChange::Register(client) => store.remove_oauth_client(&client.id).await.map(|_| ()),
+            // Somebody may have given it to another application meanwhile: then it stays.
+            ClientChange::Register(client) => store.remove_oauth_client(&client.id).await.map(drop),
         }
     }
 }

@@ -108,15 +108,22 @@ pub(crate) fn labels(labels: &BTreeMap<String, String>) -> Result<BTreeMap<Strin
 
 /// What tells kinds apart, as it is written.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct WrittenKind<'a> {
-    pub(crate) kind: ApplicationKind,
-    pub(crate) region: Option<&'a str>,
-    pub(crate) service: Option<&'a str>,
-    pub(crate) version: Option<&'a str>,
+pub struct WrittenKind<'a> {
+    /// The kind.
+    pub kind: ApplicationKind,
+    /// Of a backend service, if it has one, and of a Cloud Run service.
+    pub region: Option<&'a str>,
+    /// Of App Engine: `default` where it is not said.
+    pub service: Option<&'a str>,
+    /// Of App Engine.
+    pub version: Option<&'a str>,
 }
 
 /// Reads what an application stands for.
-pub(crate) fn kind(written: WrittenKind<'_>) -> Result<ServiceKind, ApplicationError> {
+///
+/// # Errors
+/// [`ApplicationError::FieldOfAnotherKind`], [`ApplicationError::Word`] and [`ApplicationError::Missing`].
+pub fn kind(written: WrittenKind<'_>) -> Result<ServiceKind, ApplicationError> {
     let WrittenKind { kind, region, service, version } = written;
     let none = |field: &'static str, value: Option<&str>| match value {
         Some(_) => Err(ApplicationError::FieldOfAnotherKind(field)),
@@ -147,7 +154,7 @@ pub(crate) fn kind(written: WrittenKind<'_>) -> Result<ServiceKind, ApplicationE
 }
 
 /// A part of a resource's name: 1 to 63 of `a-z`, `0-9` and `-`, with neither end a `-`.
-fn is_word(text: &str) -> bool {
+pub fn is_word(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-') && !text.ends_with('-')
 }
@@ -184,7 +191,7 @@ pub(crate) fn prefixes_of(application: &Application) -> Vec<String> {
 }
 
 /// What tells its kind from others: kind, region, service, version.
-pub(crate) fn written_kind(kind: &ServiceKind) -> WrittenKind<'_> {
+pub fn written_kind(kind: &ServiceKind) -> WrittenKind<'_> {
     match kind {
         ServiceKind::BackendService { region } => {
             WrittenKind { kind: ApplicationKind::BackendService, region: region.as_deref(), ..WrittenKind::default() }

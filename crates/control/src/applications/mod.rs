@@ -5,6 +5,7 @@ mod app_engine;
 mod backend_services;
 mod clients;
 mod draft;
+mod reserved;
 
 use std::sync::Arc;
 
@@ -23,13 +24,14 @@ use crate::snapshots::{RefreshError, SnapshotPublisher};
 
 pub use app_engine::AppEngine;
 pub use backend_services::{BackendServices, Scope};
+pub use clients::web_client;
 pub(crate) use clients::{is_for_applications, make as make_client};
 pub use draft::{DESCRIPTION_LIMIT, LABELS_LIMIT, PLACES_LIMIT, UPSTREAM_LIMIT, UPSTREAMS_LIMIT};
-pub(crate) use draft::{
-    WrittenKind, description, hosts_of, kind, labels, number, prefixes_of, routes, upstreams, written_kind,
-};
+pub use draft::{WrittenKind, is_word, kind, written_kind};
+pub(crate) use draft::{description, hosts_of, labels, number, prefixes_of, routes, upstreams};
+pub use reserved::{OwnHosts, ReservedHost, ReservedHosts};
 
-use clients::{Brought, ClientChange};
+use clients::{Brought, ClientChange, SECRET_LEAST, SECRET_LIMIT};
 
 /// Digits of a number that we give: fewer than 2^63, as clients of Google's read it.
 const NUMBER_DIGITS: usize = 19;
@@ -74,6 +76,9 @@ pub enum ApplicationError {
     /// Not a host.
     #[error("{0:?} is no host: write wiki.example.com, or https://wiki.example.com:8443")]
     Host(String),
+    /// No application is at that host.
+    #[error(transparent)]
+    ReservedHost(#[from] ReservedHost),
     /// Not a prefix.
     #[error(
         "{0:?} is no path prefix: it starts with '/', and has no empty and no dot segment, no '%', ';', '?' or '#'"
@@ -140,10 +145,10 @@ pub enum ApplicationError {
     #[error("the body is not valid: {0}")]
     Body(#[from] serde_json::Error),
     /// Not a client id.
-    #[error("{0:?} is no client id: it has 1 to 255 visible characters")]
+    #[error("{0:?} is no client id: it is like 123-abc.apps.googleusercontent.com")]
     ClientId(String),
-    /// Too long.
-    #[error("the client secret is too long")]
+    /// Not a secret. Whoever may see the application sees its hash, so it must not be one that can be guessed.
+    #[error("a client secret has {SECRET_LEAST} to {SECRET_LIMIT} bytes")]
     ClientSecret,
     /// A client that is not for applications.
     #[error("client {} is no web client of this project", .0.0)]
@@ -173,6 +178,7 @@ impl Failure for ApplicationError {
             E::Ambiguous(_) | E::ClientKind(_) => Status::FailedPrecondition,
             E::Name(_)
             | E::Host(_)
+            | E::ReservedHost(_)
             | E::PathPrefix(_)
             | E::PrefixWithoutHost
             | E::Upstream { .. }
@@ -204,6 +210,7 @@ pub struct Applications {
     publisher: Arc<SnapshotPublisher>,
     entropy: Arc<dyn Entropy>,
     changes: Changes,
+    reserved: Arc<ReservedHosts>,
 }
 
 /// What is done with an application.
@@ -256,20 +263,22 @@ struct NewApplication {
 }
 
 impl Applications {
-    /// Applications in `store`, put in force by `publisher`.
+    /// Applications in `store`, put in force by `publisher`; none at a host that is `reserved`.
     pub fn new(
         store: Arc<dyn Store>,
         publisher: Arc<SnapshotPublisher>,
         entropy: Arc<dyn Entropy>,
         changes: Changes,
+        reserved: ReservedHosts,
     ) -> Self {
-        Applications { store, publisher, entropy, changes }
+        Applications { store, publisher, entropy, changes, reserved: Arc::new(reserved) }
     }
 
     /// Every application, in the order of their names.
     pub async fn list(&self, admin: &Admin) -> Result<ListApplicationsResponse, ApplicationError> {
         let mut call = self.changes.begin(admin, LIST, &self.project_name())?;
         let outcome = async {
+            self.publisher.catch_up().await?;
             call.demand(Permission::ListBackendServices, &Resource::Project)?;
             let applications = self.store.applications().await?;
             let project = self.publisher.project();
@@ -303,6 +312,7 @@ impl Applications {
         call: &mut Call<'_>,
         new: ApplicationResource,
     ) -> Result<ApplicationResource, ApplicationError> {
+        self.publisher.catch_up().await?;
         let (region, service, version) = (new.region.as_deref(), new.service.as_deref(), new.version.as_deref());
         let kind = draft::kind(WrittenKind { kind: new.kind, region, service, version });
         // Who may not make one learns nothing more, whatever they send.
@@ -318,7 +328,7 @@ impl Applications {
             kind,
             number: new.id.as_deref().map(draft::number).transpose()?,
             iap_enabled: new.iap_enabled.unwrap_or(true),
-            routes: draft::routes(&new.hosts, &new.path_prefixes)?,
+            routes: self.routes(&new.hosts, &new.path_prefixes)?,
             upstreams: draft::upstreams(&new.upstreams)?,
             description: draft::description(&new.description)?,
             labels: draft::labels(&new.labels)?,
@@ -365,7 +375,7 @@ impl Applications {
         check_fixed(&old, &new)?;
         let after = Application {
             iap_enabled: new.iap_enabled.unwrap_or(before.iap_enabled),
-            routes: draft::routes(&new.hosts, &new.path_prefixes)?,
+            routes: self.routes(&new.hosts, &new.path_prefixes)?,
             upstreams: draft::upstreams(&new.upstreams)?,
             description: draft::description(&new.description)?,
             labels: draft::labels(&new.labels)?,
@@ -407,6 +417,18 @@ impl Applications {
         call.finish(outcome).await
     }
 
+    /// Reads where an application is to be reached ([`draft::routes`]): at no host that is reserved.
+    fn routes(&self, hosts: &[String], prefixes: &[String]) -> Result<Vec<Route>, ApplicationError> {
+        let routes = draft::routes(hosts, prefixes)?;
+        self.check_hosts(&routes)?;
+        Ok(routes)
+    }
+
+    /// Whether an application may be at these places.
+    pub(crate) fn check_hosts(&self, routes: &[Route]) -> Result<(), ReservedHost> {
+        routes.iter().try_for_each(|route| self.reserved.check(&route.origin.host))
+    }
+
     fn project_name(&self) -> String {
         Resource::Project.name(self.publisher.project())
     }
@@ -444,14 +466,13 @@ impl Applications {
         all.into_iter().find(fits).ok_or_else(|| ApplicationError::NotFound(name.to_owned()))
     }
 
-    /// Registers an application, with its client.
+    /// Registers an application, with its client, for somebody who may.
     async fn add(
         &self,
         call: &mut Call<'_>,
         new: NewApplication,
         client: WantedClient<'_>,
     ) -> Result<Application, ApplicationError> {
-        self.publisher.catch_up().await?;
         // Names are one for each kind and region in Google's APIs. Ours name an application by nothing else.
         if self.store.applications().await?.iter().any(|other| other.name == new.name) {
             return Err(ApplicationError::NameTaken(new.name.to_string()));

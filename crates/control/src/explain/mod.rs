@@ -165,6 +165,18 @@ impl Subject {
         }
     }
 
+    /// Every member by which a policy names them.
+    pub(crate) fn names(&self, snapshot: &Snapshot) -> Vec<Member> {
+        let mut names = self.stands_for();
+        names.extend(snapshot.groups.of_members(&names).into_iter().map(Member::Group));
+        match self.principal() {
+            Principal::User(_) | Principal::ServiceAccount(_) => names.push(Member::AllAuthenticatedUsers),
+            Principal::Foreign(_) | Principal::Anonymous => {}
+        }
+        names.push(Member::AllUsers);
+        names
+    }
+
     fn explained(&self, snapshot: &Snapshot) -> ExplainedPrincipal {
         let groups = snapshot.groups.of_members(&self.stands_for());
         ExplainedPrincipal {
@@ -358,19 +370,24 @@ impl Explanations {
         let place = target.as_ref().map_or(Resource::Project, |target| (*target.lineage.resource).clone());
         call.demand_unnamed(Permission::ExplainDecisions, &place)?;
         let decision = decision.ok_or_else(missing)?;
+        let (reason, detail) = match &decision.outcome {
+            Outcome::Allowed { .. } => (None, None),
+            Outcome::Refused { reason, detail, .. } => (Some(reason), Some(detail)),
+        };
         let recorded = RecordedDecision {
             id: decision.id.clone(),
             time: rfc3339(decision.time.seconds()),
-            allowed: matches!(decision.outcome, Outcome::Allowed { .. }),
-            reason: match &decision.outcome {
-                Outcome::Allowed { .. } => None,
-                Outcome::Refused { reason, .. } => Some(reason.code().to_owned()),
-            },
+            allowed: reason.is_none(),
+            reason: reason.map(|reason| reason.code().to_owned()),
+            detail: detail.filter(|detail| !detail.is_empty()).cloned(),
+            passed_policies: failed_after_policies(&decision),
         };
         let permission = Permission::AccessViaIap;
         let parts = (target, Subject::recorded(&decision).ok(), Request::recorded(&decision));
         let response = match parts {
-            (Some(target), Some(subject), Some(request)) if was_decided(&decision) => {
+            (Some(target), Some(subject), Some(request))
+                if was_decided(&decision) || failed_after_policies(&decision) =>
+            {
                 answer(&snapshot, &target, &subject, permission, &request)
             }
             (target, subject, _) => {
@@ -430,14 +447,7 @@ impl Explanations {
             grants: grants(holder).collect(),
         });
         let applications: Vec<ReachableApplication> = applications.collect();
-        let subject = Subject::of(member);
-        let mut names = subject.stands_for();
-        names.extend(snapshot.groups.of_members(&names).into_iter().map(Member::Group));
-        match subject.principal() {
-            Principal::User(_) | Principal::ServiceAccount(_) => names.push(Member::AllAuthenticatedUsers),
-            Principal::Foreign(_) | Principal::Anonymous => {}
-        }
-        names.push(Member::AllUsers);
+        let names = Subject::of(member).names(&snapshot);
         let mut held = Vec::new();
         for (resource, policy) in self.store.policies().await? {
             for binding in policy.bindings {
@@ -468,7 +478,15 @@ impl Explanations {
     }
 }
 
-/// Whether policies were asked at all when a decision was made.
+/// Whether policies let a request in, and it was refused for what failed after them.
+fn failed_after_policies(decision: &Decision) -> bool {
+    match &decision.outcome {
+        Outcome::Allowed { .. } => false,
+        Outcome::Refused { reason, .. } => matches!(reason, Reason::CannotSign | Reason::UpstreamFailed),
+    }
+}
+
+/// Whether policies decided what was decided.
 pub(crate) fn was_decided(decision: &Decision) -> bool {
     match &decision.outcome {
         Outcome::Allowed { .. } => true,

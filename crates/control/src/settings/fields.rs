@@ -16,6 +16,9 @@ use doorward_wire::google_api::{AccessSettings, IapSettings, OAuthSettings, Prot
 
 use super::SettingsError;
 
+/// The setting that is Google's alone.
+pub(crate) const POLICY_DELEGATION: &str = "accessSettings.policyDelegationSettings";
+
 /// Reads settings. Whether they work, and whether a value can be, is for [`Settings::check`] to say.
 ///
 /// # Errors
@@ -25,8 +28,7 @@ pub(crate) fn decode(settings: &IapSettings) -> Result<Settings, SettingsError> 
     let application = settings.application_settings.clone().unwrap_or_default();
     let ours = settings.doorward_settings.clone().unwrap_or_default();
     if access.policy_delegation_settings.is_some() {
-        let path = "accessSettings.policyDelegationSettings";
-        return Err(Refused::NotYet { path, reason: "it is for Google's own use" }.into());
+        return Err(Refused::NoEffect { path: POLICY_DELEGATION, reason: "it is for Google's own use" }.into());
     }
     let gcip = access.gcip_settings.unwrap_or_default();
     let oauth = access.oauth_settings.unwrap_or_default();
@@ -34,7 +36,7 @@ pub(crate) fn decode(settings: &IapSettings) -> Result<Settings, SettingsError> 
     let workforce = access.workforce_identity_settings.unwrap_or_default();
     let workforce_client = workforce.oauth2.unwrap_or_default();
     if workforce_client.client_secret.is_some_and(|secret| !secret.0.is_empty()) {
-        return Err(Refused::NotYet { path: paths::WORKFORCE, reason: "workforce pools are not served" }.into());
+        return Err(Refused::NoEffect { path: paths::WORKFORCE, reason: "workforce pools are not served" }.into());
     }
     let denied = application.access_denied_page_settings.unwrap_or_default();
     let propagation = application.attribute_propagation_settings.unwrap_or_default();

@@ -12,18 +12,16 @@ use doorward_core::store::{Store, StoreError};
 use doorward_wire::google_api::{FieldMask, FieldMaskError, IapSettings, Status};
 
 use crate::admin::{Admin, AdminError, Call, Changes, Failure, Method, Permitted};
+use crate::etags::ATTEMPTS;
 use crate::snapshots::{RefreshError, SnapshotPublisher};
 
-pub(crate) use fields::{decode, encode};
+pub(crate) use fields::{POLICY_DELEGATION, decode, encode};
 
 const IAP: &str = "iap.googleapis.com";
 const GET: Method = Method::read(IAP, "google.cloud.iap.v1.IdentityAwareProxyAdminService.GetIapSettings");
-const UPDATE: Method = Method::write(IAP, "google.cloud.iap.v1.IdentityAwareProxyAdminService.UpdateIapSettings");
+const UPDATE: Method = Method::write_data(IAP, "google.cloud.iap.v1.IdentityAwareProxyAdminService.UpdateIapSettings");
 const VALIDATE: Method =
-    Method::look(IAP, "google.cloud.iap.v1.IdentityAwareProxyAdminService.ValidateIapAttributeExpression");
-
-/// How often a change is tried while other instances change the same settings.
-const ATTEMPTS: usize = 8;
+    Method::write_data(IAP, "google.cloud.iap.v1.IdentityAwareProxyAdminService.ValidateIapAttributeExpression");
 
 /// Why settings were not read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +47,7 @@ pub enum SettingsError {
     /// The three settings of reauthentication are set together or not at all.
     #[error("{} is set as a whole: method, maxAge and policyType", settings::paths::REAUTHENTICATION)]
     Reauthentication,
-    /// A setting that does not work yet, or a value that cannot be.
+    /// A setting that has no effect here, or a value that cannot be.
     #[error(transparent)]
     Refused(#[from] settings::SettingsError),
     /// Others changed them again and again, between every reading and the writing after it.
@@ -159,8 +157,7 @@ impl SettingsService {
             let after = encode(place.name(), &settings);
             call.changes(Some(&before), Some(&after));
             let (store, name) = (self.store.clone(), place.name().to_owned());
-            let write =
-                async move { Ok::<_, SettingsError>(store.replace_settings(&name, &seen, &settings).await?) };
+            let write = async move { Ok::<_, SettingsError>(store.replace_settings(&name, &seen, &settings).await?) };
             if self.publisher.change(write).await? {
                 return Ok(after);
             }

@@ -168,15 +168,22 @@ impl SignIn {
         let shown = client_name(&request.client_id);
         event.client = Some(shown.clone());
         let id = ClientId(request.client_id.clone());
-        let Some(client) = self.store.oauth_client(&id).await? else {
+        let is_of_an_application = async || {
             let applications = self.store.applications().await?;
-            return Err(match applications.iter().any(|application| application.client_id == id) {
+            Ok::<_, StoreError>(applications.iter().any(|application| application.client_id == id))
+        };
+        let Some(client) = self.store.oauth_client(&id).await? else {
+            return Err(match is_of_an_application().await? {
                 true => AuthorizeError::ApplicationClient(shown),
                 false => AuthorizeError::UnknownClient(shown),
             });
         };
         let sent = request.redirect_uri.as_deref().unwrap_or_default();
         if !client.may_redirect_to(sent) {
+            // An application sent them here: its client is registered, and not yet where the answer would go.
+            if sent.ends_with(&format!("/clientIds/{}:handleRedirect", id.0)) && is_of_an_application().await? {
+                return Err(AuthorizeError::ApplicationClient(shown));
+            }
             // What follows may hold a secret, and does not say where it would go.
             let sent = &sent[..sent.find(['?', '#']).unwrap_or(sent.len())];
             return Err(AuthorizeError::RedirectMismatch { client: shown, sent: escaped(sent.as_bytes(), 2048) });

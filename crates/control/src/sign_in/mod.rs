@@ -19,10 +19,10 @@ use doorward_core::entropy::Entropy;
 use doorward_core::member::Email;
 use doorward_core::snapshot::SnapshotCell;
 use doorward_core::store::Store;
-pub use passwords::{PasswordError, hash_password};
+pub(crate) use passwords::NoTurn;
+pub use passwords::{PasswordDesk, PasswordError, hash_password};
 pub use sessions::{NewSession, SignInError};
 
-use self::passwords::PasswordDesk;
 use crate::admin::Peer;
 use crate::record::Recorder;
 use crate::throttle::Throttle;
@@ -82,5 +82,10 @@ impl SignIn {
         throttle: Arc<Throttle>,
     ) -> Self {
         SignIn { store, snapshots, recorder, entropy, throttle, passwords: PasswordDesk::default() }
+    }
+
+    /// Where passwords are looked at: for whoever sets some.
+    pub fn passwords(&self) -> PasswordDesk {
+        self.passwords.clone()
     }
 }

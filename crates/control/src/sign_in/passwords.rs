@@ -52,9 +52,9 @@ pub fn hash_password(password: &str, entropy: &dyn Entropy) -> Result<PasswordHa
     Ok(PasswordHash(hash.map_err(|_| PasswordError::Hash)?.to_string()))
 }
 
-/// Where passwords are looked at, a few at a time.
+/// Where passwords are looked at and hashed, a few at a time. Its clones are the same desk.
 #[derive(Clone)]
-pub(super) struct PasswordDesk {
+pub struct PasswordDesk {
     places: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     /// The memory of the places, kept from one turn to the next: blocks of this size that are given back to the system's
@@ -70,7 +70,7 @@ impl Default for PasswordDesk {
 
 /// Why there was no turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoTurn {
+pub(crate) enum NoTurn {
     /// Too many wait already.
     Crowded,
     /// The process is stopping.
@@ -78,7 +78,7 @@ pub(super) enum NoTurn {
 }
 
 /// A turn at the desk. It ends when the work does, not when the one who asked goes away: or hanging up would be a way round.
-pub(super) struct Turn {
+pub(crate) struct Turn {
     blocks: Vec<Block>,
     memory: Arc<Mutex<Vec<Vec<Block>>>>,
     _place: OwnedSemaphorePermit,
@@ -102,7 +102,7 @@ impl Drop for Waiting {
 
 impl PasswordDesk {
     /// Waits for a turn. Whoever came in before from where they are waits in any crowd.
-    pub(super) async fn turn(&self, came_in_before: bool) -> Result<Turn, NoTurn> {
+    pub(crate) async fn turn(&self, came_in_before: bool) -> Result<Turn, NoTurn> {
         let ahead = self.waiting.fetch_add(1, Ordering::SeqCst);
         let _waiting = Waiting(self.waiting.clone());
         if ahead >= WAITING && !came_in_before {
@@ -130,6 +130,21 @@ impl Turn {
             let hash = stored.as_ref().map_or(OF_NOBODY, |stored| stored.0.as_str());
             let matches = matches(password.as_bytes(), hash, &mut self.blocks).unwrap_or(false);
             (matches && stored.is_some(), self)
+        };
+        join(tokio::task::spawn_blocking(work)).await
+    }
+
+    /// Hashes a new password, as [`hash_password`] does.
+    pub(crate) async fn hash(
+        self,
+        password: String,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Result<PasswordHash, PasswordError>, Stopping> {
+        let work = move || {
+            let hash = hash_password(&password, &*entropy);
+            // Not before: the next one has its turn when this one is done.
+            drop(self);
+            hash
         };
         join(tokio::task::spawn_blocking(work)).await
     }

@@ -1,17 +1,18 @@
 //! What things of a file name, and neither the file nor the store has. Found before anything is changed: a file with such a mistake
 //! would be put in force by half.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use doorward_core::access_level::Definition;
 use doorward_core::member::{Email, Member};
 use doorward_core::policy::{Binding, Role, RoleName};
-use doorward_core::resource::Resource;
+use doorward_core::resource::{Application, Resource};
 use doorward_core::snapshot::Snapshot;
 use doorward_core::store::{Named, Store, StoreError};
 
 use super::read::{Mistakes, Stated};
 use super::{Mistake, Names};
+use crate::applications::{ApplicationError, Applications};
 use crate::policies::named_by;
 
 /// Writes down, beside what was `found`, every role, group, account, pool and access level that something of `wanted` names and that will not be there. What
@@ -39,6 +40,36 @@ pub(super) async fn check_names(
     }
     check.levels();
     Ok(check.found)
+}
+
+/// Writes down every application of the file that would be served where another one of those is that will be there. What is not in the
+/// file makes room if it is pruned.
+pub(super) fn check_places(wanted: &Stated, names: &Names, prune: bool, found: &mut Mistakes) {
+    let Some(of_file) = &wanted.applications else { return };
+    let is_of_file = |it: &Application| of_file.iter().any(|new| new.name == it.name);
+    let beside = names.applications.iter().filter(|it| !prune && !is_of_file(it));
+    let mut taken = HashMap::new();
+    for application in beside.chain(of_file) {
+        let clash = application.routes.iter().find(|route| {
+            // A request says the host and not the scheme.
+            let places = route.origin.hosts().map(|host| (host, &route.prefix));
+            let mut owners = places.map(|place| *taken.entry(place).or_insert(&application.service_id));
+            owners.any(|owner| *owner != application.service_id)
+        });
+        if let Some(route) = clash {
+            let mistake = ApplicationError::PlaceTaken(Box::new(route.clone()));
+            found.add(&format!("app {}", application.name), mistake.into());
+        }
+    }
+}
+
+/// Writes down every application of the file that would be at a host that is reserved.
+pub(super) fn check_hosts(wanted: &Stated, applications: &Applications, found: &mut Mistakes) {
+    for application in wanted.applications.iter().flatten() {
+        if let Err(reserved) = applications.check_hosts(&application.routes) {
+            found.add(&format!("app {}", application.name), ApplicationError::from(reserved).into());
+        }
+    }
 }
 
 struct Check<'a> {

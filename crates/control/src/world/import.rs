@@ -5,6 +5,8 @@ use doorward_core::policy::PredefinedRole;
 use doorward_wire::google_api::{IapSettings, Policy};
 use doorward_wire::world_file::{WorldFile, WrittenBinding, WrittenPolicy, WrittenResource, WrittenSettings};
 
+use crate::settings::POLICY_DELEGATION;
+
 /// Why something of Google's cannot be taken over as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
@@ -27,6 +29,9 @@ pub enum ImportError {
     /// A name that is no setting.
     #[error("there is no setting {0}")]
     Setting(String),
+    /// A setting that is Google's alone: no file of ours can say it.
+    #[error("setting {0} is for Google's own use")]
+    Googles(&'static str),
     /// It is not said on what it stands, or it is called by a number of Google's.
     #[error("{0:?} does not say which resource of ours is meant: name it")]
     Resource(String),
@@ -74,6 +79,9 @@ pub fn import_settings(settings: &IapSettings, resource: Option<WrittenResource>
     };
     if let Some(path) = settings.first_unknown() {
         return Err(ImportError::Setting(path));
+    }
+    if settings.access_settings.as_ref().is_some_and(|access| access.policy_delegation_settings.is_some()) {
+        return Err(ImportError::Googles(POLICY_DELEGATION));
     }
     Ok(sorted(WorldFile { settings: Some(vec![WrittenSettings { resource, settings }]), ..WorldFile::default() }))
 }
@@ -164,5 +172,8 @@ mod tests {
         let strange: IapSettings =
             serde_json::from_value(json!({"name": "projects/1", "x": Value::Bool(true)})).unwrap();
         assert_eq!(import_settings(&strange, None), Err(ImportError::Setting("x".into())));
+        let googles = json!({"name": "projects/1", "accessSettings": {"policyDelegationSettings": {"resource": {}}}});
+        let googles: IapSettings = serde_json::from_value(googles).unwrap();
+        assert_eq!(import_settings(&googles, None), Err(ImportError::Googles(POLICY_DELEGATION)));
     }
 }

@@ -284,7 +284,7 @@ impl World {
     /// [`WorldError`]: nothing was changed.
     pub async fn apply(&self, admin: &Admin, request: ApplyRequest) -> Result<ApplyResponse, WorldError> {
         let mut call = self.changes.begin(admin, PLAN, &Resource::Project.name(self.publisher.project()))?;
-        let outcome = self.plan(&mut call, request.file).await;
+        let outcome = self.plan(&mut call, request.file, request.prune).await;
         let Plan { mut changes, beside } = call.finish(outcome).await?;
         let kept = if request.prune {
             changes.extend(beside);
@@ -299,7 +299,7 @@ impl World {
         Ok(ApplyResponse { kept, ..self.make(admin, changes).await })
     }
 
-    async fn plan(&self, call: &mut Call<'_>, file: WorldFile) -> Result<Plan, WorldError> {
+    async fn plan(&self, call: &mut Call<'_>, file: WorldFile, prune: bool) -> Result<Plan, WorldError> {
         self.publisher.catch_up().await?;
         let lists = stated_lists(&file);
         if lists.is_empty() {
@@ -319,7 +319,9 @@ impl World {
             (read, names)
         });
         let ((wanted, found), names) = join(reading).await?;
-        let found = check::check_names(&wanted, &current, &names, &snapshot, (&*self.store, found)).await?;
+        let mut found = check::check_names(&wanted, &current, &names, &snapshot, (&*self.store, found)).await?;
+        check::check_places(&wanted, &names, prune, &mut found);
+        check::check_hosts(&wanted, &self.cases.applications, &mut found);
         found.none(())?;
         let after = read::write(&wanted, &names);
         let mut found = Found::default();

@@ -6,11 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use doorward_control::admin::{Admin, AdminError, Changes, Failure, Gate, Method};
 use doorward_control::policies::Policies;
+use doorward_control::tunnel_dest_groups::Location;
 use doorward_core::account::UniqueId;
-use doorward_core::audit::{AdminEvent, AdminKind, AuditClosed, AuditEvent, AuditSink};
+use doorward_core::audit::{AdminEvent, AdminKind, AuditClosed, AuditEvent, AuditSink, RecordedEvents};
 use doorward_core::policy::Permission;
 use doorward_core::resource::Resource;
-use doorward_wire::google_api::{Policy, SetIamPolicyRequest, Status};
+use doorward_wire::google_api::audit_log::{AuditLogName, IAP_ADMIN_METHODS, IAP_ADMIN_SERVICE};
+use doorward_wire::google_api::{IapSettings, Policy, SetIamPolicyRequest, Status};
 use serde_json::json;
 
 use crate::robots::{CLOUD, ROBOT};
@@ -220,25 +222,126 @@ async fn nothing_is_changed_that_cannot_be_recorded() {
     assert_eq!(stack.get_policy(APP).await.unwrap(), before);
 }
 
+/// A failure of some status.
 #[derive(Debug)]
-struct Never;
+struct Failed(Status);
 
-impl std::fmt::Display for Never {
+impl std::fmt::Display for Failed {
     fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         Ok(())
     }
 }
 
-impl From<AdminError> for Never {
-    fn from(_: AdminError) -> Self {
-        Never
+impl From<AdminError> for Failed {
+    fn from(error: AdminError) -> Self {
+        Failed(error.status())
     }
 }
 
-impl Failure for Never {
+impl Failure for Failed {
     fn status(&self) -> Status {
-        Status::Internal
+        self.0
     }
+}
+
+/// A record that keeps apart what had to be written before the answer.
+#[derive(Default)]
+struct Apart {
+    durable: RecordedEvents,
+    others: RecordedEvents,
+}
+
+#[async_trait]
+impl AuditSink for Apart {
+    async fn record(&self, event: AuditEvent) -> Result<(), AuditClosed> {
+        self.others.record(event).await
+    }
+
+    async fn record_durably(&self, event: AuditEvent) -> Result<(), AuditClosed> {
+        self.durable.record(event).await
+    }
+
+    async fn written(&self) -> Result<(), AuditClosed> {
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_may_stand_is_recorded_before_the_answer_with_what_it_may_have_made() {
+    let stack = Stack::new().await;
+    let (write, data) = (Method::write("s", "Change"), Method::write_data("s", "Change"));
+    #[rustfmt::skip]
+    let cases = [
+        // method, outcome => recorded before the answer, what is there now
+        (write,                      None,                        true,  true),
+        (data,                       None,                        true,  true),
+        (write,                      Some(Status::Internal),      true,  true),
+        (data,                       Some(Status::Internal),      true,  true),
+        (write,                      Some(Status::Aborted),       false, false),
+        (data,                       Some(Status::AlreadyExists), false, false),
+        (Method::read("s", "Read"),  Some(Status::Internal),      false, true),
+    ];
+    for (method, failed, durably, with_after) in cases {
+        let apart = Arc::new(Apart::default());
+        let gate = Gate::new(stack.publisher.cell(), stack.clock.clone());
+        let changes = Changes::new(gate, apart.clone(), stack.entropy.clone());
+        let mut call = changes.begin(&stack.admin, method, "x").unwrap();
+        call.changes(Some(&"old"), Some(&"new"));
+        let outcome = call.finish::<(), Failed>(failed.map_or(Ok(()), |status| Err(Failed(status)))).await;
+        assert_eq!(outcome.err().map(|error| error.0), failed);
+        let (now, later) = (apart.durable.events(), apart.others.events());
+        assert_eq!((now.len(), later.len()), if durably { (1, 0) } else { (0, 1) }, "{method:?} {failed:?}");
+        let Some(AuditEvent::Admin(event)) = now.into_iter().chain(later).next() else { panic!("no event") };
+        assert_eq!(event.code, failed.map_or(0, Status::number), "{method:?}");
+        assert_eq!((event.before, event.after), (Some(json!("old")), with_after.then(|| json!("new"))), "{method:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_method_of_iap_has_an_entry_in_the_log_in_which_google_writes_it() {
+    let stack = Stack::new().await;
+    let (admin, groups, page) = (&stack.admin, stack.dest_groups(), Default::default());
+    let at = |location| Location { project: "123", location };
+    stack.policies.get(admin, APP, 3).await.unwrap();
+    let request = SetIamPolicyRequest { policy: Policy::default(), update_mask: None };
+    stack.policies.replace(admin, APP, request).await.unwrap();
+    stack.policies.test_permissions(admin, APP, &[]).await.unwrap();
+    stack.settings.get(admin, APP).await.unwrap();
+    stack.settings.update(admin, APP, IapSettings::default(), None).await.unwrap();
+    stack.settings.validate_expression(admin, APP, "attributes.iap_attributes").await.unwrap();
+    groups.create(admin, at("l"), "prod", Default::default()).await.unwrap();
+    groups.get(admin, at("l"), "prod").await.unwrap();
+    groups.list(admin, at("l"), &page).await.unwrap();
+    groups.update(admin, at("l"), "prod", Default::default(), "").await.unwrap();
+    groups.delete(admin, at("l"), "prod").await.unwrap();
+    let mut found: Vec<(String, String)> = Vec::new();
+    for event in stack.admin_events() {
+        assert_eq!((event.service.as_str(), event.code), ("iap.googleapis.com", 0), "{}", event.method);
+        let log = match event.kind {
+            AdminKind::Write => AuditLogName::Activity,
+            AdminKind::Read | AdminKind::DataWrite => AuditLogName::DataAccess,
+        };
+        found.push((event.method, format!("{log:?}")));
+    }
+    let google = IAP_ADMIN_METHODS.map(|(name, log)| (format!("{IAP_ADMIN_SERVICE}.{name}"), format!("{log:?}")));
+    let mut google = Vec::from(google);
+    found.sort();
+    google.sort();
+    assert_eq!(found, google);
+    let writes = stack.admin_events().into_iter().filter(|event| event.kind == AdminKind::DataWrite);
+    let names: Vec<String> = writes.map(|it| it.method.rsplit('.').next().unwrap().to_owned()).collect();
+    let expected = [
+        "UpdateIapSettings",
+        "ValidateIapAttributeExpression",
+        "CreateTunnelDestGroup",
+        "UpdateTunnelDestGroup",
+        "DeleteTunnelDestGroup",
+    ];
+    assert_eq!(names, expected);
 }
 
 #[tokio::test]
@@ -257,7 +360,7 @@ async fn a_call_whose_client_hangs_up_is_recorded_as_one_of_which_nothing_is_kno
         let events = stack.admin_events().split_off(before);
         assert_eq!(events.iter().map(|event| event.code).collect::<Vec<_>>(), vec![2; recorded], "{method:?}");
         let call = stack.changes.begin(&stack.admin, method, "x").unwrap();
-        call.finish::<(), Never>(Ok(())).await.unwrap();
+        call.finish::<(), Failed>(Ok(())).await.unwrap();
         assert_eq!(stack.admin_events().len(), before + 2 * recorded, "{method:?}");
     }
     stack.clock.advance(Duration::ZERO);
@@ -266,7 +369,7 @@ async fn a_call_whose_client_hangs_up_is_recorded_as_one_of_which_nothing_is_kno
 /// A record whose queue is full until it is opened.
 struct Behind {
     room: tokio::sync::Semaphore,
-    events: doorward_core::audit::RecordedEvents,
+    events: RecordedEvents,
 }
 
 #[async_trait]
@@ -296,7 +399,7 @@ async fn a_change_whose_client_hangs_up_while_the_record_is_behind_is_recorded_w
     let gate = Gate::new(stack.publisher.cell(), stack.clock.clone());
     let changes = Changes::new(gate, behind.clone(), stack.entropy.clone());
     let call = changes.begin(&stack.admin, Method::write("s", "Change"), "x").unwrap();
-    let mut finishing = Box::pin(call.finish::<(), Never>(Ok(())));
+    let mut finishing = Box::pin(call.finish::<(), Failed>(Ok(())));
     assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(finishing.as_mut().poll(cx).is_pending())).await);
     drop(finishing);
     behind.room.add_permits(1);

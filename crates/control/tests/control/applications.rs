@@ -1,8 +1,11 @@
 //! Applications by each of the APIs that have them.
 
 use doorward_control::admin::{Admin, Failure};
-use doorward_control::applications::{AppEngine, ApplicationError, Applications, BackendServices, Scope};
+use doorward_control::applications::{
+    AppEngine, ApplicationError, Applications, BackendServices, OwnHosts, ReservedHosts, Scope,
+};
 use doorward_core::client::ClientKind;
+use doorward_core::clock::CLOCK_SKEW;
 use doorward_core::resource::ClientId;
 use doorward_core::snapshot::NotServed;
 use doorward_wire::doorward_api::ApplicationResource;
@@ -12,11 +15,18 @@ use serde_json::{Value, json};
 
 use crate::{APP_CLIENT, Stack, cause};
 
+/// A client that somebody brings, with its secret.
+const BROUGHT: &str = "99-x.apps.googleusercontent.com";
+const SECRET: &str = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
+
 const GLOBAL: Scope<'static> = Scope { base: "http://api/compute/v1", project: "dev-project", region: None };
 
 impl Stack {
     pub(crate) fn applications(&self) -> Applications {
-        Applications::new(self.store.clone(), self.publisher.clone(), self.entropy.clone(), self.changes.clone())
+        let own = OwnHosts::Ports(vec!["127.0.0.1:8081".parse_host()]);
+        let reserved = ReservedHosts::new(own, vec!["accounts.google.com"]);
+        let (store, publisher) = (self.store.clone(), self.publisher.clone());
+        Applications::new(store, publisher, self.entropy.clone(), self.changes.clone(), reserved)
     }
 
     pub(crate) fn backend_services(&self) -> BackendServices {
@@ -135,6 +145,9 @@ async fn a_change_replaces_all_or_what_the_mask_names_and_never_what_is_fixed() 
         (json!({"etag": old["etag"]}),                   None,                "Stale"),
         (json!({"etag": "!"}),                           None,                "Stale"),
         (json!({"hosts": ["a b"]}),                      None,                "Host"),
+        (json!({"hosts": ["http://127.0.0.1:8080"]}),    Some("hosts"),       "ok"),
+        (json!({"hosts": ["http://127.0.0.1:8081"]}),    Some("hosts"),       "ReservedHost"),
+        (json!({"hosts": ["accounts.google.com"]}),      None,                "ReservedHost"),
         (json!({"upstreams": ["http://u:p@x"]}),         None,                "Upstream"),
         (json!({}),                                      Some("nonsense"),    "Mask"),
     ];
@@ -162,6 +175,8 @@ async fn what_would_be_ambiguous_or_cannot_be_is_refused_when_it_is_registered()
         (json!({"id": "777"}),                                            "NumberTaken",         Status::AlreadyExists),
         (json!({"hosts": ["https://app.test"]}),                          "PlaceTaken",          Status::AlreadyExists),
         (json!({"hosts": ["http://app.test"]}),                           "PlaceTaken",          Status::AlreadyExists),
+        (json!({"hosts": ["wiki.test", "https://127.0.0.1:8081"]}),       "ReservedHost",        Status::InvalidArgument),
+        (json!({"hosts": ["accounts.google.com"]}),                       "ReservedHost",        Status::InvalidArgument),
         (json!({"name": "Wiki"}),                                         "Name",                Status::InvalidArgument),
         (json!({"id": "0777"}),                                           "Number",              Status::InvalidArgument),
         (json!({"kind": "cloud_run", "region": "eu", "id": "1"}),         "FieldOfAnotherKind",  Status::InvalidArgument),
@@ -196,22 +211,21 @@ async fn gcloud_describes_and_updates_a_backend_service() {
     );
     // As gcloud sends it: the whole object, with another `iap`.
     let mut sent = shown.clone();
-    sent["iap"] =
-        json!({"enabled": true, "oauth2ClientId": "99-x.apps.googleusercontent.com", "oauth2ClientSecret": "abc"});
+    sent["iap"] = json!({"enabled": true, "oauth2ClientId": BROUGHT, "oauth2ClientSecret": SECRET});
     let operation = services.patch(&stack.admin, GLOBAL, "app", &sent).await.unwrap();
     assert_eq!((operation.status.as_str(), operation.target_id.as_str()), ("DONE", "777"));
     assert_eq!(operation.target_link, shown["selfLink"].as_str().unwrap());
     let again = services.operation(&stack.admin, GLOBAL, &operation.name).await.unwrap();
     assert_eq!((again.status, again.target_link), (operation.status, operation.target_link));
     let after = stack.described("app").await;
-    // SHA-256 of abc (FIPS 180-4).
-    let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    let iap = json!({"enabled": true, "oauth2ClientId": "99-x.apps.googleusercontent.com", "oauth2ClientSecretSha256": digest});
+    // Its SHA-256, of the examples to FIPS 180-4.
+    let digest = "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1";
+    let iap = json!({"enabled": true, "oauth2ClientId": BROUGHT, "oauth2ClientSecretSha256": digest});
     assert_eq!((&after["iap"], &after["doorward"]), (&iap, &shown["doorward"]));
-    let client = ClientId("99-x.apps.googleusercontent.com".to_owned());
+    let client = ClientId(BROUGHT.to_owned());
     assert!(stack.store.oauth_client(&client).await.unwrap().unwrap().secret.is_some());
     for event in stack.admin_events() {
-        assert!(!serde_json::to_string(&event).unwrap().contains("abc\""), "{event:?}");
+        assert!(!serde_json::to_string(&event).unwrap().contains(SECRET), "{event:?}");
     }
     // Stale, off, and back on without a client: it keeps its own.
     assert_eq!(cause(&services.patch(&stack.admin, GLOBAL, "app", &sent).await.unwrap_err()), "Stale");
@@ -292,27 +306,159 @@ async fn a_client_is_shared_by_those_who_know_its_secret_or_may_see_it() {
         async move { services.insert(&admin, GLOBAL, body).await.map(|_| ()).map_err(|error| cause(&error)) }
     };
     let shared = |secret: Option<&str>| {
-        let mut iap = json!({"enabled": true, "oauth2ClientId": "99-x.apps.googleusercontent.com"});
+        let mut iap = json!({"enabled": true, "oauth2ClientId": BROUGHT});
         if let Some(secret) = secret {
             iap["oauth2ClientSecret"] = secret.into();
         }
         iap
     };
-    insert(operator.clone(), "first", shared(Some("abc"))).await.unwrap();
+    insert(operator.clone(), "first", shared(Some(SECRET))).await.unwrap();
     let compute = stack.holding("compute", "roles/compute.admin", "projects/123").await;
     #[rustfmt::skip]
     let cases = [
-        ("a", Some("abc"), Ok(())),
-        ("b", Some("abd"), Err("Forbidden".to_owned())),
-        ("c", None,        Err("Forbidden".to_owned())),
+        ("a", Some(SECRET),                      Ok(())),
+        ("b", Some("another, and long enough"),  Err("Forbidden".to_owned())),
+        ("c", Some("short"),                     Err("Forbidden".to_owned())),
+        ("c", None,                              Err("Forbidden".to_owned())),
     ];
     for (name, secret, expected) in cases {
         assert_eq!(insert(compute.clone(), name, shared(secret)).await, expected, "{name}");
     }
     assert_eq!(insert(operator.clone(), "d", shared(None)).await, Ok(()));
+    assert_eq!(insert(operator.clone(), "e", shared(Some("short"))).await, Err("ClientSecret".to_owned()));
     let desktop = ClientKind::Desktop { redirect_uris: vec![] };
     let desktop = stack.clients.create(operator, "cli", Ok(desktop)).await.unwrap().client.id.0;
     assert_eq!(insert(operator.clone(), "e", json!({"oauth2ClientId": desktop})).await, Err("ClientKind".to_owned()));
+}
+
+#[tokio::test]
+async fn a_client_that_is_not_there_is_brought_by_who_may_make_clients_like_googles_and_with_a_secret_worth_the_name() {
+    let stack = Stack::new().await;
+    let engine = json!({"name": "one", "kind": "app_engine", "version": "v1", "hosts": [], "upstreams": []});
+    stack.register(engine).await.unwrap();
+    let bring = async |admin: &Admin, id: &str, secret: &str| {
+        let (services, app_engine) = (stack.backend_services(), stack.app_engine());
+        let name = format!("wiki{}", id.len());
+        let sent = json!({"iap": {"enabled": true, "oauth2ClientId": id, "oauth2ClientSecret": secret}});
+        let new = json!({"name": name, "iap": sent["iap"]});
+        let outcomes = [
+            services.patch(admin, GLOBAL, "app", &sent).await.map(drop),
+            services.update(admin, GLOBAL, "app", serde_json::from_value(sent.clone()).unwrap()).await.map(drop),
+            services.insert(admin, GLOBAL, serde_json::from_value(new).unwrap()).await.map(drop),
+            app_engine.patch(admin, "dev-project", serde_json::from_value(sent).unwrap(), "iap").await.map(drop),
+        ];
+        outcomes.map(|outcome| outcome.map_or_else(|error| cause(&error), |()| "ok".to_owned()))
+    };
+    // By our own API, which takes no secret.
+    let set_client = async |admin: &Admin, id: &str| {
+        let new = ApplicationResource { client_id: Some(id.to_owned()), ..ApplicationResource::default() };
+        let changed = stack.applications().update(admin, "app", new, Some("clientId")).await;
+        changed.map_or_else(|error| cause(&error), |_| "ok".to_owned())
+    };
+    let before = stack.store.oauth_clients().await.unwrap();
+    let compute = stack.holding("compute", "roles/compute.admin", "projects/123").await;
+    let engineer = stack.holding("engineer", "roles/appengine.appAdmin", "projects/123").await;
+    assert_eq!(bring(&compute, BROUGHT, SECRET).await, ["Forbidden"; 4]);
+    assert_eq!(set_client(&compute, BROUGHT).await, "Forbidden");
+    let asked = |event: &doorward_core::audit::AdminEvent| {
+        event.permissions.iter().map(|it| it.permission.clone()).collect::<Vec<_>>().join(" ")
+    };
+    let refused: Vec<String> = stack.admin_events().iter().rev().take(5).map(asked).collect();
+    #[rustfmt::skip]
+    assert_eq!(refused, [
+        "compute.backendServices.update clientauthconfig.clients.create",
+        "appengine.applications.update",
+        "compute.backendServices.create clientauthconfig.clients.create",
+        "compute.backendServices.update clientauthconfig.clients.create",
+        "compute.backendServices.update clientauthconfig.clients.create",
+    ]);
+    assert_eq!(bring(&engineer, BROUGHT, SECRET).await[3], "Forbidden");
+    assert_eq!(
+        asked(stack.admin_events().last().unwrap()),
+        "appengine.applications.update clientauthconfig.clients.create"
+    );
+    let operator = &stack.admin;
+    for id in ["https://victim.example", "victim", ".apps.googleusercontent.com", "a/b.apps.googleusercontent.com"] {
+        assert_eq!(bring(operator, id, SECRET).await, ["ClientId"; 4], "{id}");
+        assert_eq!(set_client(operator, id).await, "ClientId", "{id}");
+    }
+    for length in [1, 23, 1025] {
+        assert_eq!(bring(operator, BROUGHT, &"x".repeat(length)).await, ["ClientSecret"; 4], "{length}");
+    }
+    assert_eq!(stack.store.oauth_clients().await.unwrap(), before);
+    for (id, length) in [(BROUGHT, 24), ("123456.apps.googleusercontent.com", 1024)] {
+        assert_eq!(bring(operator, id, &"x".repeat(length)).await, ["ok"; 4], "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_an_application_has_is_not_free_even_if_it_is_not_registered() {
+    let stack = Stack::new().await;
+    let client = ClientId(APP_CLIENT.to_owned());
+    assert_eq!(stack.store.oauth_client(&client).await.unwrap(), None, "app has it, and nobody registered it");
+    stack.register(json!({"name": "other", "hosts": [], "upstreams": []})).await.unwrap();
+    let rights = ["compute.backendServices.update", "clientauthconfig.clients.create"];
+    let role = json!({"roleId": "maker", "role": {"title": "T", "includedPermissions": rights}});
+    stack.roles.create(&stack.admin, "projects/123", serde_json::from_value(role).unwrap()).await.unwrap();
+    let compute = stack.holding("compute", "roles/compute.admin", "projects/123").await;
+    let maker = stack.holding("maker", "projects/123/roles/maker", "projects/123").await;
+    let services = stack.backend_services();
+    let patch = async |admin: &Admin, name: &str, secret: Option<&str>| {
+        let mut iap = json!({"enabled": true, "oauth2ClientId": APP_CLIENT});
+        if let Some(secret) = secret {
+            iap["oauth2ClientSecret"] = secret.into();
+        }
+        let outcome = services.patch(admin, GLOBAL, name, &json!({"iap": iap})).await;
+        outcome.map_or_else(|error| cause(&error), |_| "ok".to_owned())
+    };
+    #[rustfmt::skip]
+    let cases = [
+        (&compute, "other", None,         "Forbidden"),
+        (&compute, "other", Some(SECRET), "Forbidden"),
+        (&compute, "app",   Some(SECRET), "Forbidden"),
+        (&compute, "app",   None,         "ok"),
+        (&maker,   "other", None,         "Forbidden"),
+        (&maker,   "other", Some(SECRET), "Forbidden"),
+        (&maker,   "app",   Some(SECRET), "Forbidden"),
+    ];
+    for (row, (admin, name, secret, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(patch(admin, name, secret).await, expected, "row {row}");
+        assert_eq!(stack.store.oauth_client(&client).await.unwrap(), None, "row {row}");
+    }
+    // At a start it gets a secret that nobody knows.
+    stack.applications().register_clients(&stack.admin).await.unwrap();
+    let registered = stack.store.oauth_client(&client).await.unwrap().unwrap();
+    for (row, (admin, name, secret, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(patch(admin, name, secret).await, expected, "row {row}");
+    }
+    stack.applications().register_clients(&stack.admin).await.unwrap();
+    assert_eq!(stack.store.oauth_client(&client).await.unwrap(), Some(registered), "once");
+    let recorded = stack.admin_events().iter().filter(|it| it.method.ends_with("RegisterClient")).count();
+    assert_eq!(recorded, 1);
+    assert_eq!(patch(&stack.admin, "other", Some(SECRET)).await, "ok");
+}
+
+#[tokio::test]
+async fn a_right_that_another_instance_took_away_is_gone_at_the_next_call() {
+    let stack = Stack::new().await;
+    let (applications, services) = (stack.applications(), stack.backend_services());
+    let new = || ApplicationResource { name: "wiki".to_owned(), ..ApplicationResource::default() };
+    let body = || serde_json::from_value(json!({"name": "wiki"})).unwrap();
+    let query = ListQuery::default();
+    for call in ["list", "create", "backendServices.list", "aggregated", "insert", "operation"] {
+        let admin = stack.holding(call, "roles/compute.admin", "projects/123").await;
+        // Past this instance, as another one writes.
+        stack.store.replace_policy("projects/123", &[], None, &[]).await.unwrap();
+        let outcome = match call {
+            "list" => applications.list(&admin).await.map(drop),
+            "create" => applications.create(&admin, new()).await.map(drop),
+            "backendServices.list" => services.list(&admin, GLOBAL, &query).await.map(drop),
+            "aggregated" => services.aggregated(&admin, GLOBAL, &query).await.map(drop),
+            "insert" => services.insert(&admin, GLOBAL, body()).await.map(drop),
+            _ => services.operation(&admin, GLOBAL, "operation-patch-1-777-app").await.map(drop),
+        };
+        assert_eq!(cause(&outcome.unwrap_err()), "Forbidden", "{call}");
+    }
 }
 
 #[tokio::test]
@@ -327,6 +473,13 @@ async fn app_engine_is_one_switch_for_all_versions() {
     let body = serde_json::from_value(json!({"iap": {"enabled": false}})).unwrap();
     let operation = app_engine.patch(&stack.admin, "dev-project", body, "iap,").await.unwrap();
     assert!(operation.done);
+    let recorded = stack.admin_events().pop().unwrap();
+    let enabled = |shown: Option<Value>| shown.unwrap()["iap"]["enabled"].clone();
+    assert_eq!(
+        (enabled(recorded.before), enabled(recorded.after)),
+        (json!(true), json!(false)),
+        "of all, in one record"
+    );
     let shown = app_engine.get(&stack.admin, "dev-project").await.unwrap();
     assert_eq!(shown.iap.unwrap().enabled, Some(false));
     let snapshot = stack.publisher.cell().current();
@@ -334,6 +487,22 @@ async fn app_engine_is_one_switch_for_all_versions() {
     let mut enabled: Vec<_> = enabled.collect();
     enabled.sort();
     assert_eq!(enabled, [("app".to_owned(), true), ("one".to_owned(), false), ("two".to_owned(), false)]);
+}
+
+#[tokio::test]
+async fn an_operation_of_app_engine_is_one_that_was_answered() {
+    let stack = Stack::new().await;
+    let app_engine = stack.app_engine();
+    let new = json!({"name": "one", "kind": "app_engine", "version": "v1", "hosts": [], "upstreams": []});
+    stack.register(new).await.unwrap();
+    let made = app_engine.patch(&stack.admin, "dev-project", Default::default(), "iap").await.unwrap();
+    let id = made.name.strip_prefix("apps/dev-project/operations/").unwrap();
+    let to_come = ((stack.now() + CLOCK_SKEW).micros() + 1).to_string();
+    assert_eq!(app_engine.operation(&stack.admin, "dev-project", id).await.unwrap(), made);
+    for other in ["none", "", "-1", &format!("0{id}"), &format!("+{id}"), &to_come, "99999999999999999999"] {
+        let refused = app_engine.operation(&stack.admin, "dev-project", other).await.unwrap_err();
+        assert_eq!((cause(&refused), refused.status()), ("NoOperation".to_owned(), Status::NotFound), "{other:?}");
+    }
 }
 
 #[tokio::test]

@@ -57,6 +57,27 @@ async fn there_is_one_brand_and_clients_under_it() {
 }
 
 #[tokio::test]
+async fn a_right_to_brands_that_another_instance_took_away_is_gone_at_the_next_call() {
+    let stack = Stack::new().await;
+    let brands = stack.brands();
+    let at = ClientPath { project: "123", brand: "123", client: "c" };
+    for (number, call) in ["list", "create", "get", "clients", "create_client", "client"].into_iter().enumerate() {
+        let admin = stack.holding(&format!("editor{number}"), "roles/oauthconfig.editor", "projects/123").await;
+        // Past this instance, as another one writes.
+        stack.store.replace_policy("projects/123", &[], None, &[]).await.unwrap();
+        let outcome = match call {
+            "list" => brands.list(&admin, "123").await.map(drop),
+            "create" => brands.create(&admin, "123", Brand::default()).await.map(drop),
+            "get" => brands.get(&admin, "123", "123").await.map(drop),
+            "clients" => brands.clients(&admin, "123", "123", &PageQuery::default()).await.map(drop),
+            "create_client" => brands.create_client(&admin, "123", "123", "D").await.map(drop),
+            _ => brands.client(&admin, at).await.map(drop),
+        };
+        assert_eq!(cause(&outcome.unwrap_err()), "Forbidden", "{call}");
+    }
+}
+
+#[tokio::test]
 async fn brands_and_clients_demand_their_permissions() {
     let stack = Stack::new().await;
     let (brands, new) = (stack.brands(), Brand::default);

@@ -27,6 +27,7 @@ mod sign_in;
 mod snapshots;
 mod tokens;
 mod tunnel_dest_groups;
+mod users;
 mod world;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! The golden matrix: every actor x action x resource, as one text file.
 
+use std::collections::BTreeSet;
+
 use doorward_control::admin::Admin;
 use doorward_control::applications::Scope;
 use doorward_control::brands::ClientPath;
@@ -7,11 +9,11 @@ use doorward_control::tunnel_dest_groups::Location;
 use doorward_core::account::UniqueId;
 use doorward_core::client::ClientKind;
 use doorward_core::outbound::Reach;
-use doorward_core::policy::Permission;
+use doorward_core::policy::{Permission, PredefinedRole};
 use doorward_core::resource::Resource;
 use doorward_wire::doorward_api::{
-    AccessLevelResource, ApplicationResource, ApplyRequest, ExplainRequest, GroupResource, SimulateRequest,
-    WhatCanRequest, WhoCanRequest,
+    AccessLevelResource, ApplicationResource, ApplyRequest, CreateUserRequest, ExplainRequest, GroupResource,
+    SimulateRequest, WhatCanRequest, WhoCanRequest,
 };
 use doorward_wire::google_api::compute::{BackendService, ListQuery};
 use doorward_wire::google_api::iam_roles::{
@@ -29,7 +31,7 @@ const APP: &str = "projects/123/iap_web/compute/services/app";
 
 /// Who asks: a name, and what they hold where. Everybody is a person; `operator` holds the token of administration.
 #[rustfmt::skip]
-const HOLDERS: [(&str, &str, &str); 34] = [
+const HOLDERS: [(&str, &str, &str); 44] = [
     ("owner",        "roles/owner",                                 PROJECT),
     ("editor",       "roles/editor",                                PROJECT),
     ("viewer",       "roles/viewer",                                PROJECT),
@@ -42,25 +44,35 @@ const HOLDERS: [(&str, &str, &str); 34] = [
     ("settings-app", "roles/iap.settingsAdmin",                     APP),
     ("visitor",      "roles/iap.httpsResourceAccessor",             PROJECT),
     ("visitor-app",  "roles/iap.httpsResourceAccessor",             APP),
+    ("egressor",     "roles/iap.egressor",                          PROJECT),
+    ("remediator",   "roles/iap.remediatorUser",                    PROJECT),
     ("tunneler",     "roles/iap.tunnelResourceAccessor",            PROJECT),
+    ("dest-groups",  "roles/iap.tunnelDestGroupEditor",             PROJECT),
+    ("dest-viewer",  "roles/iap.tunnelDestGroupViewer",             PROJECT),
     ("creator",      "roles/iam.serviceAccountTokenCreator",        PROJECT),
     ("creator-one",  "roles/iam.serviceAccountTokenCreator",        "ROBOT"),
     ("openid",       "roles/iam.serviceAccountOpenIdTokenCreator",  PROJECT),
     ("workload",     "roles/iam.workloadIdentityUser",              PROJECT),
     ("acts",         "roles/iam.serviceAccountUser",                PROJECT),
     ("accounts",     "roles/iam.serviceAccountAdmin",               PROJECT),
+    ("acc-viewer",   "roles/iam.serviceAccountViewer",              PROJECT),
     ("keys",         "roles/iam.serviceAccountKeyAdmin",            PROJECT),
     ("pools",        "roles/iam.workloadIdentityPoolAdmin",         PROJECT),
+    ("pool-viewer",  "roles/iam.workloadIdentityPoolViewer",        PROJECT),
     ("roles",        "roles/iam.roleAdmin",                         PROJECT),
+    ("role-viewer",  "roles/iam.roleViewer",                        PROJECT),
     ("security",     "roles/iam.securityAdmin",                     PROJECT),
     ("reviewer",     "roles/iam.securityReviewer",                  PROJECT),
     ("project-iam",  "roles/resourcemanager.projectIamAdmin",       PROJECT),
     ("denies",       "roles/iam.denyAdmin",                         PROJECT),
     ("denies-org",   "roles/iam.denyAdmin",                         "organizations/1"),
+    ("deny-viewer",  "roles/iam.denyReviewer",                      PROJECT),
     ("clients",      "roles/oauthconfig.editor",                    PROJECT),
+    ("client-view",  "roles/oauthconfig.viewer",                    PROJECT),
     ("compute",      "roles/compute.admin",                         PROJECT),
     ("computeview",  "roles/compute.viewer",                        PROJECT),
     ("appengine",    "roles/appengine.appAdmin",                    PROJECT),
+    ("engine-view",  "roles/appengine.appViewer",                   PROJECT),
     ("doorward",     "roles/doorward.admin",                        PROJECT),
     ("dw-viewer",    "roles/doorward.viewer",                       PROJECT),
     ("nobody",       "",                                            ""),
@@ -83,10 +95,26 @@ impl Tried {
     }
 }
 
+#[test]
+fn every_predefined_role_has_a_holder() {
+    let held: BTreeSet<&str> = HOLDERS.iter().map(|(_, role, _)| *role).filter(|role| !role.is_empty()).collect();
+    let there: BTreeSet<&str> = PredefinedRole::all().iter().map(|role| role.name).collect();
+    assert_eq!(held, there);
+}
+
 #[tokio::test]
 async fn every_action_demands_its_permission() {
     let stack = Stack::new().await;
     let robot = stack.create_account("robot1").await;
+    for (name, more) in [
+        ("regional", json!({"region": "r"})),
+        ("engine", json!({"kind": "app_engine", "service": "default", "version": "v1"})),
+        ("run", json!({"kind": "cloud_run", "region": "r"})),
+    ] {
+        let mut new = json!({"name": name, "hosts": [], "upstreams": []});
+        new.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        stack.register(new).await.unwrap();
+    }
     let on_robot = format!("projects/-/serviceAccounts/{ROBOT}");
     let mut actors = vec![("operator", "everything that is no data plane".to_owned(), Admin::local_operator())];
     for (name, role, on) in HOLDERS {
@@ -145,7 +173,7 @@ async fn every_action_demands_its_permission() {
     }
     picture += "\nWho may (whoever is not named may not):\n\n";
     for (action, names) in rows {
-        picture += format!("{action:<88}{}\n", names.join(" ")).trim_end_matches(' ');
+        picture += format!("{action:<87} {}\n", names.join(" ")).trim_end_matches(' ');
     }
     let picture = picture.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>();
     assert!(picture == include_str!("matrix.txt"), "it is now:\n{picture}");
@@ -175,6 +203,7 @@ fn data_plane(tried: &mut Tried, stack: &Stack, admin: &Admin, robot: &UniqueId)
     let doors = [
         ("enter app",                     P::AccessViaIap,          at(&version)),
         ("egress app",                    P::EgressViaIap,          at(&version)),
+        ("be remedied at app",            P::RemediateWeb,          at(&version)),
         ("enter an instance by a tunnel", P::AccessInstanceViaIap,  at("projects/123/iap_tunnel/zones/z/instances/i")),
         ("enter a destination group",     P::AccessDestGroupViaIap, at("projects/123/iap_tunnel/locations/l/destGroups/g")),
         ("get robot1's access token",     P::GetAccessToken,        account.clone()),
@@ -202,6 +231,15 @@ async fn policies_and_settings(tried: &mut Tried, stack: &Stack, admin: &Admin) 
         APP,
         &version,
         "projects/123/iap_web/compute/services/none",
+        "projects/123/iap_web/compute-r",
+        "projects/123/iap_web/compute-r/services/regional",
+        "projects/123/iap_web/appengine-dev-project",
+        "projects/123/iap_web/appengine-dev-project/services/default",
+        "projects/123/iap_web/appengine-dev-project/services/default/versions/v1",
+        "projects/123/iap_web/cloud_run-r",
+        "projects/123/iap_web/cloud_run-r/services/run",
+        "projects/123/iap_web/forwarding_rule",
+        "projects/123/iap_web/forwarding_rule-r",
         "projects/other/iap_web",
     ];
     let others = [
@@ -317,6 +355,7 @@ async fn applications(tried: &mut Tried, stack: &Stack, admin: &Admin) {
     for app in ["dev-project", "other"] {
         tried.put(format!("apps.get apps/{app}"), engine.get(admin, app).await);
         tried.put(format!("apps.patch apps/{app}"), engine.patch(admin, app, Default::default(), "iap").await);
+        tried.put(format!("apps.operations.get apps/{app}"), engine.operation(admin, app, "none").await);
     }
 }
 
@@ -372,6 +411,14 @@ async fn groups_levels_and_keys(tried: &mut Tried, stack: &Stack, admin: &Admin)
     tried.put("groups.addMembers", groups.add_members(admin, name, &[]).await);
     tried.put("groups.removeMembers", groups.remove_members(admin, name, &[]).await);
     tried.put("groups.delete", groups.delete(admin, name).await);
+    let users = stack.users();
+    tried.put("users.create", users.create(admin, CreateUserRequest::default()).await);
+    tried.put("users.get", users.get(admin, "none@x.com").await);
+    tried.put("users.list", users.list(admin, None, None).await);
+    tried.put("users.setPassword", users.set_password(admin, "none@x.com").await);
+    tried.put("users.disable", users.disable(admin, "none@x.com", true).await);
+    tried.put("users.enable", users.disable(admin, "none@x.com", false).await);
+    tried.put("users.delete", users.delete(admin, "none@x.com").await);
     let (levels, level) = (&stack.levels, AccessLevelResource::default);
     tried.put("accessLevels.create", levels.create(admin, level()).await);
     tried.put("accessLevels.list", levels.list(admin).await);

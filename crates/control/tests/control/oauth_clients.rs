@@ -1,6 +1,7 @@
 use doorward_control::oauth_clients::CLIENTS_LIMIT;
 use doorward_core::client::ClientKind;
 use doorward_core::grant::TokenHash;
+use serde_json::json;
 
 use crate::people::kinds;
 use crate::{Stack, cause};
@@ -81,6 +82,19 @@ async fn a_reset_secret_ends_the_old_one_and_nothing_else() {
     }
     stack.clients.delete(&stack.admin, &android.id).await.unwrap();
     assert_eq!(cause(&stack.clients.get(&stack.admin, &android.id).await.unwrap_err()), "NotFound");
+}
+
+#[tokio::test]
+async fn a_client_that_an_application_has_is_not_deleted() {
+    let stack = Stack::new().await;
+    let made = stack.register(json!({"name": "wiki", "hosts": [], "upstreams": []})).await.unwrap();
+    let id = made["clientId"].as_str().unwrap();
+    let refused = stack.clients.delete(&stack.admin, id).await.unwrap_err();
+    assert_eq!(refused.to_string(), format!("client {id} is that of application wiki"));
+    assert_eq!(stack.admin_events().last().unwrap().message, refused.to_string());
+    assert_eq!(stack.clients.get(&stack.admin, id).await.unwrap().id.0, id);
+    stack.applications().delete(&stack.admin, "wiki", None).await.unwrap();
+    stack.clients.delete(&stack.admin, id).await.unwrap();
 }
 
 #[tokio::test]

@@ -193,6 +193,18 @@ async fn refreshes_that_overtake_each_other_leave_every_answered_change_in_force
 }
 
 #[tokio::test]
+async fn of_those_who_overwrite_a_policy_at_once_everybody_does() {
+    // More than a change is tried again while others overtake it.
+    let stack = Arc::new(Stack::new().await);
+    let mut writers = tokio::task::JoinSet::new();
+    for n in 0..30 {
+        let (stack, policy) = (stack.clone(), admitting(&[&format!("user:u{n}@example.com")]));
+        writers.spawn(async move { stack.set_policy(APP, policy).await.map(drop).map_err(|error| cause(&error)) });
+    }
+    assert_eq!(writers.join_all().await, vec![Ok(()); 30]);
+}
+
+#[tokio::test]
 async fn a_change_that_cannot_be_put_in_force_is_not_a_success_and_nothing_is_shown_until_it_is() {
     let stack = Stack::new().await;
     let damaged = StoredKey {

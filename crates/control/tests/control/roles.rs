@@ -30,8 +30,7 @@ async fn a_custom_role_gives_what_it_holds_at_each_moment() {
         "etag": serde_json::to_value(&made.etag).unwrap(),
     });
     assert_eq!(serde_json::to_value(&made).unwrap(), expected);
-    let binding =
-        json!({"bindings": [{"role": by_number, "members": ["user:ann@example.com"]}]});
+    let binding = json!({"bindings": [{"role": by_number, "members": ["user:ann@example.com"]}]});
     let bound = stack.set_policy(APP, serde_json::from_value(binding).unwrap()).await.unwrap();
     assert_eq!(bound.bindings[0].role, name);
     for name in [name, by_number] {

@@ -45,7 +45,8 @@ async fn a_group_is_made_shown_changed_and_removed_and_all_of_it_is_recorded() {
 
     let recorded: Vec<_> = stack.admin_events().into_iter().filter(|event| event.code == 0).collect();
     let short = |name: &str| name.rsplit('.').next().unwrap().to_owned();
-    let shown: Vec<_> = recorded.iter().map(|it| (short(&it.method), it.before.is_some(), it.after.is_some())).collect();
+    let shown: Vec<_> =
+        recorded.iter().map(|it| (short(&it.method), it.before.is_some(), it.after.is_some())).collect();
     #[rustfmt::skip]
     let expected = [
         ("CreateTunnelDestGroup", false, true),
@@ -147,11 +148,10 @@ async fn a_list_has_pages_of_a_hundred_unless_asked_and_every_location_has_its_o
         assert!(seen.is_sorted() && seen.windows(2).all(|pair| pair[0] != pair[1]), "{at:?} {size:?}");
     }
     let failed = async |size, token: &str| cause(&page(WEST, size, Some(token.to_owned())).await.unwrap_err());
-    assert_eq!([failed(Some(-1), "").await, failed(None, "x").await, failed(None, "-/prod").await], [
-        "PageSize",
-        "PageToken",
-        "PageToken"
-    ]);
+    assert_eq!(
+        [failed(Some(-1), "").await, failed(None, "x").await, failed(None, "-/prod").await],
+        ["PageSize", "PageToken", "PageToken"]
+    );
     let nowhere = Location { project: "123", location: "nowhere" };
     assert_eq!(page(nowhere, None, None).await.unwrap(), (vec![], None));
 }
@@ -206,9 +206,8 @@ async fn groups_demand_their_permissions_where_they_are() {
     ];
     for (name, role, on, expected) in cases {
         let admin = &stack.holding(name, role, on).await;
-        let may = |outcome: Result<(), TunnelDestGroupError>| {
-            !matches!(&outcome, Err(error) if cause(error) == "Forbidden")
-        };
+        let may =
+            |outcome: Result<(), TunnelDestGroupError>| !matches!(&outcome, Err(error) if cause(error) == "Forbidden");
         let query = PageQuery::default();
         let found = [
             may(groups.list(admin, EVERYWHERE, &query).await.map(drop)),

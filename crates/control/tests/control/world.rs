@@ -184,6 +184,7 @@ async fn a_mistake_in_a_file_is_found_before_anything_is_changed() {
     #[rustfmt::skip]
     let cases = [
         (app(json!({"hosts": ["a b"]})),                                                      "app wiki: \"a b\" is no host"),
+        (app(json!({"hosts": ["http://127.0.0.1:8081"]})),                                    "app wiki: 127.0.0.1:8081 is our own"),
         (app(json!({"upstreams": ["ftp://u"]})),                                              "app wiki: \"ftp://u\" is no upstream"),
         (policy("app gone", json!({"role": ROLE, "members": []})),                            "there is no app gone"),
         (policy("web", json!({"role": ROLE, "members": ["ann"]})),                            "the policy of web: \"ann\": not a member"),
@@ -198,7 +199,7 @@ async fn a_mistake_in_a_file_is_found_before_anything_is_changed() {
         (json!({"access_levels": [{"name": "l", "expression": "true", "members": ["user:a@x.com"]}]}), "either an expression or lists"),
         (json!({"deny_policies": [{"id": "d", "rules": []}]}),                                "deny policy d: not the name"),
         (json!({"deny_policies": [{"id": "deny", "attached_to": "web", "rules": []}]}),       "is attached to a project"),
-        (json!({"settings": [{"resource": "web", "access_settings": {"cors_settings": {"allow_http_options": true}}}]}), "does not work yet"),
+        (json!({"settings": [{"resource": "web", "access_settings": {"cors_settings": {"allow_http_options": true}}}]}), "has no effect here"),
         (json!({"service_accounts": [{"id": "x"}]}),                                          "account x: \"x\" is no id"),
         (policy("web", json!({"role": ROLE, "members": ["group:gone@x.com"]})),                "the policy of web: there is no group:gone@x.com, neither here nor in the file"),
         (policy("web", json!({"role": ROLE, "members": ["serviceAccount:gone1@dev-project.iam.gserviceaccount.com"]})), "there is no serviceAccount:gone1@"),

@@ -173,6 +173,7 @@ permissions! {
     DeleteUser "doorward.users.delete"
     GetUser "doorward.users.get"
     ListUsers "doorward.users.list"
+    SetUserPassword "doorward.users.setPassword"
     UpdateUser "doorward.users.update"
 }
 

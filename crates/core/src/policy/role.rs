@@ -351,7 +351,8 @@ static PREDEFINED: std::sync::LazyLock<Vec<PredefinedRole>> = std::sync::LazyLoc
 
     // As Google's: a viewer sees what there is, an editor changes it, an owner says besides who may. None of them goes through a
     // door itself or gets a token of an account, and none of them changes deny policies, which bind owners too. But an editor makes
-    // keys of service accounts, as with Google, and whoever holds such a key is the account and passes its doors.
+    // keys of service accounts, as with Google, and whoever holds such a key is the account and passes its doors. Whoever sets the
+    // password of a person can be that person: of our own, no basic role gives that.
     let viewer = named(&["iap."], &[".getSettings", ".get", ".list"])
         .union(named(
             &[
@@ -376,7 +377,7 @@ static PREDEFINED: std::sync::LazyLock<Vec<PredefinedRole>> = std::sync::LazyLoc
         .union(compute)
         .union(app_engine)
         .union(clients);
-    let owner = editor.union(policies).union(roles).union(pools).union(own);
+    let owner = editor.union(policies).union(roles).union(pools).union(own.without(of(&[P::SetUserPassword])));
 
     let role = |name, title, permissions| PredefinedRole { name, title, permissions };
     vec![

@@ -167,12 +167,12 @@ pub enum EmailClaim {
 /// Why settings are refused when they are written. A path is one of `IapSettings`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// A setting that has no effect yet: whoever set it would believe in a protection that is not there.
-    #[error("{path} does not work yet: {reason}")]
-    NotYet {
+    /// A setting that has no effect: whoever set it would believe in a protection that is not there.
+    #[error("{path} has no effect here: {reason}")]
+    NoEffect {
         /// The setting.
         path: &'static str,
-        /// What it needs.
+        /// What does not happen.
         reason: &'static str,
     },
     /// A list is too long.
@@ -266,11 +266,11 @@ impl Settings {
     /// Checks settings that are to be written.
     ///
     /// # Errors
-    /// [`SettingsError`], the first: a setting that does not work yet and asks for something, or a value that cannot be.
+    /// [`SettingsError`], the first: a setting that has no effect and asks for something, or a value that cannot be.
     pub fn check(&self) -> Result<(), SettingsError> {
         use SettingsError as E;
-        if let Some((path, reason)) = self.not_yet() {
-            return Err(E::NotYet { path, reason });
+        if let Some((path, reason)) = self.without_effect() {
+            return Err(E::NoEffect { path, reason });
         }
         if let Some(clients) = &self.programmatic_clients {
             let path = paths::PROGRAMMATIC_CLIENTS;
@@ -301,12 +301,15 @@ impl Settings {
         Ok(())
     }
 
-    /// The first setting that asks for what we do not do yet, and what that needs. A value that asks for nothing, such as `false`
+    /// The first setting that asks for what we do not do, and what does not happen. A value that asks for nothing, such as `false`
     /// or an empty list, is kept: it may have been read from Google.
-    fn not_yet(&self) -> Option<(&'static str, &'static str)> {
-        const DATA_PLANE: &str = "it comes with the data plane of browsers";
-        const BROWSER: &str = "it comes with sign-in by browser";
-        const IDENTITY_PLATFORM: &str = "it comes with sign-in at Identity Platform";
+    fn without_effect(&self) -> Option<(&'static str, &'static str)> {
+        const OPTIONS: &str = "OPTIONS requests are checked like all others";
+        const DOMAINS: &str = "an application is reached only at the hosts that are registered for it";
+        const SIGN_IN: &str = "no hint is sent along to the page for sign-in";
+        const AGE: &str = "how long ago somebody signed in is not checked";
+        const COOKIE: &str = "every cookie is for its own host alone";
+        const IDENTITY_PLATFORM: &str = "nobody signs in at Identity Platform";
         const WORKFORCE: &str = "workforce pools are not served";
         const REMEDIATION: &str = "no service of ours takes remediation tokens";
         let list = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
@@ -314,14 +317,14 @@ impl Settings {
         #[rustfmt::skip]
         let asked = [
             (list(&self.identity_platform_tenants) || text(&self.login_page), paths::IDENTITY_PLATFORM, IDENTITY_PLATFORM),
-            (self.allow_http_options == Some(true),         paths::ALLOW_HTTP_OPTIONS,  DATA_PLANE),
-            (text(&self.login_hint),                        paths::LOGIN_HINT,          BROWSER),
-            (self.reauthentication.is_some(),               paths::REAUTHENTICATION,    BROWSER),
-            (self.allowed_domains_enabled == Some(true) || list(&self.allowed_domains), paths::ALLOWED_DOMAINS, DATA_PLANE),
+            (self.allow_http_options == Some(true),         paths::ALLOW_HTTP_OPTIONS,  OPTIONS),
+            (text(&self.login_hint),                        paths::LOGIN_HINT,          SIGN_IN),
+            (self.reauthentication.is_some(),               paths::REAUTHENTICATION,    AGE),
+            (self.allowed_domains_enabled == Some(true) || list(&self.allowed_domains), paths::ALLOWED_DOMAINS, DOMAINS),
             (list(&self.workforce_pools) || text(&self.workforce_client),        paths::WORKFORCE,           WORKFORCE),
             (self.workforce_only == Some(true),             paths::IDENTITY_SOURCES,    WORKFORCE),
             (self.remediation_tokens == Some(true),         paths::REMEDIATION_TOKENS,  REMEDIATION),
-            (text(&self.cookie_domain),                     paths::COOKIE_DOMAIN,       BROWSER),
+            (text(&self.cookie_domain),                     paths::COOKIE_DOMAIN,       COOKIE),
         ];
         asked.into_iter().find(|(asked, ..)| *asked).map(|(_, path, reason)| (path, reason))
     }
@@ -559,20 +562,20 @@ mod tests {
         #[rustfmt::skip]
         let cases: Vec<Case> = vec![
             (|_| {},                                                            "ok"),
-            (|s| s.identity_platform_tenants = Some(vec!["t".into()]),          "accessSettings.gcipSettings does not work yet: it comes with sign-in at Identity Platform"),
-            (|s| s.login_page = Some("https://a.test".into()),                  "accessSettings.gcipSettings does not work yet: it comes with sign-in at Identity Platform"),
-            (|s| s.allow_http_options = Some(true),                             "accessSettings.corsSettings.allowHttpOptions does not work yet: it comes with the data plane of browsers"),
+            (|s| s.identity_platform_tenants = Some(vec!["t".into()]),          "accessSettings.gcipSettings has no effect here: nobody signs in at Identity Platform"),
+            (|s| s.login_page = Some("https://a.test".into()),                  "accessSettings.gcipSettings has no effect here: nobody signs in at Identity Platform"),
+            (|s| s.allow_http_options = Some(true),                             "accessSettings.corsSettings.allowHttpOptions has no effect here: OPTIONS requests are checked like all others"),
             (|s| s.allow_http_options = Some(false),                            "ok"),
-            (|s| s.login_hint = Some("example.com".into()),                     "accessSettings.oauthSettings.loginHint does not work yet: it comes with sign-in by browser"),
+            (|s| s.login_hint = Some("example.com".into()),                     "accessSettings.oauthSettings.loginHint has no effect here: no hint is sent along to the page for sign-in"),
             (|s| s.login_hint = Some(String::new()),                            "ok"),
-            (|s| s.reauthentication = Some(Reauthentication { method: ReauthenticationMethod::Login, max_age: Duration::from_secs(305), minimum: true }), "accessSettings.reauthSettings does not work yet: it comes with sign-in by browser"),
-            (|s| s.allowed_domains_enabled = Some(true),                        "accessSettings.allowedDomainsSettings does not work yet: it comes with the data plane of browsers"),
-            (|s| s.allowed_domains = Some(vec!["a.test".into()]),               "accessSettings.allowedDomainsSettings does not work yet: it comes with the data plane of browsers"),
-            (|s| s.workforce_pools = Some(vec!["p".into()]),                    "accessSettings.workforceIdentitySettings does not work yet: workforce pools are not served"),
-            (|s| s.workforce_client = Some("c".into()),               "accessSettings.workforceIdentitySettings does not work yet: workforce pools are not served"),
-            (|s| s.workforce_only = Some(true),                                 "accessSettings.identitySources does not work yet: workforce pools are not served"),
-            (|s| s.remediation_tokens = Some(true),                             "applicationSettings.accessDeniedPageSettings.remediationTokenGenerationEnabled does not work yet: no service of ours takes remediation tokens"),
-            (|s| s.cookie_domain = Some("a.test".into()),                       "applicationSettings.cookieDomain does not work yet: it comes with sign-in by browser"),
+            (|s| s.reauthentication = Some(Reauthentication { method: ReauthenticationMethod::Login, max_age: Duration::from_secs(305), minimum: true }), "accessSettings.reauthSettings has no effect here: how long ago somebody signed in is not checked"),
+            (|s| s.allowed_domains_enabled = Some(true),                        "accessSettings.allowedDomainsSettings has no effect here: an application is reached only at the hosts that are registered for it"),
+            (|s| s.allowed_domains = Some(vec!["a.test".into()]),               "accessSettings.allowedDomainsSettings has no effect here: an application is reached only at the hosts that are registered for it"),
+            (|s| s.workforce_pools = Some(vec!["p".into()]),                    "accessSettings.workforceIdentitySettings has no effect here: workforce pools are not served"),
+            (|s| s.workforce_client = Some("c".into()),               "accessSettings.workforceIdentitySettings has no effect here: workforce pools are not served"),
+            (|s| s.workforce_only = Some(true),                                 "accessSettings.identitySources has no effect here: workforce pools are not served"),
+            (|s| s.remediation_tokens = Some(true),                             "applicationSettings.accessDeniedPageSettings.remediationTokenGenerationEnabled has no effect here: no service of ours takes remediation tokens"),
+            (|s| s.cookie_domain = Some("a.test".into()),                       "applicationSettings.cookieDomain has no effect here: every cookie is for its own host alone"),
             (|s| s.programmatic_clients = clients(&["a.apps", "b"]),            "ok"),
             (|s| s.programmatic_clients = clients(&["a", "a"]),                 "accessSettings.oauthSettings.programmaticClients: \"a\" is no client id, or there twice"),
             (|s| s.programmatic_clients = clients(&[""]),                       "accessSettings.oauthSettings.programmaticClients: \"\" is no client id, or there twice"),

@@ -9,7 +9,8 @@ use crate::output::{json_line, lines, print, printable, table};
 use crate::server::Server;
 use doorward_wire::uri::path_segment;
 
-const PATH: &str = "/doorward/v1/accessLevels";
+/// Where the access levels are.
+pub(crate) const PATH: &str = "/doorward/v1/accessLevels";
 const SEE_LIST: &str = "`doorward access-level list` shows the access levels";
 
 /// Create, list, change and delete access levels: named conditions that policies may ask for

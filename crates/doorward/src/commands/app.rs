@@ -9,11 +9,11 @@ use serde_json::json;
 
 use super::Common;
 use crate::api::{ApiError, every_page, with_query};
-use crate::output::{json_line, lines, print, printable, table};
+use crate::output::{json_line, lines, print, printable, say, table};
 use doorward_wire::uri::path_segment;
 
 /// Where the applications are.
-pub(super) const PATH: &str = "/doorward/v1/applications";
+pub(crate) const PATH: &str = "/doorward/v1/applications";
 /// What to do if there is no such application.
 pub(super) const SEE_LIST: &str = "`doorward app list` shows the applications";
 
@@ -350,9 +350,26 @@ async fn turn(NamedArgs { name, common }: NamedArgs, method: &str) -> anyhow::Re
     Ok(print(&if common.json { json_line(&changed)? } else { text() })?)
 }
 
+/// Whether the file of `doorward serve` states an application.
+pub(crate) fn is_of_file(app: &ApplicationResource) -> bool {
+    app.labels.contains_key("doorward-config")
+}
+
 async fn delete(NamedArgs { name, common }: NamedArgs) -> anyhow::Result<()> {
     let server = common.server.open().await?;
+    // Who may delete it and not see it is told less.
+    let found = match server.dev() {
+        None => server.api().get::<ApplicationResource>(&path(&name)).await.ok(),
+        Some(_) => None,
+    };
     server.api().delete(&path(&name)).await.map_err(advise)?;
+    if let Some(app) = found.filter(is_of_file) {
+        say(&format!(
+            "note: {} is an application of doorward.toml: the next start or SIGHUP registers it again, with another client id and \
+             audience; take it out of the file too",
+            app.name
+        ));
+    }
     let text = format!("deleted {}, and the policies and settings on it\n", printable(&name));
     Ok(print(if common.json { "{}\n" } else { &text })?)
 }

@@ -82,7 +82,7 @@ fn confirmed(plan: &ApplyResponse) -> anyhow::Result<bool> {
         say(line);
     }
     if !io::stdin().is_terminal() {
-        bail!("{removed} would be removed, and nobody can be asked here: see them with --dry-run, and give --yes");
+        bail!("{removed} would be removed, and nobody can be asked here: if they are what you mean, give --yes");
     }
     say(&format!("{removed} of these are removed. Type {removed} to go on:"));
     let mut line = String::new();

@@ -71,13 +71,17 @@ fn advice(error: &BackupError, file: &Path) -> anyhow::Error {
 }
 
 /// The store of a server's file.
-pub(super) async fn store_of(config: &Config) -> anyhow::Result<SqlStore> {
+async fn store_of(config: &Config) -> anyhow::Result<SqlStore> {
+    Ok(open(&config.store, sealer_of(config)?).await?)
+}
+
+/// The key of that store.
+pub(super) fn sealer_of(config: &Config) -> anyhow::Result<Sealer> {
     let path = config.store.key_file();
-    let sealer = Sealer::from_file(path).map_err(|error| {
+    Sealer::from_file(path).map_err(|error| {
         anyhow!(
             "the key file {} cannot be used: {error}; name the one of this store in [store], as key_file",
             path.display()
         )
-    })?;
-    Ok(open(&config.store, sealer).await?)
+    })
 }

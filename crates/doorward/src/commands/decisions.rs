@@ -7,6 +7,8 @@ use serde::Deserialize;
 use crate::output::{PrintError, json_line, print, printable};
 use crate::server::ServerArgs;
 
+/// The most events that the server gives at once.
+const MOST: u32 = 1000;
 /// How long the server may hold a request while nothing happens, in seconds. Shorter than the client's patience.
 const LONG_POLL: u32 = 25;
 
@@ -17,6 +19,7 @@ const LONG_POLL: u32 = 25;
 #[command(after_help = "\
 Example:
   doorward decisions --follow
+  doorward decisions --type decision --refused --limit 1
   doorward decisions --json --limit 1000 | grep DECISION_ID")]
 pub(crate) struct Args {
     /// Go on with each decision as it is made, until Ctrl-C or until the server stops
@@ -25,11 +28,56 @@ pub(crate) struct Args {
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    /// How many of the newest to list, at most 1000
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Only what was refused
+    #[arg(long)]
+    refused: bool,
+    /// Only decisions about requests, requests for tokens, or administration
+    #[arg(long = "type", value_name = "TYPE", value_enum)]
+    kind: Option<Kind>,
+    /// How many of the newest to list, at most 1000; with --refused and --type, of those among the newest 1000
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST)))]
     limit: u32,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+/// What an event of the record is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// A request to an application
+    Decision,
+    /// A request for a token, or of a sign-in
+    Token,
+    /// Administration
+    Admin,
+}
+
+/// What is listed of the record.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    refused: bool,
+    kind: Option<Kind>,
+}
+
+impl Wanted {
+    fn is_everything(self) -> bool {
+        !self.refused && self.kind.is_none()
+    }
+
+    fn has(self, event: &AuditEvent) -> bool {
+        let (kind, refused) = match event {
+            AuditEvent::Decision(decision) => (Kind::Decision, matches!(decision.outcome, Outcome::Refused { .. })),
+            AuditEvent::Token(event) => (Kind::Token, event.refused.is_some()),
+            AuditEvent::Admin(event) => (Kind::Admin, event.code != 0),
+        };
+        self.kind.is_none_or(|wanted| wanted == kind) && (refused || !self.refused)
+    }
+
+    /// The newest of the events that are wanted, at most so many.
+    fn newest(self, mut events: Vec<StoredEvent>, limit: usize) -> Vec<StoredEvent> {
+        events.retain(|stored| self.has(&stored.event));
+        events.split_off(events.len().saturating_sub(limit))
+    }
 }
 
 /// A page of the record.
@@ -45,13 +93,18 @@ struct Page {
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let server = args.server.open().await?;
     let api = server.api();
-    let mut page: Page = api.get(&format!("/decisions?format=json&limit={}", args.limit)).await?;
+    let wanted = Wanted { refused: args.refused, kind: args.kind };
+    // The server gives the newest of all kinds.
+    let asked = if wanted.is_everything() { args.limit } else { MOST };
+    let mut page: Page = api.get(&format!("/decisions?format=json&limit={asked}")).await?;
+    page.events = wanted.newest(page.events, args.limit as usize);
     loop {
         print(&lines(&page.events, args.json)?)?;
         if !args.follow {
             return Ok(());
         }
         page = api.get(&format!("/decisions?format=json&after={}&wait={LONG_POLL}", page.next)).await?;
+        page.events.retain(|stored| wanted.has(&stored.event));
     }
 }
 
@@ -230,6 +283,28 @@ mod tests {
             "00:00:00Z  admin   operator  SetIamPolicy  projects/1  refused: no permission [abc]",
         ];
         assert_eq!(lines(&events(), false).unwrap(), expected.join("\n") + "\n");
+    }
+
+    #[test]
+    fn the_newest_of_what_is_wanted_are_listed_and_nothing_else() {
+        use Kind::{Admin, Decision, Token};
+        // The sequence of each that is listed.
+        #[rustfmt::skip]
+        let cases: [(bool, Option<Kind>, usize, &[i64]); 8] = [
+            (false, None,           3,   &[8, 9, 10]),
+            (true,  None,           100, &[2, 3, 5, 7, 8, 10]),
+            (false, Some(Decision), 100, &[1, 2, 3, 8]),
+            (true,  Some(Decision), 1,   &[8]),
+            (true,  Some(Token),    100, &[5, 7]),
+            (false, Some(Token),    2,   &[6, 7]),
+            (true,  Some(Admin),    100, &[10]),
+            (false, Some(Admin),    100, &[9, 10]),
+        ];
+        for (refused, kind, limit, expected) in cases {
+            let newest = Wanted { refused, kind }.newest(events(), limit);
+            let sequences: Vec<i64> = newest.iter().map(|stored| stored.sequence).collect();
+            assert_eq!(sequences, expected, "{refused} {kind:?} {limit}");
+        }
     }
 
     #[test]

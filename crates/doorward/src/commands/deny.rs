@@ -1,5 +1,6 @@
 //! `doorward deny`: who may not, whatever the policies say, through version 2 of `iam.googleapis.com`.
 
+use doorward_core::policy::read_principal_v2;
 use doorward_wire::google_api::iam_deny::{DenyRule, ListPoliciesResponse, Policy, PolicyRule};
 use doorward_wire::google_api::{Expr, LongRunningOperation, Status};
 
@@ -7,7 +8,8 @@ use super::Common;
 use crate::api::{ApiError, every_page, with_query};
 use crate::condition::{self, FORM, condition};
 use crate::file;
-use crate::output::{json_line, lines, print, printable, table};
+use crate::iam_policy::{levels_note, nobody_note};
+use crate::output::{json_line, lines, print, printable, say, table};
 use crate::server::Server;
 use doorward_wire::uri::path_segment;
 
@@ -215,9 +217,15 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
 async fn create(CreateArgs { place, policy, common }: CreateArgs) -> anyhow::Result<()> {
     let policy = Policy { etag: String::new(), ..policy.policy()? };
     let server = common.server.open().await?;
+    let rules = policy.rules.clone();
     let path = with_query(&place.attached.path(&server).await?, &[("policyId", &place.id)]);
     let made: Result<LongRunningOperation, _> = server.api().post(&path, &policy).await;
-    let made = done(made.map_err(|error| error.advise(Status::AlreadyExists, "`doorward deny update` changes it"))?)?;
+    let made = made.map_err(|error| match error.is(Status::AlreadyExists) {
+        true => error.advise(Status::AlreadyExists, "`doorward deny update` changes it"),
+        false => advise(error),
+    });
+    let made = done(made?)?;
+    note_what_is_not_there(&server, &rules).await;
     Ok(print(&if common.json { json_line(&made)? } else { format!("created a deny policy\n{}", shown(&made)) })?)
 }
 
@@ -251,6 +259,7 @@ async fn update(UpdateArgs { place, policy, common }: UpdateArgs) -> anyhow::Res
         policy.display_name = old.display_name;
     }
     let changed = done(server.api().put(&path, &policy).await.map_err(advise)?)?;
+    note_what_is_not_there(&server, &policy.rules).await;
     Ok(print(&if common.json { json_line(&changed)? } else { format!("changed a deny policy\n{}", shown(&changed)) })?)
 }
 
@@ -270,7 +279,21 @@ fn done(operation: LongRunningOperation) -> anyhow::Result<Policy> {
     serde_json::from_value(response).map_err(|error| shape(ApiError::Shape(error)))
 }
 
+/// Says which principals nobody here can be, and which access levels of conditions nobody meets.
+async fn note_what_is_not_there(server: &Server, rules: &[PolicyRule]) {
+    for rule in rules.iter().filter_map(|rule| rule.deny_rule.as_ref()) {
+        for member in rule.denied_principals.iter().filter_map(|it| read_principal_v2(it).ok()) {
+            nobody_note(server, &member, "keeps nobody out").await.iter().for_each(|note| say(note));
+        }
+        levels_note(server.api(), rule.denial_condition.as_ref()).await.iter().for_each(|note| say(note));
+    }
+}
+
 fn advise(error: ApiError) -> anyhow::Error {
+    // Owners do not have it, as with Google.
+    if error.is(Status::PermissionDenied) {
+        return error.advise(Status::PermissionDenied, "roles/iam.denyAdmin has it, which no other role includes");
+    }
     error.advise(Status::NotFound, SEE_LIST)
 }
 

@@ -26,7 +26,7 @@ Example:
   doorward explain --decision DECISION_ID
   doorward explain --as user:alice@example.com --resource projects/123 --permission iap.web.setIamPolicy")]
 pub(crate) struct Args {
-    /// Who: an e-mail address, or a member as in a policy; nobody, if it is not given
+    /// Who: an e-mail address, a member as in a policy, or a service account of dev.json by its name; nobody, if it is not given
     #[arg(long = "as", value_name = "MEMBER", value_parser = somebody)]
     principal: Option<MemberArg>,
     /// Instead of all else: a decision of the record, by its id, which a refused caller is shown
@@ -108,7 +108,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         bail!("nothing is asked: {ASK}, or a decision with --decision");
     }
     let server = common.server.open().await?;
-    let principal = principal.map(|principal| principal.of(&server)).transpose()?;
+    let principal = principal.map(|principal| principal.meant_in(&server)).transpose()?;
     let request =
         ExplainRequest { decision_id: decision, principal: principal.map(|principal| principal.to_string()), question };
     let answer: Result<ExplainResponse, _> = server.api().post("/doorward/v1:explain", &request).await;
@@ -138,7 +138,11 @@ fn shown(answer: &ExplainResponse) -> String {
     if let Some(recorded) = &answer.recorded {
         let outcome = if recorded.allowed { "allowed" } else { "refused" };
         let reason = recorded.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-        say(0, &format!("recorded at {}: {outcome}{reason}", recorded.time));
+        let detail = recorded.detail.as_ref().map(|detail| format!(", {detail}")).unwrap_or_default();
+        say(0, &format!("recorded at {}: {outcome}{reason}{detail}", recorded.time));
+        if recorded.passed_policies {
+            say(4, "policies had let them in: something failed after that, and no change of a policy helps");
+        }
     }
     if served_nowhere && answer.recorded.is_none() {
         say(0, "no application is served at this address: `doorward app list` shows where they are");
@@ -159,10 +163,21 @@ fn shown(answer: &ExplainResponse) -> String {
         say(4, &format!("{policy} rule {rule}{about}: {}", outcome(considered)));
         condition.iter().for_each(|condition| say(8, &format!("if {condition}")));
     }
-    say(0, if answer.bindings.is_empty() { "bindings: none" } else { "bindings:" });
-    for ConsideredBinding { resource, role, condition, considered } in &answer.bindings {
+    match (answer.verdict, answer.bindings.is_empty()) {
+        // Nobody looked for any.
+        (Verdict::Refused, true) => {}
+        (Verdict::Allowed | Verdict::Denied | Verdict::NotGranted, true) => say(0, "bindings: none"),
+        (_, false) => say(0, "bindings:"),
+    }
+    let is_about_it = |binding: &&ConsideredBinding| binding.considered != Considered::LacksPermission;
+    for ConsideredBinding { resource, role, condition, considered } in answer.bindings.iter().filter(is_about_it) {
         say(4, &format!("{role} on {resource}: {}", outcome(considered)));
         condition.iter().for_each(|condition| say(8, &format!("if {condition}")));
+    }
+    match answer.bindings.len() - answer.bindings.iter().filter(is_about_it).count() {
+        0 => {}
+        1 => say(4, "1 other is not about this permission"),
+        others => say(4, &format!("{others} others are not about this permission")),
     }
     for ConsideredAccessLevel { name, met, error, read } in &answer.access_levels {
         let met = if *met { "met" } else { "not met" };
@@ -257,10 +272,10 @@ deny rules:
     d rule 0 (r): excepted as m
         if c
 bindings:
-    roles/owner on projects/1: not about this permission
     roles/r on projects/1: group:staff@x.com, but the condition is false because request.path was \"/admin\"
         if request.path == '/a'
     roles/r on projects/1: allUsers, but the condition cannot be evaluated: e because source.ip is not known
+    1 other is not about this permission
 access level office: not met
 settings:
     a.b = true from projects/1
@@ -269,6 +284,29 @@ what would allow it: Give it.
     doorward policy add
 ";
         assert_eq!(shown(&serde_json::from_value(answer()).unwrap()), expected);
+    }
+
+    #[test]
+    fn a_recorded_refusal_that_is_not_of_policies_is_shown_with_what_was_found_wrong() {
+        let of = |reason: &str, passed: bool, verdict: &str| {
+            let mut answer = answer();
+            for list in ["denyRules", "bindings", "accessLevels", "settings"] {
+                answer[list] = json!([]);
+            }
+            answer["smallestChange"] = Value::Null;
+            answer["verdict"] = verdict.into();
+            answer["recorded"] = json!({"id": "d", "time": "T", "allowed": false, "reason": reason, "detail": "no connection", "passedPolicies": passed});
+            shown(&serde_json::from_value(answer).unwrap())
+        };
+        let failed = of("upstream_failed", true, "ALLOWED");
+        assert!(
+            failed.contains("recorded at T: refused (upstream_failed), no connection\n    policies had let them in: "),
+            "{failed}"
+        );
+        assert!(failed.contains("bindings: none"), "{failed}");
+        let unread = of("invalid_token", false, "REFUSED");
+        assert!(unread.contains("recorded at T: refused (invalid_token), no connection\n"), "{unread}");
+        assert!(!unread.contains("let them in") && !unread.contains("bindings"), "{unread}");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::Common;
 use crate::api::{ApiError, every_page};
-use crate::iam_policy::{MemberArg, member};
-use crate::output::{json_line, lines, print, printable, table};
+use crate::iam_policy::{MemberArg, member, nobody_note};
+use crate::output::{json_line, lines, print, printable, say, table};
 use crate::server::Server;
 use doorward_wire::uri::path_segment;
 
@@ -145,6 +145,13 @@ fn texts(server: &Server, members: Vec<MemberArg>) -> anyhow::Result<Vec<String>
     members.into_iter().map(|member| Ok(member.of(server)?.to_string())).collect()
 }
 
+/// Says which members nobody here can be.
+async fn note_unknown(server: &Server, members: &[String]) {
+    for member in members.iter().filter_map(|member| member.parse().ok()) {
+        nobody_note(server, &member, "lets nobody in").await.iter().for_each(|note| say(note));
+    }
+}
+
 async fn create(args: CreateArgs) -> anyhow::Result<()> {
     let CreateArgs { email, display_name, description, members, common } = args;
     let server = common.server.open().await?;
@@ -152,6 +159,7 @@ async fn create(args: CreateArgs) -> anyhow::Result<()> {
     let request = GroupResource { email, display_name, description, members, ..GroupResource::default() };
     let made: Result<GroupResource, _> = server.api().post(PATH, &request).await;
     let made = made.map_err(|error| error.advise(Status::AlreadyExists, SEE_LIST))?;
+    note_unknown(&server, &request.members).await;
     Ok(print(&if common.json { json_line(&made)? } else { format!("created group:{}\n", printable(&made.email)) })?)
 }
 
@@ -181,6 +189,9 @@ async fn alter(ChangeArgs { group, members, common }: ChangeArgs, method: &str) 
         format!("{} {} {}\n", members.join(", "), if method == "addMembers" { "in" } else { "not in" }, group.email);
     let request = ChangeMembersRequest { members };
     let answer: Value = server.api().post(&format!("{}:{method}", group.path()), &request).await.map_err(advise)?;
+    if method == "addMembers" {
+        note_unknown(&server, &request.members).await;
+    }
     Ok(print(&if common.json { json_line(&answer)? } else { text })?)
 }
 

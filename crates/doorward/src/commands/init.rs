@@ -1,5 +1,6 @@
 //! `doorward init`: what has to be there before the first start of `doorward serve`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::anyhow;
@@ -9,11 +10,12 @@ use doorward_core::member::{Email, Member};
 use doorward_server::serve::init::{FirstAdministrator, Initialised, init};
 
 use super::serve::ConfigArgs;
-use crate::output::{json_line, print, printable};
+use crate::output::{json_line, print, printable, say};
 
 /// Make the state directory, the database, its key file and the first administrator, as far as they are not there
 ///
-/// Doing it again changes nothing. The password of a person is shown once, and kept nowhere.
+/// Doing it again changes nothing but what is missing, so that it is the way back for who lost their administrator; the server is stopped
+/// for it. The password of a person is shown once, and kept nowhere.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Without --admin, the operator's token is written to a file that only its owner reads. It may do everything but enter applications:
@@ -51,12 +53,17 @@ fn person(text: &str) -> Result<Email, String> {
 /// Makes what is missing.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let Args { config, admin, new_password, json } = args;
+    let file = config.path().to_owned();
     let config = config.read()?;
     let first = match admin {
         Some(email) => FirstAdministrator::Person { email, new_password },
         None => FirstAdministrator::Token,
     };
     let prepared = init(&config, first, Arc::new(SystemEntropy), SystemClock.now()).await?;
+    if !json {
+        prepared.made().iter().for_each(|path| say(&format!("made {}", path.display())));
+    }
+    let next = next(prepared.initialised(), &config.api_url, &file);
     let done = prepared.initialised();
     let has_new_password = matches!(done, Initialised::Person { password: Some(_), .. });
     let text = if json { json_line(&answer(done))? } else { shown(done, &config.api_url) };
@@ -68,7 +75,20 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     prepared.finish().await.map_err(|error| match has_new_password {
         true => anyhow!("the password above is not set: {error}; do it again"),
         false => anyhow::Error::from(error),
-    })
+    })?;
+    if !json {
+        say(&next);
+    }
+    Ok(())
+}
+
+/// What comes after it.
+fn next(done: &Initialised, api_url: &str, file: &Path) -> String {
+    let serve = format!("next: doorward serve --config {}", crate::output::quoted(file));
+    match done {
+        Initialised::Person { .. } => format!("{serve}, and there doorward login --api-url {api_url}"),
+        Initialised::Token { .. } => serve,
+    }
 }
 
 fn answer(done: &Initialised) -> serde_json::Value {

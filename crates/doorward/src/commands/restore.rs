@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::{anyhow, bail};
-use doorward_server::serve::init::age;
+use doorward_server::config::StoreConfig;
+use doorward_server::serve::init::{age, open};
 use doorward_server::serve::state::StateDirectory;
-use doorward_store::{Age, RestoreError};
+use doorward_store::{Age, Backup, RestoreError, SqlStore};
 
-use super::backup::{older, store_of};
+use super::backup::{older, sealer_of};
 use super::serve::ConfigArgs;
 use crate::output::{json_line, print, printable};
 
@@ -34,14 +35,27 @@ pub(crate) struct Args {
 /// Fills the store.
 pub(crate) async fn run(Args { file, config, json }: Args) -> anyhow::Result<()> {
     let config = config.read()?;
-    // Held until this function ends: no server starts on this machine meanwhile.
-    let _state = StateDirectory::take(&config)?;
-    if let Age::Older(schema) = age(&config.store).await? {
+    // First: for a backup that cannot be restored, nothing is made.
+    let age = age(&config.store).await?;
+    if let Age::Older(schema) = age {
         bail!("{}, and restore into a new path or database", older(schema));
     }
-    let store = store_of(&config).await?;
-    let restored = store.restore(&file).await;
-    store.close().await;
+    let sealer = sealer_of(&config)?;
+    let backup = Backup::read(&file, &sealer).map_err(|error| advice(&error))?;
+    // Held until this function ends: no server starts on this machine meanwhile.
+    let _state = StateDirectory::take(&config)?;
+    let restored = match age {
+        Age::New => match &config.store {
+            StoreConfig::Sqlite { path, .. } => SqlStore::restore_sqlite(path, &sealer, backup).await,
+            StoreConfig::Postgres { options, .. } => SqlStore::restore_postgres(options, &sealer, backup).await,
+        },
+        Age::Current | Age::Older(_) => {
+            let store = open(&config.store, sealer).await?;
+            let restored = store.restore(&file).await;
+            store.close().await;
+            restored
+        }
+    };
     restored.map_err(|error| advice(&error))?;
     let text = format!("restored {}; start it with `doorward serve`", file.display());
     Ok(print(&if json { json_line(&serde_json::json!({"file": file}))? } else { printable(&text) + "\n" })?)
@@ -53,7 +67,7 @@ fn advice(error: &RestoreError) -> anyhow::Error {
             anyhow!("{error}: take another copy of it")
         }
         RestoreError::NotEmpty(_) => anyhow!("{error}: name a new path or database in [store]"),
-        RestoreError::Schema { .. } | RestoreError::WrongKey(_) => anyhow!("{error}"),
+        RestoreError::Schema { .. } | RestoreError::WrongKey(_) | RestoreError::Open(_) => anyhow!("{error}"),
         RestoreError::Store(_) => anyhow!("{error}; nothing was restored: try again"),
     }
 }
@@ -119,5 +133,9 @@ mod tests {
         std::fs::write(backup, "x").unwrap();
         let third = file("third");
         assert!(refused(&["restore", backup, "--config", &third]).ends_with("take another copy of it"));
+        let gone = refused(&["restore", &format!("{backup}-gone"), "--config", &third]);
+        assert!(gone.contains("the backup cannot be read"), "{gone}");
+        // Not even what a server would start on.
+        assert!(!dir.path().join("third.db").exists() && !dir.path().join("third-state").exists());
     }
 }

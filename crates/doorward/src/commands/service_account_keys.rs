@@ -144,7 +144,8 @@ async fn key_into_file(api: &Api, keys: &str, path: &Path) -> anyhow::Result<Ser
     })
 }
 
-fn new_private_file(path: &Path) -> anyhow::Result<File> {
+/// Makes a file that only its owner reads.
+pub(super) fn new_private_file(path: &Path) -> anyhow::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
         let shown = path.display();
         match error.kind() {

@@ -23,7 +23,7 @@ pub(crate) struct Args {
 /// Asks, and prints the answer.
 pub(crate) async fn run(Args { member, common }: Args) -> anyhow::Result<()> {
     let server = common.server.open().await?;
-    let request = WhatCanRequest { member: member.of(&server)?.to_string() };
+    let request = WhatCanRequest { member: member.meant_in(&server)?.to_string() };
     let answer: WhatCanResponse = server.api().post("/doorward/v1:whatCan", &request).await?;
     Ok(print(&if common.json { json_line(&answer)? } else { shown(&answer) })?)
 }

@@ -143,10 +143,10 @@ pub(super) fn wrong_url(audience: &str) -> TokenError {
 mod tests {
     use super::super::Authenticator;
     use super::*;
-    use doorward_core::policy::path::check_path;
     use crate::testing::{CLIENT_ID, ISSUER, NOW, TestWorld, judged};
     use doorward_core::keys::KeyPurpose;
     use doorward_core::outbound::FixedIssuerKeys;
+    use doorward_core::policy::path::check_path;
     use doorward_wire::jose::encode_base64url;
     use serde_json::json;
 

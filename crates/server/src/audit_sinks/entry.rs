@@ -440,7 +440,7 @@ pub(crate) mod tests {
         serde_json::to_value(entry(&stored, &project()).unwrap()).unwrap()
     }
 
-    /// As the web entry that was recorded of Google's (`shared/reference/iap-wire.md` section 8), less what we do not have: `granted` of
+    /// As a web entry of Google's (<https://cloud.google.com/iap/docs/audit-log-howto>), less what we do not have: `granted` of
     /// what is denied is absent, `status` of what is granted is empty.
     fn recorded(granted: bool) -> Value {
         let mut entry = json!({

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use doorward_control::applications::{ApplicationError, OwnHosts, WrittenKind, is_word, kind};
 use doorward_control::settings::check;
 use doorward_core::member::{Member, MemberError};
 use doorward_core::policy::{GROUPS_LIMIT, PRINCIPALS_LIMIT};
@@ -10,6 +11,7 @@ use doorward_core::resource::{
     ApplicationName, Host, Origin, PathPrefix, Route, Scheme, ServiceKind, without_credentials,
 };
 use doorward_proxy::Upstream;
+use doorward_wire::doorward_api::ApplicationKind;
 use doorward_wire::google_api::iap_settings::IapSettings;
 use doorward_wire::world_file::WrittenSettings;
 use rustls::sign::CertifiedKey;
@@ -17,7 +19,7 @@ use toml::Spanned;
 
 use super::{AppConfig, ListenerConfig, Reading, Span, Wrong, span_of};
 use crate::config_file::{AppKind, AppTable};
-use crate::dev::names::{GOOGLE_NAMES, METADATA_NAMES};
+use crate::dev::names::reserved_hosts;
 
 impl Reading<'_> {
     pub(super) fn applications(
@@ -28,6 +30,7 @@ impl Reading<'_> {
     ) -> Vec<AppConfig> {
         let scheme = listener.map(|(listener, _)| listener.scheme());
         let certificates = listener.map_or(&[][..], |(_, certificates)| certificates);
+        let reserved = reserved_hosts(OwnHosts::Names(own.into_iter().cloned().collect()));
         let mut names = BTreeSet::new();
         let mut places: BTreeMap<(String, PathPrefix), String> = BTreeMap::new();
         let mut applications = Vec::new();
@@ -37,12 +40,7 @@ impl Reading<'_> {
             let origins = self.origins(app, span.clone(), scheme);
             for (at, origin) in &origins {
                 self.certified(at.clone(), certificates, &origin.host);
-                if own.is_some_and(|own| own.name() == origin.host.name()) {
-                    self.wrong(at.clone(), Wrong::OwnHost(origin.host.clone()));
-                }
-                if GOOGLE_NAMES.iter().chain(&METADATA_NAMES).any(|name| origin.host.name() == *name) {
-                    self.wrong(at.clone(), Wrong::GoogleHost(origin.host.clone()));
-                }
+                self.noted(at.clone(), reserved.check(&origin.host).map_err(Wrong::from));
             }
             let prefixes = self.prefixes(app);
             let upstreams = self.upstreams(app, span.clone());
@@ -146,42 +144,31 @@ impl Reading<'_> {
     }
 
     fn kind(&mut self, app: &AppTable, span: Span) -> Option<ServiceKind> {
-        let kind = app.kind.as_ref().map_or(AppKind::default(), |kind| *kind.get_ref());
-        let (word, fits): (_, &[&str]) = match kind {
-            AppKind::BackendService => ("backend_service", &["region"]),
-            AppKind::AppEngine => ("app_engine", &["service", "version"]),
-            AppKind::CloudRun => ("cloud_run", &["region"]),
+        let of = app.kind.as_ref().map_or(AppKind::default(), |kind| *kind.get_ref());
+        let (of, word) = match of {
+            AppKind::BackendService => (ApplicationKind::BackendService, "backend_service"),
+            AppKind::AppEngine => (ApplicationKind::AppEngine, "app_engine"),
+            AppKind::CloudRun => (ApplicationKind::CloudRun, "cloud_run"),
         };
         let given = [("region", &app.region), ("service", &app.service), ("version", &app.version)];
-        for (name, value) in given {
-            let Some(value) = value else { continue };
-            if !fits.contains(&name) {
-                self.wrong(span_of(value), Wrong::NotForKind { name, kind: word });
-            } else if !is_segment(value.get_ref()) {
+        for (_, value) in given {
+            if let Some(value) = value.as_ref().filter(|value| !is_word(value.get_ref())) {
                 self.wrong(span_of(value), Wrong::Segment(value.get_ref().clone()));
             }
         }
-        let text = |value: &Option<Spanned<String>>| value.as_ref().map(|value| value.get_ref().clone());
-        match kind {
-            AppKind::BackendService => Some(ServiceKind::BackendService { region: text(&app.region) }),
-            AppKind::AppEngine => match text(&app.version) {
-                Some(version) => {
-                    let service = text(&app.service).unwrap_or_else(|| "default".to_owned());
-                    Some(ServiceKind::AppEngine { service, version })
-                }
-                None => {
-                    self.missing(span, "version");
-                    None
-                }
-            },
-            AppKind::CloudRun => match text(&app.region) {
-                Some(region) => Some(ServiceKind::CloudRun { region }),
-                None => {
-                    self.missing(span, "region");
-                    None
-                }
-            },
+        let [region, service, version] = given.map(|(_, value)| value.as_ref().map(|value| value.get_ref().as_str()));
+        match kind(WrittenKind { kind: of, region, service, version }) {
+            Ok(kind) => return Some(kind),
+            // It is said above.
+            Err(ApplicationError::Word { .. }) => {}
+            Err(ApplicationError::Missing(name)) => self.missing(span, name),
+            Err(ApplicationError::FieldOfAnotherKind(name)) => {
+                let at = given.into_iter().find(|(given, _)| *given == name).and_then(|(_, value)| value.as_ref());
+                self.wrong(at.map_or(span, span_of), Wrong::NotForKind { name, kind: word });
+            }
+            Err(cause) => self.wrong(span, Wrong::Kind(cause)),
         }
+        None
     }
 
     fn settings(&mut self, app: &AppTable, name: &ApplicationName) -> Option<IapSettings> {
@@ -211,10 +198,4 @@ pub(super) fn name_of(host: &Host) -> Option<ApplicationName> {
     };
     let short: String = text.chars().take(63).collect();
     short.trim_end_matches('-').parse().ok()
-}
-
-/// Whether a text may stand for a region, a service or a version in a resource's name.
-fn is_segment(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-')
 }

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use doorward_control::applications::{ApplicationError, ReservedHost};
 use doorward_control::settings::SettingsError;
 use doorward_core::issuer::{IssuerIdError, TrustedIssuersError};
 use doorward_core::member::MemberError;
 use doorward_core::policy::{GROUPS_LIMIT, PRINCIPALS_LIMIT};
 use doorward_core::resource::{
-    ApplicationName, ApplicationNameError, Host, HostError, Origin, PathPrefixError, UpstreamError,
+    ApplicationName, ApplicationNameError, HostError, Origin, PathPrefixError, UpstreamError,
 };
 use doorward_store::{KeyFileError, UrlError};
 
@@ -157,7 +158,10 @@ pub enum Wrong {
     )]
     PasswordInUrl,
     /// The key file cannot be used.
-    #[error("the key file {} cannot be used: {cause}", path.display())]
+    #[error(
+        "the key file {} cannot be used: {cause}. Restore it from your copy: another one opens nothing of what a store holds",
+        path.display()
+    )]
     KeyFile {
         /// The file.
         path: PathBuf,
@@ -203,12 +207,9 @@ pub enum Wrong {
         /// The other one.
         by: String,
     },
-    /// Our own origin.
-    #[error("{0} is our own: an application there could read the cookies of the sign-in")]
-    OwnHost(Host),
-    /// A name of Google's.
-    #[error("{0} is where Google's clients send their credentials: no application is there")]
-    GoogleHost(Host),
+    /// No application is at that host.
+    #[error(transparent)]
+    ReservedHost(#[from] ReservedHost),
     /// Not a path prefix.
     #[error("{text:?}: {cause}")]
     Prefix {
@@ -250,9 +251,12 @@ pub enum Wrong {
     },
     /// Not a region.
     #[error(
-        "{0:?} is not a region, a service or a version: 1 to 63 of a-z, 0-9 and '-', begins with a letter or digit"
+        "{0:?} is not a region, a service or a version: 1 to 63 of a-z, 0-9 and '-', begins and ends with a letter or digit"
     )]
     Segment(String),
+    /// It stands for nothing that there can be.
+    #[error(transparent)]
+    Kind(ApplicationError),
     /// Settings that are not there.
     #[error("settings: {0}")]
     Settings(serde_json::Error),

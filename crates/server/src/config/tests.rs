@@ -334,6 +334,7 @@ fn one_mistake_gives_one_line() {
         (app("kind = \"cloud_run\""),                                        "6:1: region is missing"),
         (app("version = \"v1\""),                                            "10:11: `version` is not for backend_service"),
         (app("region = \"EU\""),                                             "10:10: \"EU\" is not a region"),
+        (app("region = \"eu-\""),                                            "10:10: \"eu-\" is not a region"),
         (app("settings = { access_settings = { reauth_settings = { method = \"LOGIN\" } } }"), "10:12: settings: "),
         (app("settings = { access_setings = {} }"),                          "10:12: settings: there is no setting access_setings"),
         (server("\"domain:example.com\"", "\"deleted:user:a@x.com?uid=1\""), "9:10: \"deleted:user:a@x.com?uid=1\": not a member"),

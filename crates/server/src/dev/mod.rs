@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use doorward_control::applications::OwnHosts;
 use doorward_control::instance::InstanceConfig;
 use doorward_control::keys::{EnsureKeysError, ensure_keys};
 use doorward_core::account::UniqueId;
@@ -27,7 +28,7 @@ use doorward_core::issuer::OwnNames;
 use doorward_core::keys::KeyRing;
 use doorward_core::outbound::Reach;
 use doorward_core::policy::condition::HeaderAllowList;
-use doorward_core::resource::{Ancestor, Application, Project, UpstreamError, without_credentials};
+use doorward_core::resource::{Ancestor, Application, Host, Project, UpstreamError, without_credentials};
 use doorward_core::settings::Defaults;
 pub use doorward_core::settings::EmailClaim;
 use doorward_core::store::{Store, StoreError};
@@ -348,26 +349,35 @@ async fn serve(
     let ca_file = tls.as_ref().map(|tls| directory.write_authority(&tls.authority)).transpose()?;
     let built_in = BuiltIn::bind(upstream)?;
     let served = [
-        seed::Served { name: "app", origins: seen.origins(|it| &it.app), upstream: built_in.app.0.clone() },
+        seed::Served {
+            name: "app",
+            origins: seen.origins(|it| &it.app),
+            upstream: built_in.app.0.clone(),
+            client_secret: secrets.app_client_secret.clone(),
+        },
         seed::Served {
             name: "other-app",
             origins: seen.origins(|it| &it.other_app),
             upstream: built_in.other_app.0.clone(),
+            client_secret: secrets.other_app_client_secret.clone(),
         },
     ];
-    let applications = seed::applications(&*outside.store, &*outside.entropy, &project, served).await?;
+    let applications = seed::applications(&*outside.store, &*outside.entropy, &project, served, now).await?;
     let (api, api_over_tls) = seen.both(|surface| &surface.api);
     let own = [Some(ISSUER), Some(ASSERTION_ISSUER), Some(api.url.as_str()), api_over_tls.map(|api| api.url.as_str())];
     let own: Vec<&str> = own.into_iter().flatten().collect();
     let own = OwnNames { issuers: &own, project_id: &project.id };
     let list = openness.trusted_issuers.as_deref().map(|list| config::read_trusted_issuers(list, own, true));
+    let api_hosts: Vec<Host> = seen.origins(|surface| &surface.api).into_iter().map(|origin| origin.host).collect();
     let config = StackConfig {
         project: project.clone(),
         issuer: ISSUER.to_owned(),
         addressing,
         api_url: api.url.clone(),
         api_https_url: api_over_tls.map(|api| api.url.clone()),
-        api_hosts: seen.origins(|surface| &surface.api).into_iter().map(|origin| origin.host).collect(),
+        // The applications are at the same addresses, at other ports.
+        reserved_hosts: names::reserved_hosts(OwnHosts::Ports(api_hosts.clone())),
+        api_hosts,
         admin_token: Some(TokenHash::of(&secrets.admin_token)),
         trusted_issuers: Arc::new(list.transpose().map_err(StartError::TrustedIssuers)?.unwrap_or_default()),
         reach: Reach::Loopback,

@@ -1,10 +1,15 @@
 //! Google's own names, where they lead to a world: `doorward run`.
 
+use doorward_control::applications::{OwnHosts, ReservedHosts};
+
 /// The name of our own origin where Google's names lead to us. `internal` is reserved for private use, so nobody has it elsewhere.
 pub const OWN_NAME: &str = "doorward.internal";
 
 /// Where the metadata server is, on Google Cloud as here.
 pub const METADATA_ADDRESS: [u8; 4] = [169, 254, 169, 254];
+
+/// [`METADATA_ADDRESS`], as a host.
+const METADATA_HOST: &str = "169.254.169.254";
 
 /// The names that lead to [`METADATA_ADDRESS`].
 pub const METADATA_NAMES: [&str; 2] = ["metadata.google.internal", "metadata"];
@@ -30,6 +35,13 @@ pub const GOOGLE_NAMES: [&str; 17] = [
     "www.googleapis.com",
     "www.gstatic.com",
 ];
+
+/// The hosts at which no application is, where these are our own: them, and the names where Google's clients send credentials. Any API of
+/// Google's counts, served by us or not.
+pub(crate) fn reserved_hosts(own: OwnHosts) -> ReservedHosts {
+    let googles = GOOGLE_NAMES.into_iter().chain(METADATA_NAMES).chain([METADATA_HOST, "*.googleapis.com"]);
+    ReservedHosts::new(own, googles.collect())
+}
 
 /// What a certificate for all of them says. One name stands for all APIs: clients may add one that is not listed here to the
 /// hosts file of their own.
@@ -65,6 +77,10 @@ impl Addressing {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use doorward_core::resource::Host;
+
     use super::*;
 
     #[test]
@@ -76,6 +92,17 @@ mod tests {
             let certified = CERTIFIED.contains(&name) || name.ends_with(".googleapis.com");
             assert!(certified, "{name}");
         }
+    }
+
+    #[test]
+    fn no_application_is_at_a_name_of_googles() {
+        let reserved = reserved_hosts(OwnHosts::Names(vec![]));
+        let address = Ipv4Addr::from(METADATA_ADDRESS).to_string();
+        let names = GOOGLE_NAMES.iter().chain(&METADATA_NAMES).copied();
+        for name in names.chain([address.as_str(), "oauth2.mtls.googleapis.com"]) {
+            assert!(reserved.check(&Host::parse(name).unwrap()).is_err(), "{name}");
+        }
+        assert!(reserved.check(&Host::parse("wiki.example.com").unwrap()).is_ok());
     }
 
     #[test]

@@ -8,19 +8,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use doorward_control::admin::Admin;
+use doorward_control::applications::web_client;
 use doorward_control::oauth_clients::new_client_id;
 use doorward_control::policies::PolicyError;
 use doorward_control::service_accounts::ServiceAccountError;
 use doorward_control::sign_in::PasswordError;
 use doorward_core::account::ServiceAccount;
 use doorward_core::client::CLIENT_SECRET_PREFIX;
+use doorward_core::clock::Timestamp;
 use doorward_core::entropy::{Entropy, EntropyError, random_digits};
-use doorward_core::grant::ADMIN_TOKEN_PREFIX;
+use doorward_core::grant::{ADMIN_TOKEN_PREFIX, TokenHash};
 use doorward_core::keys::{KeyError, KeyRing};
 use doorward_core::policy::request::RequestContext;
 use doorward_core::policy::{Etag, Permission, Principal, Question};
 use doorward_core::resource::{
-    Application, ApplicationNameError, Origin, PathPrefix, Project, Resource, Route, ServiceKind,
+    Application, ApplicationNameError, ClientId, Origin, PathPrefix, Project, Resource, Route, ServiceKind,
 };
 use doorward_core::store::{ApplicationRefused, Store, StoreError};
 use doorward_wire::google_api::{
@@ -77,8 +79,9 @@ pub enum SeedError {
 }
 
 /// What `caller` administers, on the project. None of it opens an application.
-const ADMINISTRATION: [&str; 11] = [
+const ADMINISTRATION: [&str; 12] = [
     "roles/iap.admin",
+    "roles/iap.tunnelDestGroupEditor",
     "roles/iap.settingsAdmin",
     "roles/iam.serviceAccountAdmin",
     "roles/iam.serviceAccountKeyAdmin",
@@ -102,6 +105,8 @@ pub(super) struct Served {
     pub(super) origins: Vec<Origin>,
     /// Where it runs.
     pub(super) upstream: String,
+    /// The secret of its client.
+    pub(super) client_secret: String,
 }
 
 /// The two applications.
@@ -153,6 +158,7 @@ pub(super) async fn applications(
     entropy: &dyn Entropy,
     project: &Project,
     [app, other_app]: [Served; 2],
+    now: Timestamp,
 ) -> Result<Applications, SeedError> {
     let registered = store.applications().await?;
     // Each may be where the other one was: what they do not keep is given up first.
@@ -164,10 +170,32 @@ pub(super) async fn applications(
             store.replace_application(&less, None).await?.map_err(|cause| served.refused(cause))?;
         }
     }
-    Ok(Applications {
+    let applications = Applications {
         app: application(store, entropy, project, &app).await?,
         other_app: application(store, entropy, project, &other_app).await?,
-    })
+    };
+    for (served, application) in [(&app, &applications.app), (&other_app, &applications.other_app)] {
+        client(store, project, served, &application.client_id, now).await?;
+    }
+    Ok(applications)
+}
+
+/// Registers the client of an application: an id that is not registered looks free to whoever brings one.
+async fn client(
+    store: &dyn Store,
+    project: &Project,
+    served: &Served,
+    id: &ClientId,
+    now: Timestamp,
+) -> Result<(), SeedError> {
+    let secret = TokenHash::of(&served.client_secret);
+    match store.oauth_client(id).await? {
+        None => store.add_oauth_client(&web_client(id.clone(), project, served.name, secret, now)).await?,
+        // A secret that was reset is put back: the description tells the one of the fixture.
+        Some(known) if known.secret.as_ref() != Some(&secret) => store.replace_client_secret(id, &secret).await?,
+        Some(_) => true,
+    };
+    Ok(())
 }
 
 impl Served {
@@ -389,4 +417,41 @@ pub(super) fn impersonated_credentials(
         "delegates": [],
     });
     Ok(directory.write_credentials("impersonated-credentials", &file)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorward_core::entropy::SeededEntropy;
+    use doorward_core::resource::{Host, Scheme};
+    use doorward_core::store::{ApplicationStore as _, OAuthClientStore as _};
+    use doorward_store::SqliteStore;
+
+    #[tokio::test]
+    async fn the_client_of_an_application_is_registered_also_in_a_directory_where_it_was_not() {
+        let store = SqliteStore::in_memory().await.unwrap();
+        let entropy = SeededEntropy::default();
+        let project = Project { id: "p".into(), number: "123".into(), ancestors: Vec::new() };
+        let now = Timestamp::from_seconds(7);
+        let served = |name: &'static str| Served {
+            name,
+            origins: vec![Origin::new(Scheme::Http, &Host::parse(&format!("{name}.test")).unwrap())],
+            upstream: "http://127.0.0.1:9".into(),
+            client_secret: format!("secret of {name}"),
+        };
+        let start = async || {
+            applications(&store, &entropy, &project, [served("app"), served("other-app")], now).await.unwrap().app
+        };
+        let app = start().await;
+        let first = store.oauth_client(&app.client_id).await.unwrap().unwrap();
+        assert_eq!(first.secret, Some(TokenHash::of("secret of app")));
+        // As the first versions left it, and with a secret that was reset.
+        let old = ClientId("123-old.apps.googleusercontent.com".into());
+        store.replace_application(&Application { client_id: old.clone(), ..app.clone() }, None).await.unwrap().unwrap();
+        assert_eq!(start().await.client_id, old);
+        assert_eq!(store.oauth_client(&old).await.unwrap().unwrap().secret, first.secret);
+        assert!(store.replace_client_secret(&old, &TokenHash::of("reset")).await.unwrap());
+        start().await;
+        assert_eq!(store.oauth_client(&old).await.unwrap().unwrap().secret, first.secret);
+    }
 }

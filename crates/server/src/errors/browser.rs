@@ -20,7 +20,7 @@ pub(crate) struct BrowserFailure {
     status: StatusCode,
     title: String,
     paragraphs: Vec<String>,
-    commands: Vec<&'static str>,
+    commands: Vec<String>,
     /// When to try again, in whole seconds.
     retry_after: Option<u64>,
 }
@@ -47,7 +47,8 @@ impl BrowserFailure {
 
 impl IntoResponse for BrowserFailure {
     fn into_response(self) -> Response {
-        let mut response = pages::message(self.status, &self.title, &self.paragraphs, &self.commands);
+        let commands: Vec<&str> = self.commands.iter().map(String::as_str).collect();
+        let mut response = pages::message(self.status, &self.title, &self.paragraphs, &commands);
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -158,19 +159,28 @@ impl From<AuthorizeError> for BrowserFailure {
                 ],
             )
             .with_commands(&["doorward oauth-client list"]),
-            E::ApplicationClient(_) => BrowserFailure::new(
+            E::ApplicationClient(client) => BrowserFailure::new(
                 StatusCode::NOT_IMPLEMENTED,
                 "People cannot sign in yet",
                 vec![
                     "This version of Doorward has no sign-in for people at an application's own address yet. You were sent \
                      here because the request carried no credential."
                         .into(),
-                    "A program gets in, and so does a person with one: in a terminal, sign in, and let Doorward add your token. \
-                     URL is the application's address."
+                    "A program gets in, and so does a person with one: in a terminal, sign in and send your token. URL is the \
+                     application's address, and API_URL the beginning of this page's, up to the first single slash. The first two commands \
+                     are for `doorward dev`, in its directory; elsewhere it is the other two."
                         .into(),
                 ],
             )
-            .with_commands(&["doorward login", "doorward curl --as me URL"]),
+            .with_commands(&[
+                "doorward login",
+                "doorward curl --as me URL",
+                "doorward login --api-url API_URL",
+                &format!(
+                    "curl -H \"Authorization: Bearer $(doorward token --api-url API_URL --audience {})\" URL",
+                    shortened(&client)
+                ),
+            ]),
             E::RedirectMismatch { client, sent } => BrowserFailure::oauth(
                 StatusCode::BAD_REQUEST,
                 "redirect_uri_mismatch",
@@ -238,8 +248,8 @@ impl From<&Throttled> for BrowserFailure {
 }
 
 impl BrowserFailure {
-    fn with_commands(mut self, commands: &[&'static str]) -> Self {
-        self.commands = commands.to_vec();
+    fn with_commands(mut self, commands: &[&str]) -> Self {
+        self.commands = commands.iter().map(|command| (*command).to_owned()).collect();
         self
     }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::routing::get;
-use doorward_control::applications::ApplicationError;
 use doorward_wire::google_api::LongRunningOperation;
 use doorward_wire::google_api::appengine::Application;
 use doorward_wire::google_api::iap_admin::UpdateQuery;
@@ -44,15 +43,12 @@ async fn update(
     Ok(Json(services.app_engine.patch(&admin, &app, given, &update_mask).await?))
 }
 
-/// `GET /v1/apps/APP/operations/ID`: done, with the application as it is now. Operations are not kept.
+/// `GET /v1/apps/APP/operations/ID`
 async fn operation(
     State(services): State<Arc<Services>>,
     Path((app, operation)): Path<(String, String)>,
     credential: Credential,
 ) -> Answer<LongRunningOperation> {
     let admin = services.admin(&credential).await?;
-    let application = services.app_engine.get(&admin, &app).await?;
-    let name = format!("apps/{app}/operations/{operation}");
-    let done = LongRunningOperation::done(name, Application::KIND, &application);
-    Ok(Json(done.map_err(ApplicationError::from)?))
+    Ok(Json(services.app_engine.operation(&admin, &app, &operation).await?))
 }

@@ -53,6 +53,7 @@ use doorward_control::simulate::Simulations;
 use doorward_control::sts::TokenExchange;
 use doorward_control::tokens::TokenService;
 use doorward_control::tunnel_dest_groups::TunnelDestGroups;
+use doorward_control::users::Users;
 use doorward_control::workload_identity::WorkloadIdentity;
 use doorward_control::world::World;
 use doorward_core::audit::{AuditClosed, TokenMethod};
@@ -124,6 +125,7 @@ pub struct Services {
     pub(crate) api_hosts: Vec<Host>,
     pub(crate) tokens: TokenService,
     pub(crate) sign_in: SignIn,
+    pub(crate) users: Users,
     pub(crate) token_exchange: TokenExchange,
     pub(crate) workload_identity: WorkloadIdentity,
     pub(crate) iam_credentials: IamCredentials,
@@ -198,7 +200,8 @@ impl Services {
             Ok(caller) => return Ok(caller),
             Err(error) => error,
         };
-        let mut event = self.recorder.begin(TokenMethod::Api, Some(credential.peer.address)).map_err(CallRefusal::from)?;
+        let mut event =
+            self.recorder.begin(TokenMethod::Api, Some(credential.peer.address)).map_err(CallRefusal::from)?;
         if let CallerError::InsufficientScope { member } = &error {
             event.account = Some(member.clone());
         }

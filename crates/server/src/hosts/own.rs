@@ -1,4 +1,4 @@
-//! What is ours: the record of decisions, for people and for programs; applications, groups, access levels, OAuth clients and our keys;
+//! What is ours: the record of decisions, for people and for programs; applications, people, groups, access levels, OAuth clients and our keys;
 //! answers to *why*; the whole of it in one file. And what our own origin says of itself as an authorization server.
 
 mod access_levels;
@@ -9,6 +9,7 @@ mod groups;
 mod keys;
 mod oauth_clients;
 mod questions;
+mod users;
 mod world;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub(super) fn router() -> Routes {
         .merge(decisions::router())
         .merge(groups::router())
         .merge(questions::router())
+        .merge(users::router())
         .merge(world::router())
         .merge(oauth_clients::router())
         .merge(keys::router())

@@ -54,7 +54,9 @@ impl Server {
 
     async fn send(&self, request: http::request::Builder, peer: &str) -> Response {
         let mut request = request.body(Body::empty()).unwrap();
-        request.extensions_mut().insert(Connection { peer: peer.parse::<std::net::IpAddr>().unwrap().into(), tls: false });
+        request
+            .extensions_mut()
+            .insert(Connection { peer: peer.parse::<std::net::IpAddr>().unwrap().into(), tls: false });
         self.metadata.answer(request).await
     }
 

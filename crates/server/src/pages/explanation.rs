@@ -50,7 +50,15 @@ pub(crate) fn page(answer: &ExplainResponse) -> Response {
     let recorded = answer.recorded.as_ref().map(|it| {
         let (what, why) = (if it.allowed { "let in" } else { "refused" }, it.reason.as_deref());
         let why = why.map(|reason| format!(" ({reason})")).unwrap_or_default();
-        format!("Decision {} of {}: {what}{why}. Below is what policies in force now say of it.", it.id, it.time)
+        let detail = it.detail.as_ref().map(|detail| format!(", {detail}")).unwrap_or_default();
+        let below = match (it.passed_policies, answer.verdict) {
+            (true, _) => "Policies had let it in: something failed after them. Below is what they say of it now.",
+            (false, Verdict::Refused) => "No policy was asked.",
+            (false, Verdict::Allowed | Verdict::Denied | Verdict::NotGranted) => {
+                "Below is what policies in force now say of it."
+            }
+        };
+        format!("Decision {} of {}: {what}{why}{detail}. {below}", it.id, it.time)
     });
     let rules = answer.deny_rules.iter().map(|rule| Line {
         at: &rule.policy,

@@ -1,18 +1,18 @@
 //! The applications of the file: at each start they are registered, or changed to match, and who may enter is what `allow` says.
 //!
-//! To be called on a store whose keys are in order, before the first snapshot is read.
+//! All of it by the use cases that everybody else calls, as the operator: what they refuse is refused here, and what they do is recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use doorward_control::oauth_clients::new_client_id;
-use doorward_core::audit::{AdminEvent, AdminKind, AuditEvent};
-use doorward_core::clock::Timestamp;
-use doorward_core::entropy::{Entropy, EntropyError, random_base64url, random_digits};
+use doorward_control::admin::Admin;
+use doorward_control::applications::{ApplicationError, Applications, written_kind};
+use doorward_control::policies::{Policies, PolicyError};
 use doorward_core::member::Member;
-use doorward_core::policy::{Binding, Etag, RoleName};
-use doorward_core::resource::{Application, Project};
-use doorward_core::store::{ApplicationRefused, Named, PolicyWrite, Store, StoreError};
-use serde_json::{Value, json};
+use doorward_core::policy::{Binding, RoleName};
+use doorward_core::resource::{ApplicationName, Project};
+use doorward_core::store::{Store, StoreError};
+use doorward_wire::doorward_api::ApplicationResource;
+use doorward_wire::google_api::{self as wire, SetIamPolicyRequest, WITH_CONDITIONS};
 
 use crate::config::AppConfig;
 
@@ -27,10 +27,7 @@ pub enum AppsError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No randomness.
-    #[error(transparent)]
-    Entropy(#[from] EntropyError),
-    /// It cannot be registered.
+    /// It cannot be registered, or changed.
     #[error("[[app]] at line {line}, {name}: {cause}")]
     Refused {
         /// Where it stands in the file.
@@ -38,7 +35,7 @@ pub enum AppsError {
         /// Its name.
         name: String,
         /// Why.
-        cause: ApplicationRefused,
+        cause: ApplicationError,
     },
     /// It is registered as something else.
     #[error(
@@ -50,216 +47,214 @@ pub enum AppsError {
         /// Its name.
         name: String,
     },
-    /// Others write the same all the time.
-    #[error("the applications are being changed by others; start again")]
-    Busy,
+    /// Who may enter cannot be as it says.
+    #[error("[[app]] at line {line}, {name}: allow: {cause}")]
+    Allow {
+        /// Where it stands in the file.
+        line: usize,
+        /// Its name.
+        name: String,
+        /// Why.
+        cause: PolicyError,
+    },
+    /// One that the file had and has no more is served still.
+    #[error("the application {name}, which is no longer in the file, cannot be taken from where it is served: {cause}")]
+    Gone {
+        /// Its name.
+        name: String,
+        /// Why.
+        cause: ApplicationError,
+    },
+    /// An application has a client that cannot be registered.
+    #[error("the clients of the applications cannot be registered: {0}")]
+    Clients(ApplicationError),
+}
+
+/// A member that `allow` names and that is not there: it is given nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The application.
+    pub application: ApplicationName,
+    /// The member.
+    pub member: Member,
 }
 
 /// What is needed to put applications in order.
 pub struct Ordering<'a> {
-    /// Where they are kept.
+    /// Where they are read. What is as the file says is not written again: each write is a line of the record.
     pub store: &'a dyn Store,
-    /// Randomness.
-    pub entropy: &'a dyn Entropy,
     /// The one project.
     pub project: &'a Project,
-    /// How many events the record keeps.
-    pub keep_events: u64,
-    /// The time.
-    pub now: Timestamp,
+    /// By which they are written.
+    pub applications: &'a Applications,
+    /// By which is written who may enter.
+    pub policies: &'a Policies,
 }
 
 impl Ordering<'_> {
-    /// Makes the applications what the file says. What the file had and has no more is registered still, and served nowhere.
+    /// Makes the applications what the file says. What the file had and has no more is registered still, and served nowhere. Gives the
+    /// members of `allow` that are not there.
     ///
     /// # Errors
     /// [`AppsError`]. What was done until then stays, and is recorded; the next start does the rest.
-    pub async fn put_in_order(&self, apps: &[AppConfig]) -> Result<(), AppsError> {
+    pub async fn put_in_order(&self, apps: &[AppConfig]) -> Result<Vec<LeftOut>, AppsError> {
+        let operator = Admin::local_operator();
+        self.applications.register_clients(&operator).await.map_err(AppsError::Clients)?;
         // Places are given up first: another application of the file may be the one that takes them.
         for application in self.store.applications().await? {
             let own = application.labels.contains_key(LABEL);
             if own && !apps.iter().any(|app| app.name == application.name) && !application.routes.is_empty() {
-                let gone = Application { routes: Vec::new(), ..application.clone() };
-                if let Ok(etag) = self.store.replace_application(&gone, Some(application.etag)).await? {
-                    let now = Application { etag, ..gone };
-                    self.record_application("doorward.serve.UpdateApplication", Some(&application), &now).await?;
-                    tracing::warn!(
+                let (id, nowhere) = (&application.service_id, ApplicationResource::default());
+                match self.applications.update(&operator, id, nowhere, Some("hosts,pathPrefixes")).await {
+                    Ok(now) => tracing::warn!(
                         application = %now.name,
                         "it is no longer in the file: it is registered, with its policy, and served nowhere"
-                    );
+                    ),
+                    // Another instance was faster.
+                    Err(ApplicationError::Stale | ApplicationError::NotFound(_)) => {}
+                    Err(cause) => return Err(AppsError::Gone { name: application.name.to_string(), cause }),
                 }
             }
         }
+        let mut left_out = Vec::new();
         for app in apps {
-            let application = self.register(app).await?;
+            let resource = self.register(app).await?;
             if let Some(allow) = &app.allow {
-                self.allow(&application, allow).await?;
+                let gone = self.allow(app, &resource, allow).await?;
+                left_out.extend(gone.into_iter().map(|member| LeftOut { application: app.name.clone(), member }));
             }
         }
-        Ok(())
+        Ok(left_out)
     }
 
-    async fn register(&self, app: &AppConfig) -> Result<Application, AppsError> {
-        let refused = |cause| AppsError::Refused { line: app.line, name: app.name.to_string(), cause };
-        for _ in 0..ATTEMPTS {
+    /// Gives the name of the resource.
+    async fn register(&self, app: &AppConfig) -> Result<String, AppsError> {
+        let operator = Admin::local_operator();
+        let mut tried = 0;
+        loop {
+            tried += 1;
             let known = self.store.applications().await?.into_iter().find(|known| known.name == app.name);
-            let Some(known) = known else {
-                let new = Application {
-                    name: app.name.clone(),
-                    service_id: random_digits(self.entropy, 19)?,
-                    kind: app.kind.clone(),
-                    client_id: new_client_id(self.entropy, self.project)?,
-                    iap_enabled: true,
-                    routes: app.routes.clone(),
-                    upstreams: app.upstreams.clone(),
-                    description: String::new(),
-                    labels: BTreeMap::from([(LABEL.to_owned(), "serve".to_owned())]),
-                    etag: Etag::UNWRITTEN,
-                };
-                match self.store.add_application(&new).await? {
-                    Ok(etag) => {
-                        let new = Application { etag, ..new };
-                        self.record_application("doorward.serve.RegisterApplication", None, &new).await?;
-                        return Ok(new);
+            let written = match known {
+                None => self.applications.create(&operator, wanted(app, BTreeMap::new())).await,
+                Some(known) if known.kind != app.kind => {
+                    return Err(AppsError::Kind { line: app.line, name: app.name.to_string() });
+                }
+                Some(known) => {
+                    let same = known.routes == app.routes && known.upstreams == app.upstreams;
+                    if same && known.labels.contains_key(LABEL) {
+                        return Ok(known.service().name(self.project));
                     }
-                    // Another instance was faster, or the number is taken: look again.
-                    Err(ApplicationRefused::NameTaken | ApplicationRefused::NumberTaken) => continue,
-                    Err(cause) => return Err(refused(cause)),
+                    let (id, mask) = (known.service_id, "hosts,pathPrefixes,upstreams,labels");
+                    self.applications.update(&operator, &id, wanted(app, known.labels), Some(mask)).await
                 }
             };
-            if known.kind != app.kind {
-                return Err(AppsError::Kind { line: app.line, name: app.name.to_string() });
-            }
-            let mut wanted = known.clone();
-            wanted.routes.clone_from(&app.routes);
-            wanted.upstreams.clone_from(&app.upstreams);
-            wanted.labels.insert(LABEL.to_owned(), "serve".to_owned());
-            if wanted == known {
-                return Ok(known);
-            }
-            match self.store.replace_application(&wanted, Some(known.etag)).await? {
-                Ok(etag) => {
-                    let wanted = Application { etag, ..wanted };
-                    self.record_application("doorward.serve.UpdateApplication", Some(&known), &wanted).await?;
-                    return Ok(wanted);
-                }
-                Err(ApplicationRefused::Stale | ApplicationRefused::NotFound) => {}
-                Err(cause) => return Err(refused(cause)),
+            match written {
+                Ok(written) => return Ok(written.resource),
+                // Another instance was faster, or the number is taken: look again.
+                Err(
+                    ApplicationError::NameTaken(_)
+                    | ApplicationError::NumberTaken(_)
+                    | ApplicationError::Stale
+                    | ApplicationError::NotFound(_),
+                ) if tried < ATTEMPTS => {}
+                Err(cause) => return Err(AppsError::Refused { line: app.line, name: app.name.to_string(), cause }),
             }
         }
-        Err(AppsError::Busy)
     }
 
-    /// Sets who may enter always. Bindings of other roles, and those under a condition, stay.
-    async fn allow(&self, application: &Application, allow: &[Member]) -> Result<(), AppsError> {
-        let name = application.service().name(self.project);
+    /// Sets who may enter always. Bindings of other roles, and those under a condition, stay. Gives those who are not there.
+    async fn allow(&self, app: &AppConfig, resource: &str, allow: &[Member]) -> Result<Vec<Member>, AppsError> {
+        let operator = Admin::local_operator();
         let role = RoleName::https_resource_accessor();
         let mut allow = allow.to_vec();
-        for _ in 0..ATTEMPTS {
-            let policy = self.store.policy(&name).await?;
-            let ours = |binding: &Binding| binding.role == role && binding.condition.is_none();
-            let mut bindings: Vec<Binding> = policy.bindings.iter().filter(|it| !ours(it)).cloned().collect();
+        let mut left_out = Vec::new();
+        let mut tried = 0;
+        loop {
+            let mut stored = self.store.policy(resource).await?.bindings;
+            let mut bindings = stored.clone();
+            bindings.retain(|it| it.role != role || it.condition.is_some());
             if !allow.is_empty() {
                 bindings.push(Binding { role: role.clone(), members: allow.clone(), condition: None });
             }
-            if same(&bindings, &policy.bindings) {
-                return Ok(());
+            if same(&bindings, &stored) {
+                return Ok(left_out);
             }
-            let mut named = vec![Named::Application(application.service_id.clone())];
-            named.extend(allow.iter().filter_map(|member| self.named(member)));
-            match self.store.replace_policy(&name, &bindings, Some(policy.etag), &named).await? {
-                PolicyWrite::Written(_) => {
-                    let method = "google.cloud.iap.v1.IdentityAwareProxyAdminService.SetIamPolicy";
-                    let (before, after) = (shown(&policy.bindings), shown(&bindings));
-                    return self.record("iap.googleapis.com", method, name, (Some(before), after)).await;
+            match self.write_allow(&operator, resource, &role, &allow).await {
+                Ok(()) => {
+                    stored.retain(|it| it.role == role && it.condition.is_none());
+                    tell(app, &stored, &allow);
+                    return Ok(left_out);
                 }
-                PolicyWrite::Conflict => {}
+                Err(PolicyError::Conflict) if tried < ATTEMPTS => tried += 1,
                 // Whoever made it afterwards would have what was meant for somebody else: until it is there, it is given nothing.
-                PolicyWrite::Missing(missing) => {
-                    let before = allow.len();
-                    allow.retain(|member| self.named(member).as_ref() != Some(&missing));
+                Err(PolicyError::UnknownMember { member, .. }) if allow.contains(&member) => {
+                    allow.retain(|it| *it != member);
                     tracing::error!(
-                        application = %application.name, ?missing,
-                        "`allow` names what is not there, and it is left out: make it, then start again"
+                        "`allow` of the application {} names {member}, which is not there and is not let in: make it, then send SIGHUP",
+                        app.name
                     );
-                    if allow.len() == before {
-                        return Err(AppsError::Busy);
-                    }
+                    left_out.push(member);
                 }
+                Err(cause) => return Err(AppsError::Allow { line: app.line, name: app.name.to_string(), cause }),
             }
         }
-        Err(AppsError::Busy)
     }
 
-    /// What has to be there for a member to be named.
-    fn named(&self, member: &Member) -> Option<Named> {
-        let own = format!("{}.iam.gserviceaccount.com", self.project.id);
-        match member {
-            Member::ServiceAccount(email) if email.domain() == own => Some(Named::ServiceAccount(email.clone())),
-            Member::Group(email) => Some(Named::Group(email.clone())),
-            Member::ServiceAccount(_)
-            | Member::User(_)
-            | Member::Domain(_)
-            | Member::Principal(_)
-            | Member::PrincipalSet(_)
-            | Member::Deleted(_)
-            | Member::AllAuthenticatedUsers
-            | Member::AllUsers => None,
+    async fn write_allow(
+        &self,
+        operator: &Admin,
+        resource: &str,
+        role: &RoleName,
+        allow: &[Member],
+    ) -> Result<(), PolicyError> {
+        let mut policy = self.policies.get(operator, resource, WITH_CONDITIONS).await?;
+        policy.version = Some(WITH_CONDITIONS);
+        policy.bindings.retain(|it| it.role != role.as_str() || it.condition.is_some());
+        if !allow.is_empty() {
+            let members = allow.iter().map(ToString::to_string).collect();
+            policy.bindings.push(wire::Binding { role: role.as_str().to_owned(), members, condition: None });
         }
-    }
-
-    async fn record_application(
-        &self,
-        method: &str,
-        before: Option<&Application>,
-        after: &Application,
-    ) -> Result<(), AppsError> {
-        let show = |application: &Application| {
-            let hosts: Vec<String> =
-                application.routes.iter().map(|it| format!("{}{}", it.origin, it.prefix.as_str())).collect();
-            json!({"name": application.name.as_str(), "hosts": hosts, "upstreams": application.upstreams})
-        };
-        let name = after.service().name(self.project);
-        self.record("doorward", method, name, (before.map(show), show(after))).await
-    }
-
-    async fn record(
-        &self,
-        service: &str,
-        method: &str,
-        resource: String,
-        (before, after): (Option<Value>, Value),
-    ) -> Result<(), AppsError> {
-        let event = AdminEvent {
-            id: random_base64url(self.entropy, 16)?,
-            time: self.now,
-            service: service.to_owned(),
-            method: method.to_owned(),
-            kind: AdminKind::Write,
-            resource,
-            caller: Some("operator".to_owned()),
-            peer: None,
-            user_agent: Some("doorward serve".to_owned()),
-            permissions: Vec::new(),
-            before,
-            after: Some(after),
-            code: 0,
-            message: String::new(),
-        };
-        Ok(self.store.append(&[AuditEvent::Admin(Box::new(event))], self.keep_events).await?)
+        self.policies.replace(operator, resource, SetIamPolicyRequest { policy, update_mask: None }).await.map(drop)
     }
 }
 
-fn shown(bindings: &[Binding]) -> Value {
-    let show = |binding: &Binding| {
-        let members: Vec<String> = binding.members.iter().map(ToString::to_string).collect();
-        let mut shown = json!({"role": binding.role.as_str(), "members": members});
-        if let Some(condition) = &binding.condition {
-            shown["condition"] = json!({"title": condition.title, "expression": condition.expression});
+/// Tells of each member that was let in, or is let in no more: somebody else may have written it, and wonder.
+fn tell(app: &AppConfig, before: &[Binding], allow: &[Member]) {
+    let before: BTreeSet<&Member> = before.iter().flat_map(|binding| &binding.members).collect();
+    for member in before.iter().filter(|member| !allow.contains(member)) {
+        tracing::warn!("{member} may not enter {} any more: `allow` in the file does not name them", app.name);
+    }
+    for member in allow.iter().filter(|member| !before.contains(member)) {
+        tracing::info!("{member} may enter {}, as `allow` in the file says", app.name);
+    }
+}
+
+/// An application of the file, with the labels that it has already.
+fn wanted(app: &AppConfig, mut labels: BTreeMap<String, String>) -> ApplicationResource {
+    labels.insert(LABEL.to_owned(), "serve".to_owned());
+    let (mut hosts, mut path_prefixes): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    for route in &app.routes {
+        let (host, prefix) = (route.origin.to_string(), route.prefix.as_str());
+        if !hosts.contains(&host) {
+            hosts.push(host);
         }
-        shown
-    };
-    json!({"bindings": bindings.iter().map(show).collect::<Vec<_>>()})
+        if !path_prefixes.iter().any(|it| it == prefix) {
+            path_prefixes.push(prefix.to_owned());
+        }
+    }
+    let kind = written_kind(&app.kind);
+    ApplicationResource {
+        name: app.name.to_string(),
+        kind: kind.kind,
+        region: kind.region.map(str::to_owned),
+        service: kind.service.map(str::to_owned),
+        version: kind.version.map(str::to_owned),
+        hosts,
+        path_prefixes,
+        upstreams: app.upstreams.clone(),
+        labels,
+        ..ApplicationResource::default()
+    }
 }
 
 /// Whether two lists of bindings say the same; the order of members and bindings says nothing.
@@ -281,11 +276,19 @@ fn same(one: &[Binding], other: &[Binding]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use doorward_core::entropy::SeededEntropy;
+    use crate::outbound::Fetcher;
+    use crate::serve::stack_config;
+    use crate::wiring::{self, Outside, Stack};
+    use doorward_control::keys::ensure_keys;
+    use doorward_core::audit::AuditEvent;
+    use doorward_core::clock::{Clock as _, SystemClock};
+    use doorward_core::entropy::{Entropy, SystemEntropy};
     use doorward_core::policy::ConditionText;
-    use doorward_core::resource::{Host, Origin, PathPrefix, Route, Scheme, ServiceKind};
-    use doorward_core::store::{ApplicationStore as _, AuditStore as _, PolicyStore as _};
+    use doorward_core::resource::{Application, ClientId, Host, Origin, PathPrefix, Route, Scheme, ServiceKind};
+    use doorward_core::store::{ApplicationStore as _, OAuthClientStore as _, PolicyStore as _};
     use doorward_store::SqliteStore;
 
     fn app(name: &str, host: &str, allow: Option<&[&str]>) -> AppConfig {
@@ -302,21 +305,37 @@ mod tests {
     }
 
     struct Bench {
-        store: SqliteStore,
-        entropy: SeededEntropy,
+        store: Arc<SqliteStore>,
         project: Project,
+        stack: Stack,
     }
 
     impl Bench {
         async fn new() -> Self {
             let project = Project { id: "ops-prod".into(), number: "123".into(), ancestors: Vec::new() };
-            Bench { store: SqliteStore::in_memory().await.unwrap(), entropy: SeededEntropy::default(), project }
+            let store = Arc::new(SqliteStore::in_memory().await.unwrap());
+            let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+            ensure_keys(&*store, &entropy, SystemClock.now()).await.unwrap();
+            let outside = Outside {
+                store: store.clone(),
+                clock: Arc::new(SystemClock),
+                entropy,
+                fetch: Arc::new(Fetcher::default()),
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("doorward.toml");
+            let text = "[server]\napi_url = 'http://127.0.0.1:8081'\napi = { listen = '127.0.0.1:8081' }\n\
+                        apps = { listen = '127.0.0.1:8080' }\n[project]\nid = 'ops-prod'\nnumber = '123'\n";
+            std::fs::write(&path, text).unwrap();
+            let config = crate::config::read(&path, &|_| None).unwrap();
+            let stack = wiring::build(outside, stack_config(&config)).await.unwrap();
+            Bench { store, project, stack }
         }
 
-        async fn start(&self, apps: &[AppConfig]) -> Result<(), AppsError> {
-            let (store, entropy, project) = (&self.store, &self.entropy, &self.project);
-            let now = Timestamp::from_seconds(7);
-            Ordering { store, entropy, project, keep_events: 1000, now }.put_in_order(apps).await
+        async fn start(&self, apps: &[AppConfig]) -> Result<Vec<LeftOut>, AppsError> {
+            let services = &self.stack.services;
+            let (applications, policies) = (&services.applications, services.policies());
+            Ordering { store: &*self.store, project: &self.project, applications, policies }.put_in_order(apps).await
         }
 
         async fn application(&self, name: &str) -> Application {
@@ -328,16 +347,22 @@ mod tests {
             self.store.policy(&resource).await.unwrap().bindings
         }
 
-        async fn methods(&self) -> Vec<String> {
-            let events = self.store.latest_events(100).await.unwrap();
+        /// What was recorded, all of it of the operator, with the code.
+        async fn recorded(&self) -> Vec<(String, i32)> {
+            let events = self.stack.services.audit.latest(100).await.unwrap();
             let method = |event: &AuditEvent| match event {
                 AuditEvent::Admin(event) => {
                     assert_eq!(event.caller.as_deref(), Some("operator"));
-                    event.method.rsplit('.').next().unwrap().to_owned()
+                    (event.method.rsplit('.').next().unwrap().to_owned(), event.code)
                 }
                 other => panic!("{other:?}"),
             };
             events.iter().map(|stored| method(&stored.event)).collect()
+        }
+
+        async fn allowed(&self, name: &str) -> String {
+            let bindings = self.bindings(name).await;
+            bindings.iter().flat_map(|it| &it.members).map(ToString::to_string).collect::<Vec<_>>().join(" ")
         }
     }
 
@@ -350,7 +375,10 @@ mod tests {
         assert_eq!((made.routes.len(), made.iap_enabled), (1, true));
         bench.start(&first).await.unwrap();
         assert_eq!(bench.application("wiki").await, made, "nothing to do, nothing done");
-        assert_eq!(bench.methods().await, ["RegisterApplication", "SetIamPolicy"]);
+        let said = ["CreateApplication", "GetIamPolicy", "SetIamPolicy"].map(|method| (method.to_owned(), 0));
+        assert_eq!(bench.recorded().await, said);
+        let client = bench.store.oauth_client(&made.client_id).await.unwrap();
+        assert!(client.is_some(), "nobody can register another one under its id");
 
         bench.start(&[app("wiki", "docs.test", Some(&["user:a@example.com"]))]).await.unwrap();
         let changed = bench.application("wiki").await;
@@ -395,9 +423,60 @@ mod tests {
     #[tokio::test]
     async fn whoever_is_not_there_is_given_nothing() {
         let bench = Bench::new().await;
-        let allow = ["serviceAccount:gone@ops-prod.iam.gserviceaccount.com", "group:gone@x.com", "user:a@x.com"];
+        let gone = [
+            "serviceAccount:gone@ops-prod.iam.gserviceaccount.com",
+            "group:gone@x.com",
+            "group:gone-too@x.com",
+            "principalSet://iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/none/*",
+            "principalSet://iam.googleapis.com/projects/124/locations/global/workloadIdentityPools/none/*",
+            "principalSet://doorward/trustedIssuers/none/*",
+        ];
+        let allow = [&gone[..], &["user:a@x.com"]].concat();
         bench.start(&[app("wiki", "wiki.test", Some(&allow))]).await.unwrap();
-        assert_eq!(bench.bindings("wiki").await[0].members, ["user:a@x.com".parse().unwrap()]);
+        assert_eq!(bench.allowed("wiki").await, "user:a@x.com");
+        let refused: Vec<_> = bench.recorded().await.into_iter().filter(|(_, code)| *code != 0).collect();
+        assert_eq!(refused, vec![("SetIamPolicy".to_owned(), 3); gone.len()], "each is recorded");
+        let group = r#"{"email": "gone@x.com"}"#;
+        let group = serde_json::from_str(group).unwrap();
+        bench.stack.services.groups.create(&Admin::local_operator(), group).await.unwrap();
+        bench.start(&[app("wiki", "wiki.test", Some(&allow))]).await.unwrap();
+        assert_eq!(bench.allowed("wiki").await, "group:gone@x.com user:a@x.com");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_was_never_registered_is_at_the_next_start() {
+        let bench = Bench::new().await;
+        bench.start(&[app("wiki", "wiki.test", None)]).await.unwrap();
+        // As the first versions wrote one.
+        let mut wiki = bench.application("wiki").await;
+        wiki.client_id = ClientId("123-old.apps.googleusercontent.com".into());
+        wiki.etag = bench.store.replace_application(&wiki, None).await.unwrap().unwrap();
+        let client = async || bench.store.oauth_client(&wiki.client_id).await.unwrap();
+        assert_eq!(client().await, None);
+        bench.start(&[app("wiki", "wiki.test", None)]).await.unwrap();
+        let registered = client().await.unwrap();
+        assert!(registered.secret.is_some() && registered.kind.name() == "web" && registered.project == "123");
+        assert_eq!(bench.application("wiki").await, wiki);
+        assert_eq!(bench.recorded().await.last().unwrap(), &("RegisterClient".to_owned(), 0));
+        bench.start(&[app("wiki", "wiki.test", None)]).await.unwrap();
+        assert_eq!(client().await, Some(registered), "once");
+    }
+
+    #[tokio::test]
+    async fn what_the_use_case_refuses_is_refused_with_the_line() {
+        let bench = Bench::new().await;
+        let reserved = bench.start(&[app("wiki", "127.0.0.1:8081", None)]).await;
+        let cause = |error| match error {
+            Err(AppsError::Refused { line: 6, cause, .. }) => cause,
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(cause(reserved), ApplicationError::ReservedHost(_)));
+        let kind = ServiceKind::CloudRun { region: "eu-".to_owned() };
+        let region = bench.start(&[AppConfig { kind, ..app("wiki", "wiki.test", None) }]).await;
+        assert!(matches!(cause(region), ApplicationError::Word { field: "region", .. }));
+        let everybody = (0..1501).map(|number| format!("user:u{number}@x.com").parse().unwrap()).collect();
+        let crowd = bench.start(&[AppConfig { allow: Some(everybody), ..app("wiki", "wiki.test", None) }]).await;
+        assert!(matches!(crowd, Err(AppsError::Allow { line: 6, cause: PolicyError::Policy(_), .. })), "{crowd:?}");
     }
 
     #[tokio::test]
@@ -410,7 +489,7 @@ mod tests {
         bench.store.replace_application(&application, Some(etag)).await.unwrap().unwrap();
         let taken = bench.start(&[app("other", "wiki.test", None)]).await;
         let cause =
-            |error| matches!(error, Err(AppsError::Refused { line: 6, cause: ApplicationRefused::PlaceTaken(_), .. }));
+            |error| matches!(error, Err(AppsError::Refused { line: 6, cause: ApplicationError::PlaceTaken(_), .. }));
         assert!(cause(taken));
         let region = Some("eu-a1".to_owned());
         let kind = ServiceKind::BackendService { region };

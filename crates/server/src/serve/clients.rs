@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use doorward_core::client::OAuthClient;
 use doorward_core::clock::Timestamp;
 use doorward_core::resource::Project;
-use doorward_core::store::{Store, StoreError};
+use doorward_core::store::{ClientRemoval, Store, StoreError};
 
 use crate::config_file::SignInClient;
 use crate::tool_clients;
@@ -26,11 +26,12 @@ pub(super) async fn put_in_order(
     ];
     for (word, clients) in all {
         for client in clients {
-            // Either is done already if the answer is `false`.
-            match wanted.contains(&word) {
-                true => store.add_oauth_client(&client).await?,
-                false => store.remove_oauth_client(&client.id).await?,
-            };
+            // Each is done already if the answer is that nothing was done.
+            if wanted.contains(&word) {
+                store.add_oauth_client(&client).await?;
+            } else if let ClientRemoval::InUse(application) = store.remove_oauth_client(&client.id).await? {
+                tracing::warn!(client = client.id.0, %application, "a client of a tool stays: an application has it");
+            }
         }
     }
     Ok(())

@@ -30,7 +30,7 @@ const ATTEMPTS: u32 = 5;
 pub enum InitError {
     /// The state directory cannot be used.
     #[error(transparent)]
-    State(#[from] StateError),
+    State(StateError),
     /// The database cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -42,6 +42,19 @@ pub enum InitError {
         /// Why.
         cause: KeyFileError,
     },
+    /// There is a store, and not the key with which its secrets are sealed. A new one would open nothing.
+    #[error(
+        "the key file {} is not there, and the store was sealed with it: restore it from your copy, or name it in [store], as key_file. \
+         Nothing was changed",
+        .0.display()
+    )]
+    KeyFileGone(PathBuf),
+    /// A server runs.
+    #[error(
+        "{} is in use: a server runs there, and nobody else writes its store. Stop it, do this again, and start it",
+        .0.display()
+    )]
+    Serving(PathBuf),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -120,6 +133,8 @@ pub struct Prepared {
     /// What is recorded of the password.
     event: Option<AdminEvent>,
     keep_events: u64,
+    /// What was not there before.
+    made: Vec<PathBuf>,
     _state: StateDirectory,
 }
 
@@ -135,6 +150,11 @@ impl Prepared {
     /// What was found or done: to be shown before [`Prepared::finish`].
     pub fn initialised(&self) -> &Initialised {
         &self.done
+    }
+
+    /// The state directory, the key file and the database, as far as they were made now.
+    pub fn made(&self) -> &[PathBuf] {
+        &self.made
     }
 
     /// Sets the password that was shown, if there is one.
@@ -170,14 +190,37 @@ pub async fn init(
     entropy: Arc<dyn Entropy>,
     now: Timestamp,
 ) -> Result<Prepared, InitError> {
-    let state = StateDirectory::take(config)?;
+    let mut made = Vec::new();
+    let mut missing = |path: &Path| {
+        if matches!(path.try_exists(), Ok(false)) {
+            made.push(path.to_owned());
+        }
+    };
+    missing(&config.state);
+    let state = StateDirectory::take(config).map_err(|error| match error {
+        StateError::InUse(path) | StateError::DatabaseInUse(path) => InitError::Serving(path),
+        error @ (StateError::WritableByOthers(_) | StateError::OfAnother { .. } | StateError::Unwritable { .. }) => {
+            InitError::State(error)
+        }
+    })?;
     let key_file = config.store.key_file();
-    let sealer = Sealer::from_file_or_new(key_file, &*entropy);
+    missing(key_file);
+    if let StoreConfig::Sqlite { path, .. } = &config.store {
+        missing(path);
+    }
+    let sealer = match Sealer::from_file(key_file) {
+        Err(KeyFileError::Missing) if age(&config.store).await?.is_sealed() => {
+            return Err(InitError::KeyFileGone(key_file.to_owned()));
+        }
+        Err(KeyFileError::Missing) => Sealer::from_file_or_new(key_file, &*entropy),
+        read => read,
+    };
     let sealer = sealer.map_err(|cause| InitError::KeyFile { path: key_file.to_owned(), cause })?;
     let store = open(&config.store, sealer).await?;
     ensure_keys(&store, &entropy, now).await?;
     let keep_events = config.keep_events;
-    let prepared = |done, store, password, event| Prepared { done, password, store, event, keep_events, _state: state };
+    let prepared =
+        |done, store, password, event| Prepared { done, password, store, event, keep_events, made, _state: state };
     match first {
         FirstAdministrator::Person { email, new_password } => {
             let (user, has_password) = person(&store, &*entropy, &email).await?;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use doorward_control::admin::Admin;
+use doorward_control::applications::OwnHosts;
 use doorward_control::keys::{EnsureKeysError, ensure_keys};
 use doorward_control::settings::SettingsError;
 use doorward_core::clock::Clock;
@@ -30,13 +31,13 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::audit_log::Writer;
 use crate::audit_sinks::{Record, Sinks, SinksError};
-use crate::config::{self, AppConfig, Config, ListenerConfig, Mistakes, Spoken, StoreConfig};
-use crate::dev::names::Addressing;
+use crate::config::{self, AppConfig, Config, ListenerConfig, Mistakes, Said, Spoken, StoreConfig};
+use crate::dev::names::{Addressing, reserved_hosts};
 use crate::hosts::{Api, Services};
 use crate::listen::{self, Listener, Room, Stop, Stopper, TrustedProxies};
 use crate::outbound::Fetcher;
 use crate::wiring::{self, Outside, StackConfig, WiringError};
-use apps::{AppsError, Ordering};
+use apps::{AppsError, LeftOut, Ordering};
 use state::{StateDirectory, StateError};
 use tls::{CertificateFilesError, Certificates};
 
@@ -73,13 +74,15 @@ pub enum StartError {
     },
     /// There is no database. One that is made here would be empty: without deny rules, settings and a record.
     #[error(
-        "the database {} is not there, and `doorward serve` makes none: before the first start `doorward init` makes it, and          `doorward restore` from a backup. If there was one, see that its disk is mounted, and where [store] says that it is",
+        "the database {} is not there, and `doorward serve` makes none: before the first start `doorward init` makes it, and \
+         `doorward restore` from a backup. If there was one, see that its disk is mounted, and where [store] says that it is",
         .0.display()
     )]
     NoDatabase(PathBuf),
     /// Nothing is in the database.
     #[error(
-        "the PostgreSQL database is empty, and `doorward serve` does not fill it: before the first start `doorward init` does, and          `doorward restore` from a backup. If something was in it, see which one the URL in [store] names"
+        "the PostgreSQL database is empty, and `doorward serve` does not fill it: before the first start `doorward init` does, and \
+         `doorward restore` from a backup. If something was in it, see which one the URL in [store] names"
     )]
     EmptyDatabase,
     /// The database cannot be used.
@@ -142,6 +145,7 @@ pub struct Server {
     store: Arc<SqlStore>,
     running: Running,
     names: Names,
+    certificates: Shown,
     _state: StateDirectory,
 }
 
@@ -168,13 +172,36 @@ impl Names {
     }
 }
 
+/// The certificates of each listener that speaks TLS.
+struct Shown {
+    api: Option<Arc<Certificates>>,
+    apps: Option<Arc<Certificates>>,
+}
+
+/// Shows the certificates that a file names. `false` if the listener would have to begin or cease to speak TLS for that.
+fn show(certificates: Option<&Arc<Certificates>>, listener: &ListenerConfig) -> Result<bool, CertificateFilesError> {
+    match (certificates, &listener.spoken) {
+        (Some(certificates), Spoken::Tls(files)) => certificates.replace(files.clone()).map(|()| true),
+        (Some(_) | None, _) => Ok(false),
+    }
+}
+
+/// What came of a file that was read again.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// What `allow` names and is not there, and is let in nowhere.
+    pub left_out: Vec<LeftOut>,
+    /// What was changed in the file since the start, by its place (`store.url`), and waits for the next one.
+    pub waiting: Vec<String>,
+}
+
 /// What the server needs to take another file without a restart.
 struct Running {
+    /// What the file said at the start.
+    said: Said,
     /// What only a restart changes, and what the applications of a file depend on.
     fixed: Fixed,
     project: Project,
-    entropy: Arc<dyn Entropy>,
-    clock: Arc<dyn Clock>,
 }
 
 /// What applications are registered under.
@@ -205,21 +232,29 @@ pub enum ReloadError {
 }
 
 impl Server {
-    /// Takes the applications from a file that was read again: their hosts, addresses, `allow` and settings. The rest of the file holds
-    /// from the next start.
+    /// Takes the applications from a file that was read again: their hosts, addresses, `allow` and settings, and the certificates of
+    /// listeners that speak TLS. The rest of the file holds from the next start.
     ///
     /// # Errors
     /// [`ReloadError`]. What was done until then stays, and is recorded.
-    pub async fn reload(&self, config: &Config) -> Result<(), ReloadError> {
-        let Running { fixed, project, entropy, clock } = &self.running;
+    pub async fn reload(&self, config: &Config) -> Result<Taken, ReloadError> {
+        let Running { said, fixed, project } = &self.running;
         if *fixed != Fixed::of(config) {
             return Err(ReloadError::Restart);
         }
-        let (store, now) = (&*self.store, clock.now());
-        let ordering = Ordering { store, entropy: &**entropy, project, keep_events: config.keep_events, now };
-        ordering.put_in_order(&config.applications).await.map_err(StartError::from)?;
+        // First, so that a new application is not answered for by another one's certificate.
+        let shown = [
+            ("server.api.tls", show(self.certificates.api.as_ref(), &config.api).map_err(StartError::from)?),
+            ("server.apps.tls", show(self.certificates.apps.as_ref(), &config.apps).map_err(StartError::from)?),
+        ];
+        let (store, services) = (&*self.store, &self.services);
+        let ordering = Ordering { store, project, applications: &services.applications, policies: services.policies() };
+        let left_out = ordering.put_in_order(&config.applications).await.map_err(StartError::from)?;
         self.names.replace(config);
-        Ok(set_settings(&self.services, store, project, &config.applications).await?)
+        set_settings(services, store, project, &config.applications).await?;
+        let mut waiting = said.changed(&config.said);
+        waiting.retain(|place| !shown.contains(&(place.as_str(), true)));
+        Ok(Taken { left_out, waiting })
     }
 
     /// Accepts nothing more, ends requests that have begun, writes and sends what is to be recorded, and closes the store.
@@ -267,23 +302,23 @@ pub async fn start(config: Config, entropy: Arc<dyn Entropy>, clock: Arc<dyn Clo
     let now = clock.now();
     ensure_keys(&*store, &entropy, now).await?;
     let project = config.project.clone();
-    let ordering =
-        Ordering { store: &*store, entropy: &*entropy, project: &project, keep_events: config.keep_events, now };
-    ordering.put_in_order(&config.applications).await?;
     clients::put_in_order(&*store, &config.sign_in_clients, &project, now).await?;
 
     let shared: Arc<dyn Store> = store.clone();
     let outside =
         Outside { store: shared, clock: clock.clone(), entropy: entropy.clone(), fetch: Arc::new(Fetcher::default()) };
     let mut stack = wiring::build(outside, stack_config(&config)).await?;
+    let (applications, policies) = (&stack.services.applications, stack.services.policies());
+    let ordering = Ordering { store: &*store, project: &project, applications, policies };
+    ordering.put_in_order(&config.applications).await?;
     set_settings(&stack.services, &store, &project, &config.applications).await?;
 
-    let running =
-        Running { fixed: Fixed::of(&config), project: project.clone(), entropy: entropy.clone(), clock: clock.clone() };
+    let running = Running { said: config.said.clone(), fixed: Fixed::of(&config), project: project.clone() };
     let names = Names::of(&config);
     let api = Speaking::of(&config.api, &names.api, &mut stack.background)?;
     let apps = Speaking::of(&config.apps, &names.apps, &mut stack.background)?;
     let failed = |name, address| move |cause| StartError::Listen { name, address, cause };
+    let certificates = Shown { api: api.certificates(), apps: apps.certificates() };
     let address = config.api.address;
     let api_socket = listen::bind(address).map_err(failed("server.api", address))?;
     let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
@@ -314,6 +349,7 @@ pub async fn start(config: Config, entropy: Arc<dyn Entropy>, clock: Arc<dyn Clo
         store,
         running,
         names,
+        certificates,
         _state: state,
     })
 }
@@ -326,6 +362,7 @@ fn stack_config(config: &Config) -> StackConfig {
         api_url: config.api_url.clone(),
         api_https_url: None,
         api_hosts: vec![config.api_host.clone()],
+        reserved_hosts: reserved_hosts(OwnHosts::Names(vec![config.api_host.clone()])),
         admin_token: config.admin_token.as_ref().map(|token| TokenHash::of(token.expose())),
         trusted_issuers: config.trusted_issuers.clone(),
         reach: Reach::Public,
@@ -364,7 +401,7 @@ async fn set_settings(
 
 /// What is spoken on a listener, ready to be spoken.
 enum Speaking {
-    Tls(TlsAcceptor),
+    Tls(TlsAcceptor, Arc<Certificates>),
     BehindTlsProxy(TrustedProxies),
     Plain,
 }
@@ -380,17 +417,24 @@ impl Speaking {
             Spoken::Tls(files) => {
                 let certificates = Certificates::load(files.clone(), names.clone())?;
                 let acceptor = certificates.acceptor();
-                background.spawn(certificates.keep_looking());
-                Speaking::Tls(acceptor)
+                background.spawn(certificates.clone().keep_looking());
+                Speaking::Tls(acceptor, certificates)
             }
             Spoken::BehindTlsProxy { trusted } => Speaking::BehindTlsProxy(TrustedProxies::new(trusted)),
             Spoken::Loopback => Speaking::Plain,
         })
     }
 
+    fn certificates(&self) -> Option<Arc<Certificates>> {
+        match self {
+            Speaking::Tls(_, certificates) => Some(certificates.clone()),
+            Speaking::BehindTlsProxy(_) | Speaking::Plain => None,
+        }
+    }
+
     fn listener(&self, socket: TcpListener) -> Listener {
         match self {
-            Speaking::Tls(acceptor) => Listener::tls(socket, acceptor.clone()),
+            Speaking::Tls(acceptor, _) => Listener::tls(socket, acceptor.clone()),
             Speaking::BehindTlsProxy(trusted) => Listener::behind_tls(socket, trusted.clone()),
             Speaking::Plain => Listener::plain(socket),
         }

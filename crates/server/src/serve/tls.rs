@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
 
 use rustls::client::verify_server_name;
@@ -112,10 +112,17 @@ type Stamp = Vec<[Option<(SystemTime, u64)>; 2]>;
 /// The certificates of one listener. A client is shown the first that is for the name that it asks for, or else the first.
 #[derive(Debug)]
 pub struct Certificates {
-    files: Vec<CertificateFiles>,
     /// The names that clients ask for. They change when the file of the server is read again.
     names: Arc<RwLock<Vec<String>>>,
-    shown: RwLock<(Stamp, Vec<Arc<CertifiedKey>>)>,
+    shown: RwLock<Shown>,
+}
+
+/// What is shown, and what it was read from.
+#[derive(Debug)]
+struct Shown {
+    files: Vec<CertificateFiles>,
+    stamp: Stamp,
+    certified: Vec<Arc<CertifiedKey>>,
 }
 
 impl Certificates {
@@ -127,15 +134,28 @@ impl Certificates {
         files: Vec<CertificateFiles>,
         names: Arc<RwLock<Vec<String>>>,
     ) -> Result<Arc<Self>, CertificateFilesError> {
-        let shown = RwLock::new(read_all(&files)?);
-        Ok(Arc::new(Certificates { files, names, shown }))
+        Ok(Arc::new(Certificates { names, shown: RwLock::new(read_all(files)?) }))
+    }
+
+    /// Shows those of other files from now on.
+    ///
+    /// # Errors
+    /// [`CertificateFilesError`]: those of before stay.
+    pub fn replace(&self, files: Vec<CertificateFiles>) -> Result<(), CertificateFilesError> {
+        let read = read_all(files)?;
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = read;
+        Ok(())
+    }
+
+    fn shown(&self) -> RwLockReadGuard<'_, Shown> {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The names for which no certificate is that is shown: clients that ask for them end the connection.
     fn uncovered(&self) -> Vec<String> {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
-        names.iter().filter(|name| !shown.1.iter().any(|certified| is_for(certified, name))).cloned().collect()
+        let shown = self.shown();
+        names.iter().filter(|name| !shown.certified.iter().any(|certified| is_for(certified, name))).cloned().collect()
     }
 
     /// What speaks TLS with them, also with those that are read later.
@@ -150,13 +170,21 @@ impl Certificates {
     /// # Errors
     /// [`CertificateFilesError`]: those of before stay, and are looked at again next time: half of a pair may have been written.
     pub fn look(&self) -> Result<bool, CertificateFilesError> {
-        let stamp: Stamp = self.files.iter().map(CertificateFiles::stamp).collect();
-        if self.shown.read().unwrap_or_else(PoisonError::into_inner).0 == stamp {
-            return Ok(false);
+        let files = {
+            let shown = self.shown();
+            if shown.files.iter().map(CertificateFiles::stamp).eq(shown.stamp.iter().cloned()) {
+                return Ok(false);
+            }
+            shown.files.clone()
+        };
+        let read = read_all(files)?;
+        let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
+        // They may have been replaced meanwhile by those of other files.
+        let same = shown.files == read.files;
+        if same {
+            *shown = read;
         }
-        let read = read_all(&self.files)?;
-        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = read;
-        Ok(true)
+        Ok(same)
     }
 
     /// Looks for as long as somebody awaits this: every five seconds, and at SIGHUP.
@@ -196,7 +224,7 @@ impl Certificates {
     }
 
     fn file_names(&self) -> String {
-        let names: Vec<_> = self.files.iter().map(|files| files.certificate.display().to_string()).collect();
+        let names: Vec<_> = self.shown().files.iter().map(|files| files.certificate.display().to_string()).collect();
         names.join(", ")
     }
 }
@@ -210,16 +238,18 @@ async fn hung_up(hangups: &mut Option<Signal>) -> Option<()> {
 }
 
 /// The stamp is taken first: a file that is written meanwhile is read again.
-fn read_all(files: &[CertificateFiles]) -> Result<(Stamp, Vec<Arc<CertifiedKey>>), CertificateFilesError> {
+fn read_all(files: Vec<CertificateFiles>) -> Result<Shown, CertificateFilesError> {
     let stamp = files.iter().map(CertificateFiles::stamp).collect();
-    Ok((stamp, files.iter().map(CertificateFiles::load).collect::<Result<_, _>>()?))
+    let certified = files.iter().map(CertificateFiles::load).collect::<Result<_, _>>()?;
+    Ok(Shown { files, stamp, certified })
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
-        let fitting = hello.server_name().and_then(|name| shown.1.iter().find(|certified| is_for(certified, name)));
-        fitting.or(shown.1.first()).cloned()
+        let shown = self.shown();
+        let fitting =
+            hello.server_name().and_then(|name| shown.certified.iter().find(|certified| is_for(certified, name)));
+        fitting.or(shown.certified.first()).cloned()
     }
 }
 
@@ -300,7 +330,7 @@ pub(crate) mod tests {
         let files = write_pair(folder.path(), "a", &pair("a.test"));
         let asked = Arc::new(RwLock::new(vec!["a.test".to_owned()]));
         let certificates = Certificates::load(vec![files.clone()], asked.clone()).unwrap();
-        let shows = |name: &str| is_for(&certificates.shown.read().unwrap().1[0], name);
+        let shows = |name: &str| is_for(&certificates.shown().certified[0], name);
         assert!(!certificates.look().unwrap() && shows("a.test"));
         let new = pair("other-name.b.test");
         fs::write(&files.certificate, &new.0).unwrap();
@@ -315,6 +345,9 @@ pub(crate) mod tests {
         assert!(!certificates.look().unwrap());
         fs::remove_file(&files.key).unwrap();
         assert!(certificates.look().is_err() && shows("other-name.b.test"));
+        assert!(certificates.replace(vec![files]).is_err() && shows("other-name.b.test"));
+        certificates.replace(vec![write_pair(folder.path(), "c", &pair("c.test"))]).unwrap();
+        assert!(shows("c.test") && !certificates.look().unwrap());
     }
 
     #[tokio::test]

@@ -107,7 +107,7 @@ counting! {
         fn oauth_client(id: &ClientId) -> Result<Option<OAuthClient>, StoreError>;
         fn oauth_clients() -> Result<Vec<OAuthClient>, StoreError>;
         fn replace_client_secret(id: &ClientId, secret: &TokenHash) -> Result<bool, StoreError>;
-        fn remove_oauth_client(id: &ClientId) -> Result<bool, StoreError>;
+        fn remove_oauth_client(id: &ClientId) -> Result<ClientRemoval, StoreError>;
     }
 }
 
@@ -144,6 +144,7 @@ counting! {
     ApplicationStore {
         fn add_application(application: &Application) -> Result<Result<Etag, ApplicationRefused>, StoreError>;
         fn replace_application(application: &Application, expected: Option<Etag>) -> Result<Result<Etag, ApplicationRefused>, StoreError>;
+        fn replace_applications(applications: &[Application]) -> Result<Result<Vec<Etag>, ApplicationRefused>, StoreError>;
         fn remove_application(service_id: &str, project: &Project) -> Result<bool, StoreError>;
         fn application(service_id: &str) -> Result<Option<Application>, StoreError>;
         fn applications() -> Result<Vec<Application>, StoreError>;

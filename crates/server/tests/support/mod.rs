@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorward_control::applications::{OwnHosts, ReservedHosts};
 use doorward_control::keys::ensure_keys;
 use doorward_core::account::{ServiceAccount, UniqueId};
 use doorward_core::clock::Clock;
@@ -94,6 +95,7 @@ pub(crate) async fn stack(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Stack
         api_url: "http://api.test".into(),
         api_https_url: None,
         api_hosts: vec![],
+        reserved_hosts: ReservedHosts::new(OwnHosts::Names(vec![]), vec![]),
         admin_token: Some(TokenHash::of("unused")),
         trusted_issuers: Default::default(),
         reach: Reach::Public,

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use doorward_core::store::StoreError;
 use rustls::RootCertStore;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::{Age, Location, OpenError, POLL};
-use crate::db::{Db, query};
+use crate::backup::{Backup, RestoreError};
+use crate::db::{Change, Db, query};
 use crate::migrations::{APPLICATION_ID, MigrateError, SCHEMA_VERSION, migrate, version};
 use crate::seal::Sealer;
 use crate::sql::SqlStore;
@@ -237,10 +239,48 @@ impl SqlStore {
         let limit = options.statement_timeout + SILENCE;
         let pool = |connections| pool(options, &driver, connections);
         let db = Db::Postgres { pool: pool(options.connections), auditor: pool(AUDIT_CONNECTIONS), limit };
-        match bring_up_to_date(options, &driver, &sealer).await {
+        match bring_up_to_date(options, &driver, &sealer, async |_| Ok::<(), MigrateError>(())).await {
             Ok(()) => Ok(SqlStore::new(db, sealer, Watch::listening(options.poll, pool(1), SILENCE))),
             Err(error) => Err(location.not_migrated(error, sealer.source(), classified)),
         }
+    }
+
+    /// Fills an empty database of a PostgreSQL server, without a table, from a backup, all or nothing.
+    ///
+    /// # Errors
+    /// [`RestoreError`]; nothing in the database was changed.
+    pub async fn restore_postgres(
+        options: &PostgresOptions,
+        sealer: &Sealer,
+        backup: Backup,
+    ) -> Result<(), RestoreError> {
+        let location = Location::Server(options.name());
+        let driver = options.for_driver();
+        examine(options, &driver, &location).await?;
+        // In one change with the making of the tables: what is refused here leaves none, nor a key that they would be bound to.
+        let fill = async |change: &mut Change| backup.fill(change).await.map_err(Unfilled::Restore);
+        bring_up_to_date(options, &driver, sealer, fill).await.map_err(|error| match error {
+            Unfilled::Restore(error) => error,
+            Unfilled::Migrate(error) => location.not_migrated(error, sealer.source(), classified).into(),
+        })
+    }
+}
+
+/// Why a database was not made and filled.
+enum Unfilled {
+    Migrate(MigrateError),
+    Restore(RestoreError),
+}
+
+impl From<MigrateError> for Unfilled {
+    fn from(error: MigrateError) -> Self {
+        Unfilled::Migrate(error)
+    }
+}
+
+impl From<StoreError> for Unfilled {
+    fn from(error: StoreError) -> Self {
+        Unfilled::Migrate(error.into())
     }
 }
 
@@ -312,12 +352,13 @@ fn pool(options: &PostgresOptions, driver: &PgConnectOptions, connections: u32) 
         .connect_lazy_with(driver.clone())
 }
 
-/// Applies what is missing, all or nothing, alone.
-async fn bring_up_to_date(
+/// Applies what is missing and fills it, all or nothing, alone.
+async fn bring_up_to_date<E: From<MigrateError> + From<StoreError>>(
     options: &PostgresOptions,
     driver: &PgConnectOptions,
     sealer: &Sealer,
-) -> Result<(), MigrateError> {
+    fill: impl AsyncFnOnce(&mut Change) -> Result<(), E>,
+) -> Result<(), E> {
     let patient = driver.clone().options([("statement_timeout", MIGRATION_TIMEOUT.as_millis().to_string())]);
     let only = pool(options, &patient, 1);
     let db = Db::Postgres { pool: only.clone(), auditor: only.clone(), limit: MIGRATION_TIMEOUT + SILENCE };
@@ -325,8 +366,8 @@ async fn bring_up_to_date(
         let mut change = db.begin().await?;
         change.lock(query("SELECT pg_advisory_xact_lock($1)").bind(APPLICATION_ID)).await?;
         migrate(&mut change, sealer).await?;
-        change.commit().await?;
-        Ok(())
+        fill(&mut change).await?;
+        Ok(change.commit().await?)
     };
     let migrated = migrated.await;
     only.close().await;

@@ -14,7 +14,8 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::{Age, Damage, Location, OpenError, POLL};
-use crate::db::{Change, Db};
+use crate::backup::{Backup, RestoreError};
+use crate::db::{Db, begin_sqlite};
 use crate::migrations::{APPLICATION_ID, MigrateError, SCHEMA_VERSION, SEALED_SINCE, is_key_of, migrate};
 use crate::seal::{KeyFileError, Sealer};
 use crate::sql::SqlStore;
@@ -64,7 +65,7 @@ impl SqlStore {
 
     async fn open_found(path: &Path, found: Option<Found>, sealer: Sealer) -> Result<SqlStore, OpenError> {
         match found {
-            None => create(path, &sealer).await?,
+            None => create(path, &sealer, |_| async { Ok::<(), OpenError>(()) }).await?,
             Some(Found { check: Some(check), .. }) if !is_key_of(&sealer, &check) => {
                 return Err(not_migrated(path, MigrateError::WrongKey, &sealer));
             }
@@ -72,6 +73,26 @@ impl SqlStore {
         }
         let db = connect(path, &sealer).await.map_err(|error| not_migrated(path, error, &sealer))?;
         Ok(SqlStore::new(db, sealer, Watch::new(POLL)))
+    }
+
+    /// Makes the SQLite database in this file, which is not there, and fills it from a backup: the file appears whole or not at all.
+    ///
+    /// # Errors
+    /// [`RestoreError`]; no database was made then.
+    pub async fn restore_sqlite(path: &Path, sealer: &Sealer, backup: Backup) -> Result<(), RestoreError> {
+        let path = &std::path::absolute(path).map_err(|error| unwritable(path, error))?;
+        match look(path).await? {
+            None => {
+                let fill = |only: SqlitePool| async move {
+                    let mut change = begin_sqlite(&only).await?;
+                    backup.fill(&mut change).await?;
+                    Ok(change.commit().await?)
+                };
+                create(path, sealer, fill).await
+            }
+            // It came between the caller's look and ours.
+            Some(_) => Err(unwritable(path, io::ErrorKind::AlreadyExists.into()).into()),
+        }
     }
 
     /// How old the SQLite database in this file is. Changes nothing.
@@ -122,14 +143,18 @@ async fn look(path: &Path) -> Result<Option<Found>, OpenError> {
     }
 }
 
-/// Makes the database under another name and gives it its own when it is whole and on the disk.
-async fn create(path: &Path, sealer: &Sealer) -> Result<(), OpenError> {
+/// Makes the database under another name, has it filled, and gives it its own name when it is whole and on the disk.
+async fn create<E, F>(path: &Path, sealer: &Sealer, fill: impl FnOnce(SqlitePool) -> F) -> Result<(), E>
+where
+    E: From<OpenError>,
+    F: Future<Output = Result<(), E>>,
+{
     let io = |error| unwritable(path, error);
     let unfinished = beside(path, ".new");
     // What a process left that was killed here.
     for left in [&unfinished, &beside(&unfinished, "-journal")] {
         match fs::remove_file(left) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error).into()),
             Ok(()) | Err(_) => {}
         }
     }
@@ -137,14 +162,18 @@ async fn create(path: &Path, sealer: &Sealer) -> Result<(), OpenError> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).map_err(io)?;
     let built = async {
         let options = SqliteConnectOptions::new().filename(&unfinished).synchronous(SqliteSynchronous::Full);
-        let only = one_connection().connect_with(options).await.map_err(crate::db::failed)?;
-        let built = bring_up_to_date(&only, sealer).await;
+        let only = one_connection().connect_with(options).await.map_err(|error| classified(location(path), error))?;
+        let built = bring_up_to_date(&only, sealer).await.map_err(|error| not_migrated(path, error, sealer).into());
+        let filled = match built {
+            Ok(()) => fill(only.clone()).await,
+            Err(error) => Err(error),
+        };
         only.close().await;
-        built
+        filled
     };
     let finished = match built.await {
-        Ok(_) => fs::rename(&unfinished, path).map_err(io),
-        Err(error) => Err(not_migrated(path, error, sealer)),
+        Ok(()) => fs::rename(&unfinished, path).map_err(|error| io(error).into()),
+        Err(error) => Err(error),
     };
     if finished.is_err() {
         // Best effort: the next start removes it too.
@@ -152,7 +181,7 @@ async fn create(path: &Path, sealer: &Sealer) -> Result<(), OpenError> {
     }
     finished?;
     let directory = path.parent().unwrap_or(path);
-    fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)
+    Ok(fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)?)
 }
 
 /// Says what an existing database is, if we can use it, and leaves no trace: not in it, nor beside it.
@@ -233,7 +262,7 @@ async fn bring_up_to_date(writer: &SqlitePool, sealer: &Sealer) -> Result<(), Mi
     let run = async |text: &'static str| sqlx::raw_sql(text).execute(writer).await.map_err(crate::db::failed);
     // What is overwritten or removed is overwritten with zeros: secrets that were not sealed.
     run("PRAGMA secure_delete = ON").await?;
-    let mut change = writer.begin_with("BEGIN IMMEDIATE").await.map(Change::Sqlite).map_err(crate::db::failed)?;
+    let mut change = begin_sqlite(writer).await?;
     let found = migrate(&mut change, sealer).await?;
     change.commit().await?;
     if (1..SEALED_SINCE).contains(&found) {

@@ -58,41 +58,32 @@ impl ApplicationStore for SqlStore {
         application: &Application,
         expected: Option<Etag>,
     ) -> Result<Result<Etag, ApplicationRefused>, StoreError> {
-        use ApplicationRefused as R;
         let mut change = self.db.begin().await?;
         names::lock(&mut change).await?;
-        let state: Option<(i64,)> = query("SELECT etag FROM registered_application WHERE service_id = $1")
-            .bind(&application.service_id)
-            .fetch_optional(&mut change)
-            .await?;
-        match state {
-            None => return Ok(Err(R::NotFound)),
-            Some((state,)) if expected.is_some_and(|expected| expected.0 != state) => return Ok(Err(R::Stale)),
-            Some(_) => {}
-        }
-        query("DELETE FROM application_place WHERE service_id = $1")
-            .bind(&application.service_id)
-            .execute(&mut change)
-            .await?;
-        if let Some(route) = take_places(&mut change, application).await? {
-            return Ok(Err(R::PlaceTaken(route)));
-        }
-        let (etag,): (i64,) = query(
-            "UPDATE registered_application SET client_id = $2, iap_enabled = $3, routes = $4, upstreams = $5,
-                 description = $6, labels = $7, etag = etag + 1
-             WHERE service_id = $1 RETURNING etag",
-        )
-        .bind(&application.service_id)
-        .bind(&application.client_id.0)
-        .bind(application.iap_enabled)
-        .bind(write_routes(&application.routes)?)
-        .bind(json(&application.upstreams)?)
-        .bind(&application.description)
-        .bind(json(&application.labels)?)
-        .fetch_one(&mut change)
-        .await?;
+        let etag = match replace(&mut change, application, expected).await? {
+            Ok(etag) => etag,
+            Err(cause) => return Ok(Err(cause)),
+        };
         self.commit(change, &[Changed::Application(application.service_id.clone())]).await?;
-        Ok(Ok(Etag(etag)))
+        Ok(Ok(etag))
+    }
+
+    async fn replace_applications(
+        &self,
+        applications: &[Application],
+    ) -> Result<Result<Vec<Etag>, ApplicationRefused>, StoreError> {
+        let mut change = self.db.begin().await?;
+        names::lock(&mut change).await?;
+        let (mut etags, mut touched) = (Vec::new(), Vec::new());
+        for application in applications {
+            match replace(&mut change, application, Some(application.etag)).await? {
+                Ok(etag) => etags.push(etag),
+                Err(cause) => return Ok(Err(cause)),
+            }
+            touched.push(Changed::Application(application.service_id.clone()));
+        }
+        self.commit(change, &touched).await?;
+        Ok(Ok(etags))
     }
 
     async fn remove_application(&self, service_id: &str, project: &Project) -> Result<bool, StoreError> {
@@ -129,6 +120,46 @@ impl ApplicationStore for SqlStore {
         let rows: Vec<Row> = query(format!("{SELECT} ORDER BY name, service_id")).fetch_all(self.db.readers()).await?;
         rows.iter().map(read_application).collect()
     }
+}
+
+/// Replaces one application as a part of a change. After a refusal the change is to be dropped.
+async fn replace(
+    change: &mut Change,
+    application: &Application,
+    expected: Option<Etag>,
+) -> Result<Result<Etag, ApplicationRefused>, StoreError> {
+    use ApplicationRefused as R;
+    let state: Option<(i64,)> = query("SELECT etag FROM registered_application WHERE service_id = $1")
+        .bind(&application.service_id)
+        .fetch_optional(&mut *change)
+        .await?;
+    match state {
+        None => return Ok(Err(R::NotFound)),
+        Some((state,)) if expected.is_some_and(|expected| expected.0 != state) => return Ok(Err(R::Stale)),
+        Some(_) => {}
+    }
+    query("DELETE FROM application_place WHERE service_id = $1")
+        .bind(&application.service_id)
+        .execute(&mut *change)
+        .await?;
+    if let Some(route) = take_places(change, application).await? {
+        return Ok(Err(R::PlaceTaken(route)));
+    }
+    let (etag,): (i64,) = query(
+        "UPDATE registered_application SET client_id = $2, iap_enabled = $3, routes = $4, upstreams = $5,
+             description = $6, labels = $7, etag = etag + 1
+         WHERE service_id = $1 RETURNING etag",
+    )
+    .bind(&application.service_id)
+    .bind(&application.client_id.0)
+    .bind(application.iap_enabled)
+    .bind(write_routes(&application.routes)?)
+    .bind(json(&application.upstreams)?)
+    .bind(&application.description)
+    .bind(json(&application.labels)?)
+    .fetch_one(change)
+    .await?;
+    Ok(Ok(Etag(etag)))
 }
 
 /// Writes down where an application is reached; the first of its routes that another one has.

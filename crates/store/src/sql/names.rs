@@ -41,6 +41,11 @@ pub(super) async fn forget_account(change: &mut Change, email: &Email) -> Result
     forget_member(change, &Member::ServiceAccount(email.clone())).await
 }
 
+/// As [`forget_account`], of a person.
+pub(super) async fn forget_user(change: &mut Change, email: &Email) -> Result<Vec<Changed>, StoreError> {
+    forget_member(change, &Member::User(email.clone())).await
+}
+
 /// As [`forget_account`], of a group.
 pub(super) async fn forget_group(change: &mut Change, email: &Email) -> Result<Vec<Changed>, StoreError> {
     forget_member(change, &Member::Group(email.clone())).await

@@ -3,9 +3,9 @@ use doorward_core::client::OAuthClient;
 use doorward_core::clock::Timestamp;
 use doorward_core::grant::TokenHash;
 use doorward_core::resource::ClientId;
-use doorward_core::store::{Changed, OAuthClientStore, StoreError};
+use doorward_core::store::{Changed, ClientRemoval, OAuthClientStore, StoreError};
 
-use super::{SqlStore, json};
+use super::{SqlStore, json, names};
 use crate::db::query;
 
 #[async_trait]
@@ -44,11 +44,27 @@ impl OAuthClientStore for SqlStore {
         self.change_one(update, Changed::OAuthClient(id.clone())).await
     }
 
-    async fn remove_oauth_client(&self, id: &ClientId) -> Result<bool, StoreError> {
+    async fn remove_oauth_client(&self, id: &ClientId) -> Result<ClientRemoval, StoreError> {
         let _forgetting = self.recent_tokens.forgetting();
+        let mut change = self.db.begin().await?;
+        // Whoever writes an application waits for the same.
+        names::lock(&mut change).await?;
+        let user: Option<(String,)> =
+            query("SELECT name FROM registered_application WHERE client_id = $1 ORDER BY name LIMIT 1")
+                .bind(&id.0)
+                .fetch_optional(&mut change)
+                .await?;
+        if let Some((name,)) = user {
+            let name = name.parse().map_err(|_| StoreError::Damaged { what: "application" })?;
+            return Ok(ClientRemoval::InUse(name));
+        }
         // Grants and devices' questions go with it, and all that was issued from the grants, by the references.
         let delete = query("DELETE FROM oauth_client WHERE id = $1").bind(&id.0);
-        self.change_one(delete, Changed::OAuthClient(id.clone())).await
+        if !delete.changes_one(&mut change).await? {
+            return Ok(ClientRemoval::Missing);
+        }
+        self.commit(change, &[Changed::OAuthClient(id.clone())]).await?;
+        Ok(ClientRemoval::Removed)
     }
 }
 

@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 use doorward_core::account::{PasswordHash, UniqueId, User};
-use doorward_core::member::{Email, Member};
+use doorward_core::member::Email;
 use doorward_core::store::{Changed, StoreError, UserStore};
 
-use super::{SqlStore, groups, read_email};
+use super::{SqlStore, names, read_email};
 use crate::db::query;
 
 #[async_trait]
@@ -51,6 +51,7 @@ impl UserStore for SqlStore {
     async fn remove_user(&self, id: &UniqueId) -> Result<bool, StoreError> {
         let _forgetting = self.recent_tokens.forgetting();
         let mut change = self.db.begin().await?;
+        names::lock(&mut change).await?;
         let removed: Option<(String,)> = query("DELETE FROM person WHERE unique_id = $1 RETURNING email")
             .bind(&id.0)
             .fetch_optional(&mut change)
@@ -65,7 +66,7 @@ impl UserStore for SqlStore {
         {
             query(statement).bind(&id.0).execute(&mut change).await?;
         }
-        let mut touched = groups::take_out(&mut change, &Member::User(read_email(&email)?)).await?;
+        let mut touched = names::forget_user(&mut change, &read_email(&email)?).await?;
         touched.push(Changed::User(id.clone()));
         self.commit(change, &touched).await?;
         Ok(true)

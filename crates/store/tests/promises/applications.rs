@@ -141,6 +141,34 @@ pub(crate) async fn an_application_is_replaced_only_in_the_state_that_the_writer
     assert!(again > last, "whoever saw the old one does not take the new one for it");
 }
 
+pub(crate) async fn several_applications_are_replaced_together_or_not_at_all(store: AnyStore) {
+    use ApplicationRefused as R;
+    let seen = |etag, it: &Application| Application { etag, ..it.clone() };
+    let (one, two) = (app_engine("one", "1", "default", "v1"), app_engine("two", "2", "default", "v2"));
+    let one = seen(add(&store, &one).await.unwrap(), &one);
+    let two = seen(add(&store, &two).await.unwrap(), &two);
+    add(&store, &placed("app", "777", &["https://a.test/"])).await.unwrap();
+    let off = |it: &Application| Application { iap_enabled: false, ..it.clone() };
+    #[rustfmt::skip]
+    let cases = [
+        (Application { etag: Etag(two.etag.0 + 1), ..off(&two) },               R::Stale),
+        (Application { service_id: "3".into(), ..off(&two) },                   R::NotFound),
+        (Application { routes: vec![route("https://a.test/")], ..off(&two) },   R::PlaceTaken(route("https://a.test/"))),
+    ];
+    for (second, expected) in cases {
+        let refused = store.replace_applications(&[off(&one), second]).await.unwrap();
+        assert_eq!(refused, Err(expected));
+        for it in [&one, &two] {
+            assert_eq!(store.application(&it.service_id).await.unwrap().as_ref(), Some(it), "nothing was changed");
+        }
+    }
+    let etags = store.replace_applications(&[off(&one), off(&two)]).await.unwrap().unwrap();
+    assert!(etags[0] > one.etag && etags[1] > two.etag);
+    for (it, etag) in [&one, &two].into_iter().zip(etags) {
+        assert_eq!(store.application(&it.service_id).await.unwrap(), Some(seen(etag, &off(it))));
+    }
+}
+
 pub(crate) async fn an_application_goes_with_what_stands_on_it_and_takes_nothing_else(store: AnyStore) {
     let web = "projects/123/iap_web";
     for it in [

@@ -2,6 +2,8 @@
 
 use doorward_core::client::{ClientKind, OAuthClient};
 use doorward_core::grant::{DevicePoll, TakenCode};
+use doorward_core::resource::{Application, Project};
+use doorward_core::store::ClientRemoval;
 
 use super::{AnyStore, at_once};
 use crate::samples::*;
@@ -66,8 +68,8 @@ pub(crate) async fn a_client_goes_with_everything_that_was_granted_to_it_and_tak
         let allowed = person_grant(&format!("device of {id}"), id);
         assert!(store.decide_device(&name("user decided"), Some(&allowed), at(1)).await.unwrap());
     }
-    assert!(store.remove_oauth_client(&client_id("c")).await.unwrap());
-    assert!(!store.remove_oauth_client(&client_id("c")).await.unwrap());
+    assert_eq!(store.remove_oauth_client(&client_id("c")).await.unwrap(), ClientRemoval::Removed);
+    assert_eq!(store.remove_oauth_client(&client_id("c")).await.unwrap(), ClientRemoval::Missing);
     for (id, there) in [("c", false), ("other", true)] {
         let name = |what: &str| hash(&format!("{what} of {id}"));
         let client = client_id(id);
@@ -84,6 +86,28 @@ pub(crate) async fn a_client_goes_with_everything_that_was_granted_to_it_and_tak
             assert_eq!(store.revoke_grant(&grant.id).await.unwrap(), there);
         }
     }
+}
+
+pub(crate) async fn a_client_that_an_application_has_stays(store: AnyStore) {
+    for id in ["c", "other"] {
+        assert!(store.add_oauth_client(&client(id)).await.unwrap());
+    }
+    let apps = [application("b", "1", "c"), application("a", "2", "c")];
+    for app in &apps {
+        store.add_application(app).await.unwrap().unwrap();
+    }
+    let seen = store.revision().await.unwrap();
+    let removed = async || store.remove_oauth_client(&client_id("c")).await.unwrap();
+    assert_eq!(removed().await, ClientRemoval::InUse("a".parse().unwrap()));
+    assert_eq!(store.revision().await.unwrap(), seen, "nothing was written");
+    assert_eq!(store.remove_oauth_client(&client_id("other")).await.unwrap(), ClientRemoval::Removed);
+    let project = Project { id: "p".into(), number: "1".into(), ancestors: vec![] };
+    assert!(store.remove_application("2", &project).await.unwrap());
+    assert_eq!(removed().await, ClientRemoval::InUse("b".parse().unwrap()));
+    let moved = Application { client_id: client_id("elsewhere"), ..apps[0].clone() };
+    store.replace_application(&moved, None).await.unwrap().unwrap();
+    assert_eq!(removed().await, ClientRemoval::Removed);
+    assert_eq!(store.oauth_client(&client_id("c")).await.unwrap(), None);
 }
 
 pub(crate) async fn nothing_is_granted_to_a_client_that_is_no_more(store: AnyStore) {

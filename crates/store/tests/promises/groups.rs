@@ -234,8 +234,12 @@ pub(crate) async fn a_user_is_disabled_and_removed_with_what_they_allowed_and_th
     assert!(store.add_access_token(&hash("bob"), &grant("3", 100), at(1)).await.unwrap());
     assert!(store.access_token(&hash("own"), at(1)).await.unwrap().is_some());
 
+    let both = bindings(&["user:alice@example.com", "user:bob@example.com"]);
+    assert!(matches!(store.replace_policy("p", &both, None, &[]).await.unwrap(), PolicyWrite::Written(_)));
+
     assert!(store.remove_user(&id("2")).await.unwrap());
     assert!(!store.remove_user(&id("2")).await.unwrap());
+    assert_eq!(store.policy("p").await.unwrap().bindings, bindings(&["user:bob@example.com"]));
     assert_eq!(store.users().await.unwrap(), [user("3", "bob@example.com")]);
     assert_eq!(members(&store, "a").await, ["user:bob@example.com"]);
     for name in ["c", "d"] {

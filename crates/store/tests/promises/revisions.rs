@@ -99,7 +99,8 @@ pub(crate) async fn every_write_says_what_it_touched_and_a_write_that_changes_no
         store.replace_policy("projects/1", &[], Some(Etag(99)), &[]) => [];
         store.replace_policy(on_robot, &bindings(&["allUsers"]), None, &[]) => [policy(on_robot)];
         store.remove_service_account(&id("1")) => [Changed::ServiceAccount(id("1")), key_of("m2"), key_of("m3"), policy("projects/1"), policy(on_robot), in_eng(&as_member)];
-        store.remove_user(&id("2")) => [Changed::User(id("2")), in_eng(&member("user:ann@example.com"))];
+        store.replace_policy("projects/2", &bindings(&["user:ann@example.com"]), None, &[]) => [policy("projects/2")];
+        store.remove_user(&id("2")) => [Changed::User(id("2")), policy("projects/2"), in_eng(&member("user:ann@example.com"))];
         store.add_deny_policy(&deny) => [Changed::DenyPolicy(deny.name.clone())];
         store.replace_deny_policy(&deny, Some(Etag(99))) => [];
         store.remove_group(&eng) => [Changed::Group(eng.clone()), policy("projects/1"), Changed::DenyPolicy(deny.name.clone())];
@@ -109,6 +110,7 @@ pub(crate) async fn every_write_says_what_it_touched_and_a_write_that_changes_no
         store.add_application(&app) => [Changed::Application("777".into())];
         store.add_application(&app) => [];
         store.replace_application(&app, None) => [Changed::Application("777".into())];
+        store.replace_applications(std::slice::from_ref(&app)) => [];
         store.replace_policy(on_app, &bindings(&["allUsers"]), None, &[]) => [policy(on_app)];
         store.replace_settings(on_app, &Default::default(), &settings(&["c"])) => [Changed::Settings(on_app.into())];
         store.remove_application("777", &project) => [Changed::Application("777".into()), policy(on_app), Changed::Settings(on_app.into())];

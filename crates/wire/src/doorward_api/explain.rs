@@ -127,6 +127,12 @@ pub struct RecordedDecision {
     /// The code of the reason if not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What was found wrong, for whoever operates it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// It was refused although policies had let it in: something failed after them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passed_policies: bool,
 }
 
 /// The resource on which it was decided.

@@ -1,4 +1,4 @@
-//! gcloud administers: policies, settings, brands and clients, backend services, the App Engine application, service accounts, roles,
+//! gcloud administers: policies, settings, brands and clients, destination groups, backend services, the App Engine application, service accounts, roles,
 //! deny policies and the project.
 //!
 //! Each scenario runs in both worlds: here, where gcloud is told the address of every API, and in `needs_namespaces`, where it is told
@@ -84,6 +84,11 @@ fn policies_of_web_resources_let_in_and_out() {
 #[test]
 fn settings_brands_and_clients_are_set_and_read() {
     settings_brands_and_clients(&Told::start());
+}
+
+#[test]
+fn destination_groups_are_made_changed_and_opened() {
+    destination_groups(&Told::start());
 }
 
 #[test]
@@ -364,6 +369,72 @@ pub(crate) fn settings_brands_and_clients(place: &dyn Place) {
     assert!(!listed(&shown));
 }
 
+pub(crate) fn destination_groups(place: &dyn Place) {
+    let gcloud = Gcloud::sign_in(place);
+    let region = "--region=europe-west1";
+    fn groups<'a>(more: &[&'a str]) -> Vec<&'a str> {
+        [&["iap", "tcp", "dest-groups"], more].concat()
+    }
+    let name = format!("projects/{}/iap_tunnel/locations/europe-west1/destGroups/prod", gcloud.number());
+    let list = groups(&["list"]);
+    assert_eq!(gcloud.json(&list), json!([]));
+    // gcloud asks for the project's number first; with that, the permission itself is missed.
+    let (stranger, project) = (gcloud.email("stranger"), place.text("/project/id"));
+    let member = format!("--member=serviceAccount:{stranger}");
+    gcloud.output(&["projects", "add-iam-policy-binding", project, &member, "--role=roles/browser"]);
+    let ranges = "--ip-range-list=10.1.0.0/16,10.2.0.0/16";
+    let create = groups(&["create", "prod", region, ranges, "--fqdn-list=*.example.com"]);
+    let created = json!({"name": name, "cidrs": ["10.1.0.0/16", "10.2.0.0/16"], "fqdns": ["*.example.com"]});
+    gcloud.denied(&create, "iap.tunnelDestGroups.create");
+    assert_eq!(gcloud.json(&create), created);
+    gcloud.fails(&create, "already exists");
+    gcloud.fails(&groups(&["create", "other", region, "--ip-range-list=10.1.2.3/16"]), "INVALID_ARGUMENT");
+    gcloud.output(&groups(&["create", "other", "--region=us-east1"]));
+
+    // Everywhere, in one region, and page by page.
+    let listed = |more: &[&str]| gcloud.output(&[&list, more, &["--format=value(name.basename())"]].concat());
+    assert_eq!(listed(&[]), "prod\nother");
+    assert_eq!(listed(&["--page-size=1"]), "prod\nother");
+    assert_eq!(listed(&["--region=us-east1"]), "other");
+
+    // What is named is changed, and the rest stays.
+    let describe = groups(&["describe", "prod", region]);
+    assert_eq!(gcloud.json(&describe), created);
+    gcloud.output(&groups(&["update", "prod", region, "--fqdn-list=db.example.com"]));
+    let mut expected = created;
+    expected["fqdns"] = json!(["db.example.com"]);
+    assert_eq!(gcloud.json(&describe), expected);
+    gcloud.output(&groups(&["update", "prod", region, "--ip-range-list="]));
+    assert_eq!(gcloud.json(&describe), json!({"name": name, "fqdns": ["db.example.com"]}));
+    gcloud.denied(&describe, "iap.tunnelDestGroups.get");
+    gcloud.denied(&list, "iap.tunnelDestGroups.list");
+    gcloud.denied(&groups(&["update", "prod", region, "--fqdn-list="]), "iap.tunnelDestGroups.update");
+
+    // Who reaches what is in one.
+    let on_group = ["--dest-group=prod", region];
+    let policy = |verb, more: &[&str]| gcloud.json(&[&groups(&[verb]), &on_group[..], more].concat());
+    assert_eq!(policy("get-iam-policy", &[]), json!({"etag": "ACAB"}));
+    let reach = [member.as_str(), "--role=roles/iap.tunnelResourceAccessor"];
+    policy("add-iam-policy-binding", &reach);
+    let bound = policy("get-iam-policy", &[]);
+    let binding = json!({
+        "role": "roles/iap.tunnelResourceAccessor", "members": [format!("serviceAccount:{stranger}")],
+    });
+    assert_eq!(bound["bindings"], json!([binding]));
+    policy("remove-iam-policy-binding", &reach);
+    assert_eq!(policy("get-iam-policy", &[]).get("bindings"), None);
+    let file = gcloud.file("group.json", &json!({"bindings": [binding]}));
+    assert_eq!(policy("set-iam-policy", &[&file])["bindings"], json!([binding]));
+
+    // A group goes with its policy.
+    let delete = groups(&["delete", "prod", region, "--quiet"]);
+    gcloud.denied(&delete, "iap.tunnelDestGroups.delete");
+    gcloud.output(&delete);
+    gcloud.fails(&describe, "NOT_FOUND");
+    gcloud.output(&create);
+    assert_eq!(policy("get-iam-policy", &[]), json!({"etag": "ACAB"}));
+}
+
 pub(crate) fn applications(place: &dyn Place) {
     let gcloud = Gcloud::sign_in(place);
     let (robot, token) = (gcloud.email("robot"), {
@@ -402,20 +473,24 @@ pub(crate) fn applications(place: &dyn Place) {
     assert_eq!(gcloud.json(&app("describe", &[]))["iap"]["oauth2ClientId"], client_id, "it keeps its client");
 
     // A client of the caller's own choice; its secret is shown by its hash.
-    let iap = "--iap=enabled,oauth2-client-id=chosen,oauth2-client-secret=secret";
-    gcloud.output(&services(&["update", "wiki", "--region=europe-west1", iap]));
+    let chosen = "1-chosen.apps.googleusercontent.com";
+    let secret = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
+    let iap = format!("--iap=enabled,oauth2-client-id={chosen},oauth2-client-secret={secret}");
+    gcloud.output(&services(&["update", "wiki", "--region=europe-west1", &iap]));
     let wiki = ["compute", "backend-services", "describe", "wiki", "--region=europe-west1"];
-    // SHA-256 of "secret"
+    // Its SHA-256, of the examples to FIPS 180-4.
     let expected = json!({
-        "enabled": true, "oauth2ClientId": "chosen",
-        "oauth2ClientSecretSha256": "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b",
+        "enabled": true, "oauth2ClientId": chosen,
+        "oauth2ClientSecretSha256": "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
     });
     assert_eq!(gcloud.json(&wiki)["iap"], expected);
-    let both = ["--oauth2-client-id=another", "--oauth2-client-secret=other"];
+    let another = "1-another.apps.googleusercontent.com";
+    let id = format!("--oauth2-client-id={another}");
+    let both = [id.as_str(), "--oauth2-client-secret=a-secret-of-another-client"];
     let other = ["iap", "web", "enable", "--resource-type=backend-services", "--service=other-app"];
     gcloud.output(&[&other[..], &both].concat());
     let shown = gcloud.output(&services(&["describe", "other-app", "--global", "--format=value(iap.oauth2ClientId)"]));
-    assert_eq!(shown, "another");
+    assert_eq!(shown, another);
 
     // Several calls in one request.
     let batched = |arguments: &[&str]| {
@@ -555,9 +630,9 @@ pub(crate) fn roles_deny_policies_and_the_project(place: &dyn Place) {
     // A role of the project's own opens the door while it holds that permission and is not deleted.
     let create = role("create", &["--title=Opener", "--permissions=iap.webServiceVersions.accessViaIAP", "--stage=GA"]);
     let created = gcloud.json(&create);
-    // Bindings name it as the answer does: gcloud looks for the very text when it takes one away.
-    let name = created["name"].as_str().unwrap_or_else(|| panic!("no name in {created}"));
-    assert!(name.ends_with("/roles/doorOpener"), "{created}");
+    // By the project's id, here and in policies: gcloud looks for the very text when it takes a binding away.
+    let name = format!("projects/{project}/roles/doorOpener");
+    assert_eq!(created["name"], name, "{created}");
     let list = ["iam", "roles", "list", &in_project];
     let names = |more: &[&str]| {
         let listed = gcloud.json(&[&list[..], more].concat());
@@ -565,7 +640,9 @@ pub(crate) fn roles_deny_policies_and_the_project(place: &dyn Place) {
     };
     assert_eq!(names(&[]), ["Opener"]);
     let grant = format!("--role={name}");
-    gcloud.output(&["projects", "add-iam-policy-binding", project, &member, &grant]);
+    // Written by the number it is the same role.
+    let by_number = format!("--role=projects/{number}/roles/doorOpener");
+    gcloud.output(&["projects", "add-iam-policy-binding", project, &member, &by_number]);
     gcloud.ask(&token, "/").is_of(stranger);
     let described = gcloud.json(&role("describe", &[]));
     assert_eq!(described["includedPermissions"], json!(["iap.webServiceVersions.accessViaIAP"]));
@@ -597,7 +674,7 @@ pub(crate) fn roles_deny_policies_and_the_project(place: &dyn Place) {
     let file = gcloud.file("deny.json", &json!({"displayName": "Not this one", "rules": [{"denyRule": rule}]}));
     let attachment = format!("--attachment-point=cloudresourcemanager.googleapis.com/projects/{project}");
     let kind = [attachment.as_str(), "--kind=denypolicies"];
-    let deny = |verb, more: &[&'static str]| [&["iam", "policies", verb][..], &more, &kind].concat();
+    let deny = |verb, more: &[&'static str]| [&["iam", "policies", verb][..], more, &kind].concat();
     gcloud.denied(&deny("list", &[]), "iam.denypolicies.list");
     let from_file = format!("--policy-file={file}");
     let mut create = deny("create", &["not-you"]);

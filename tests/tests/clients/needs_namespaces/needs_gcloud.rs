@@ -121,6 +121,11 @@ fn settings_brands_and_clients_are_set_and_read() {
 }
 
 #[test]
+fn destination_groups_are_made_changed_and_opened() {
+    administration::destination_groups(&Names::start(&[]));
+}
+
+#[test]
 fn iap_is_switched_at_backend_services_and_at_the_app_engine_application() {
     administration::applications(&Names::start(&[]));
 }

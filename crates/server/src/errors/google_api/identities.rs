@@ -1,15 +1,18 @@
 //! Service accounts, pools, OAuth clients, keys, and acting as somebody.
 
+use doorward_control::admin::Failure as _;
 use doorward_control::certificates::CertificatesError;
 use doorward_control::iam_credentials::ImpersonationError;
 use doorward_control::keys::KeysError;
 use doorward_control::oauth_clients::OAuthClientError;
 use doorward_control::service_accounts::ServiceAccountError;
+use doorward_control::users::UserError;
 use doorward_control::workload_identity::WorkloadIdentityError;
 use doorward_wire::google_api::{ErrorInfo, Status};
 use doorward_wire::time::rfc3339;
 
 use super::ApiFailure;
+use super::resources::client_in_use;
 
 impl From<ImpersonationError> for ApiFailure {
     /// The texts that Google's clients show, and act on.
@@ -66,6 +69,7 @@ impl From<OAuthClientError> for ApiFailure {
             E::DisplayName | E::Kind(_) | E::Restriction(_) | E::TooManyRedirectUris => ApiFailure::invalid(&error),
             E::TooMany => ApiFailure::new(Status::ResourceExhausted, format!("Quota limit exceeded: {error}.")),
             E::NotFound => ApiFailure::new(Status::NotFound, "There is no such OAuth client."),
+            E::InUse { client, application } => client_in_use(client, application),
             E::Public => ApiFailure::new(
                 Status::FailedPrecondition,
                 "Clients of type android and ios have no secret: what is shipped to phones keeps none.",
@@ -135,6 +139,30 @@ impl From<ServiceAccountError> for ApiFailure {
                 (Status::FailedPrecondition, "A service account may have ten keys. Delete one first.".to_owned())
             }
             E::Store(_) | E::Refresh(_) | E::Entropy(_) | E::Key(_) | E::Stopping(_) => {
+                return ApiFailure::internal(&error);
+            }
+        };
+        ApiFailure::new(status, message)
+    }
+}
+
+impl From<UserError> for ApiFailure {
+    fn from(error: UserError) -> Self {
+        use UserError as E;
+        let status = error.status();
+        let message = match &error {
+            E::Admin(error) => return error.into(),
+            E::Email(_) | E::OfAccounts | E::PageToken => format!("Invalid argument: {error}."),
+            E::Taken(email) => format!("{email} is the address of a person, a group or an account already."),
+            E::NotFound => "Requested entity was not found: there is no such person.".to_owned(),
+            E::Administrator(email) => format!(
+                "{email} administers: only somebody who holds everything of roles/doorward.admin on the project may do this \
+                 to them. Others may do it to people who enter applications and hold nothing else."
+            ),
+            E::Oneself(email) => {
+                format!("You are {email}: nobody disables or deletes themselves. Another administrator can.")
+            }
+            E::Store(_) | E::Refresh(_) | E::Entropy(_) | E::Password(_) | E::Stopping(_) => {
                 return ApiFailure::internal(&error);
             }
         };

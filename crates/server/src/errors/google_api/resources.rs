@@ -6,7 +6,9 @@ use doorward_control::brands::BrandError;
 use doorward_control::projects::ProjectError;
 use doorward_control::settings::SettingsError;
 use doorward_control::tunnel_dest_groups::TunnelDestGroupError;
+use doorward_core::resource::{ApplicationName, ClientId};
 use doorward_core::settings;
+use doorward_wire::google_api::Status;
 
 use super::{ApiFailure, CONCURRENT_CHANGES};
 
@@ -34,6 +36,7 @@ impl From<ApplicationError> for ApiFailure {
             ),
             E::Name(_)
             | E::Host(_)
+            | E::ReservedHost(_)
             | E::PathPrefix(_)
             | E::PrefixWithoutHost
             | E::Upstream { .. }
@@ -72,8 +75,8 @@ impl From<SettingsError> for ApiFailure {
                 "Invalid update_mask: {error}. Use paths such as accessSettings.oauthSettings.programmaticClients, separated by commas."
             ),
             E::Refused(cause) => match cause {
-                settings::SettingsError::NotYet { path, reason } => {
-                    format!("Setting {path} does not work yet: {reason}. Nothing was changed.")
+                settings::SettingsError::NoEffect { path, reason } => {
+                    format!("Setting {path} has no effect here: {reason}. Nothing was changed.")
                 }
                 settings::SettingsError::TooMany { .. }
                 | settings::SettingsError::Client { .. }
@@ -82,7 +85,9 @@ impl From<SettingsError> for ApiFailure {
                 | settings::SettingsError::Expression { .. }
                 | settings::SettingsError::Twice { .. } => format!("Invalid argument: {error}."),
             },
-            E::Conflict => "There were concurrent changes of the settings. Please retry with exponential backoff.".to_owned(),
+            E::Conflict => {
+                "There were concurrent changes of the settings. Please retry with exponential backoff.".to_owned()
+            }
             // The position is in it.
             E::Expression(error) => format!("The expression is not valid: {error}."),
             E::Store(_) | E::Refresh(_) | E::Json(_) => return ApiFailure::internal(&error),
@@ -104,13 +109,18 @@ impl From<BrandError> for ApiFailure {
             }
             E::NoClient => "Requested entity was not found: there is no such client under this brand.".to_owned(),
             E::TooManyClients => format!("Quota limit exceeded: {error}."),
-            E::InUse { client, application } => {
-                format!("Client {client} is that of application {application}. Give that one another client first.")
-            }
+            E::InUse { client, application } => return client_in_use(client, application),
             E::Store(_) | E::Refresh(_) | E::Entropy(_) => return ApiFailure::internal(&error),
         };
         ApiFailure::new(status, message)
     }
+}
+
+/// A client that cannot be deleted.
+pub(super) fn client_in_use(client: &ClientId, application: &ApplicationName) -> ApiFailure {
+    let message =
+        format!("Client {} is that of application {application}. Give that one another client first.", client.0);
+    ApiFailure::new(Status::FailedPrecondition, message)
 }
 
 impl From<TunnelDestGroupError> for ApiFailure {
@@ -126,7 +136,8 @@ impl From<TunnelDestGroupError> for ApiFailure {
             E::TooMany => format!("Quota limit exceeded: {error}. Delete one first."),
             E::NotFound(name) => format!("Requested entity was not found: {name}."),
             E::Conflict => {
-                "There were concurrent changes of the destination group. Please retry with exponential backoff.".to_owned()
+                "There were concurrent changes of the destination group. Please retry with exponential backoff."
+                    .to_owned()
             }
             E::Store(_) | E::Refresh(_) => return ApiFailure::internal(&error),
         };

@@ -73,7 +73,10 @@ pub(super) async fn authorize_as(
         Ok(request) => request,
         Err(error) => {
             let error = FormRefusal::Parameters(error);
-            return Err(services.refuse(TokenMethod::Authorize, browser.reached.connection.peer.address, error).await.into());
+            return Err(services
+                .refuse(TokenMethod::Authorize, browser.reached.connection.peer.address, error)
+                .await
+                .into());
         }
     };
     let step = services.sign_in.authorize(&request, issuer, browser.visitor()).await?;

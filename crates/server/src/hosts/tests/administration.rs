@@ -1,6 +1,7 @@
 //! What administration says, in the words and with the addresses that clients act on.
 
 use super::*;
+use doorward_control::admin::Admin;
 use doorward_core::audit::{AuditSink as _, Decision, Outcome, Reason};
 use serde_json::json;
 
@@ -106,6 +107,31 @@ async fn links_of_backend_services_begin_with_the_address_by_which_the_client_ca
 }
 
 #[tokio::test]
+async fn no_application_is_at_our_own_host_or_at_googles_and_the_answer_says_why() {
+    let world = World::new().await;
+    #[rustfmt::skip]
+    let cases = [
+        ("http://127.0.0.1:8081",      Err("Invalid argument: 127.0.0.1:8081 is our own: an application there could read the cookies of the sign-in.")),
+        ("https://localhost:8444",     Err("Invalid argument: localhost:8444 is our own: an application there could read the cookies of the sign-in.")),
+        ("http://accounts.google.com", Err("Invalid argument: accounts.google.com is where Google's clients send their credentials: no application is there.")),
+        ("any.googleapis.com:8443",    Err("Invalid argument: any.googleapis.com:8443 is where Google's clients send their credentials: no application is there.")),
+        ("http://169.254.169.254",     Err("Invalid argument: 169.254.169.254 is where Google's clients send their credentials: no application is there.")),
+        ("http://127.0.0.1:8080",      Ok(())),
+    ];
+    for (host, expected) in cases {
+        let new = json!({"name": "wiki", "hosts": [host], "upstreams": ["http://127.0.0.1:9"]});
+        let answer = world.as_operator(Method::POST, "/doorward/v1/applications", &new).await;
+        let body = answer.json();
+        match expected {
+            Ok(()) => assert_eq!(answer.status, StatusCode::OK, "{body}"),
+            Err(message) => {
+                assert_eq!((&body["error"]["code"], &body["error"]["message"]), (&json!(400), &json!(message)))
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_role_lets_its_holder_do_what_it_says_and_no_more() {
     let world = World::new().await;
     let cloud = bearer(CLOUD_TOKEN);
@@ -125,6 +151,33 @@ async fn a_role_lets_its_holder_do_what_it_says_and_no_more() {
     let event = world.last_admin_event().await;
     assert_eq!((event.caller.as_deref(), event.peer.as_deref()), (Some("operator"), Some("127.0.0.1")));
     assert!(event.before.is_some() && event.after.is_some());
+}
+
+#[tokio::test]
+async fn the_client_of_one_application_is_not_had_by_another_and_not_deleted() {
+    let world = World::new().await;
+    let services = "/compute.googleapis.com/compute/v1/projects/p/global/backendServices";
+    assert_eq!(world.as_operator(Method::POST, services, &json!({"name": "other"})).await.status, StatusCode::OK);
+    world.give(&format!("serviceAccount:{CALLER}"), "roles/compute.admin").await;
+    let cloud = bearer(CLOUD_TOKEN);
+    let other = format!("{services}/other");
+    let client = format!("/doorward/v1/oauthClients/{APPLICATION}");
+    // First as something older left it, without a registered client; then as a start leaves it.
+    for registered in [false, true] {
+        if registered {
+            world.services.applications.register_clients(&Admin::local_operator()).await.unwrap();
+        }
+        for secret in ["", r#", "oauth2ClientSecret": "24 characters, or some more""#] {
+            let body = format!(r#"{{"iap": {{"enabled": true, "oauth2ClientId": "{APPLICATION}"{secret}}}}}"#);
+            let answer = world.call(Method::PATCH, &other, &[("authorization", &cloud)], &body).await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{registered} {secret} {}", answer.body);
+        }
+        let there = world.as_operator(Method::GET, &client, &Value::Null).await.status;
+        assert_eq!(there, if registered { StatusCode::OK } else { StatusCode::NOT_FOUND });
+    }
+    let deleted = world.as_operator(Method::DELETE, &client, &Value::Null).await.json();
+    let message = format!("Client {APPLICATION} is that of application app. Give that one another client first.");
+    assert_eq!(deleted, json!({"error": {"code": 400, "status": "FAILED_PRECONDITION", "message": message}}));
 }
 
 #[tokio::test]
@@ -340,5 +393,36 @@ async fn what_gcloud_writes_in_its_own_way_is_understood() {
     ] {
         let answer = world.as_operator(Method::POST, path, &json!({"fullResourceName": full})).await;
         assert_eq!(answer.status, StatusCode::OK, "{full} {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn what_google_takes_in_every_query_changes_no_answer_and_is_no_credential() {
+    let world = World::new().await;
+    let (admin, stranger) = (bearer(ADMIN), bearer(CLOUD_TOKEN));
+    let body = json!({"accessSettings": {"oauthSettings": {"programmaticClients": ["a"]}}}).to_string();
+    #[rustfmt::skip]
+    let calls = [
+        (Method::GET,   "/iap.googleapis.com/v1/projects/p/iap_web:iapSettings?x=y",                                                          ""),
+        (Method::PATCH, "/iap.googleapis.com/v1/projects/p/iap_web:iapSettings?updateMask=accessSettings.oauthSettings.programmaticClients",  body.as_str()),
+        (Method::POST,  "/iap.googleapis.com/v1/projects/p/iap_web:getIamPolicy?x=y",                                                         "{}"),
+        (Method::GET,   "/iap.googleapis.com/v1/projects/p/iap_tunnel/locations/-/destGroups?pageSize=3",                                     ""),
+        (Method::GET,   "/compute.googleapis.com/compute/v1/projects/p/global/backendServices?maxResults=3",                                  ""),
+        (Method::GET,   "/iam.googleapis.com/v1/projects/p/roles?showDeleted=false",                                                          ""),
+        (Method::GET,   "/iam.googleapis.com/v1/projects/p/serviceAccounts?pageSize=3",                                                       ""),
+        (Method::GET,   "/cloudresourcemanager.googleapis.com/v3/projects/p?x=y",                                                             ""),
+    ];
+    let shaping = "&fields=name&prettyPrint=true&alt=json&$.xgafv=2&key=K&quotaUser=q";
+    for (method, path, body) in calls {
+        let asked = async |more: &str, authorization: Option<&str>| {
+            let fields: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+            world.call(method.clone(), &format!("{path}{more}"), &fields, body).await
+        };
+        let plain = asked("", Some(&admin)).await;
+        assert_eq!(plain.status, StatusCode::OK, "{path} {}", plain.body);
+        assert_eq!(asked(shaping, Some(&admin)).await.body, plain.body, "{path}");
+        let token = format!("&access_token={ADMIN}");
+        assert_eq!(asked(&token, None).await.status, StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(asked(&token, Some(&stranger)).await.status, StatusCode::FORBIDDEN, "{path}");
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 /// Where a policy is, a role that can be given there, and whether it can be given to everybody.
 #[rustfmt::skip]
-const POLICIES: [(&str, &str, bool); 16] = [
+const POLICIES: [(&str, &str, bool); 22] = [
     ("/cloudresourcemanager.googleapis.com/v3/organizations/1",                          "roles/iap.httpsResourceAccessor",        false),
     ("/cloudresourcemanager.googleapis.com/v3/folders/21",                               "roles/iap.httpsResourceAccessor",        false),
     ("/cloudresourcemanager.googleapis.com/v1/projects/p",                               "roles/iap.httpsResourceAccessor",        false),
@@ -18,6 +18,12 @@ const POLICIES: [(&str, &str, bool); 16] = [
     ("/iap.googleapis.com/v1/projects/p/iap_web/cloud_run-europe-west1",                 "roles/iap.httpsResourceAccessor",        true),
     ("/iap.googleapis.com/v1/projects/p/iap_web/compute/services/app",                   "roles/iap.httpsResourceAccessor",        true),
     ("/iap.googleapis.com/v1/projects/p/iap_web/compute/services/app/versions/bs_0",     "roles/iap.httpsResourceAccessor",        true),
+    ("/iap.googleapis.com/v1/projects/p/iap_web/forwarding_rule",                        "roles/iap.httpsResourceAccessor",        true),
+    ("/iap.googleapis.com/v1/projects/p/iap_web/forwarding_rule-europe-west1",           "roles/iap.httpsResourceAccessor",        true),
+    ("/iap.googleapis.com/v1/projects/p/iap_web/compute-r/services/regional",            "roles/iap.httpsResourceAccessor",        true),
+    ("/iap.googleapis.com/v1/projects/p/iap_web/appengine-p/services/default",           "roles/iap.httpsResourceAccessor",        true),
+    ("/iap.googleapis.com/v1/projects/p/iap_web/appengine-p/services/default/versions/v1", "roles/iap.httpsResourceAccessor",      true),
+    ("/iap.googleapis.com/v1/projects/p/iap_web/cloud_run-r/services/run",               "roles/iap.httpsResourceAccessor",        true),
     ("/iap.googleapis.com/v1/projects/p/iap_tunnel",                                     "roles/iap.tunnelResourceAccessor",       false),
     ("/iap.googleapis.com/v1/projects/p/iap_tunnel/zones/europe-west1-b",                "roles/iap.tunnelResourceAccessor",       false),
     ("/iap.googleapis.com/v1/projects/p/iap_tunnel/zones/europe-west1-b/instances/vm",   "roles/iap.tunnelResourceAccessor",       false),
@@ -80,7 +86,15 @@ fn policy(version: i32, role: &str, members: &Value, condition: &Value) -> Value
 #[tokio::test]
 async fn a_policy_that_cannot_be_is_refused_at_every_kind_of_resource_and_the_old_one_stays() {
     let world = World::new().await;
-    let many = |count: usize, form: &str| json!((0..count).map(|it| form.replace('N', &it.to_string())).collect::<Vec<_>>());
+    let many =
+        |count: usize, form: &str| json!((0..count).map(|it| form.replace('N', &it.to_string())).collect::<Vec<_>>());
+    for more in [
+        json!({"name": "regional", "region": "r"}),
+        json!({"name": "engine", "kind": "app_engine", "service": "default", "version": "v1"}),
+        json!({"name": "run", "kind": "cloud_run", "region": "r"}),
+    ] {
+        world.had("POST", "/doorward/v1/applications", more).await;
+    }
     let mut wrong = Vec::new();
     for (place, role, is_public) in POLICIES {
         let set = format!("{place}:setIamPolicy");
@@ -231,7 +245,7 @@ async fn what_else_is_administered_refuses_what_cannot_be_and_what_comes_from_an
 
         ("PATCH", SETTINGS,       propagate("attributes.pth"),                                   "INVALID_ARGUMENT", "xpression"),
         ("PATCH", SETTINGS,       json!({"accessSettings": {"none": {}}}),                       "INVALID_ARGUMENT", "Unknown name"),
-        ("PATCH", SETTINGS,       json!({"accessSettings": {"reauthSettings": {"method": "LOGIN", "maxAge": "600s", "policyType": "MINIMUM"}}}), "INVALID_ARGUMENT", "does not work yet"),
+        ("PATCH", SETTINGS,       json!({"accessSettings": {"reauthSettings": {"method": "LOGIN", "maxAge": "600s", "policyType": "MINIMUM"}}}), "INVALID_ARGUMENT", "has no effect here"),
 
         ("POST",  &providers,     provider("assertion.sub =="),                                  "INVALID_ARGUMENT", "attributeCondition"),
         ("POST",  POOLS,          json!({}),                                                     "INVALID_ARGUMENT", ""),

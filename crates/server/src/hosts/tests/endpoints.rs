@@ -193,6 +193,13 @@ const ROWS: &[Row] = &[
     row("own/questions who_can",     "POST",   "/doorward/v1:whoCan",                                  Some(r#"{"question": {"resource": "projects/none"}}"#), (403, 404)),
     row("own/questions what_can",    "POST",   "/doorward/v1:whatCan",                                 EMPTY, (403, 400)),
     row("own/questions simulate",    "POST",   "/doorward/v1:simulate",                                Some(r#"{"since": "yesterday"}"#), (403, 400)),
+    row("own/users list",            "GET",    "/doorward/v1/users",                                   None,  (403, 200)),
+    row("own/users create",          "POST",   "/doorward/v1/users",                                   EMPTY, (403, 400)),
+    row("own/users show",            "GET",    "/doorward/v1/users/none@example.com",                  None,  (403, 404)),
+    row("own/users remove",          "DELETE", "/doorward/v1/users/none@example.com",                  None,  (403, 404)),
+    row("own/users call",            "POST",   "/doorward/v1/users/none@example.com:setPassword",      None,  (403, 404)),
+    row("own/users call",            "POST",   "/doorward/v1/users/none@example.com:disable",          None,  (403, 404)),
+    row("own/users call",            "POST",   "/doorward/v1/users/none@example.com:enable",           None,  (403, 404)),
     // What one may not see is not in it.
     row("own/world export",          "GET",    "/doorward/v1/world",                                   None,  (200, 200)),
     row("own/world apply",           "POST",   "/doorward/v1/world:apply",                             Some(r#"{"file": {"groups": []}}"#), (403, 200)),

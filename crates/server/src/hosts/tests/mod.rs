@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
+use doorward_control::applications::OwnHosts;
 use doorward_control::keys::ensure_keys;
 use doorward_control::sign_in::hash_password;
 use doorward_core::account::{ServiceAccount, UniqueId, User};
@@ -39,7 +40,7 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 
 use super::{Api, Services};
-use crate::dev::names::Addressing;
+use crate::dev::names::{Addressing, reserved_hosts};
 use crate::listen::Connection;
 use crate::outbound::Fetcher;
 use crate::wiring::{self, Outside, StackConfig};
@@ -172,7 +173,8 @@ impl World {
             issuer: "https://accounts.google.com".into(),
             api_url: "http://127.0.0.1:8081".into(),
             api_https_url: Some("https://127.0.0.1:8444".into()),
-            api_hosts: [HOST, "127.0.0.1:8081", "localhost:8444"].map(|host| Host::parse(host).unwrap()).into(),
+            reserved_hosts: reserved_hosts(OwnHosts::Ports(api_hosts())),
+            api_hosts: api_hosts(),
             admin_token: Some(TokenHash::of(ADMIN)),
             trusted_issuers: Default::default(),
             reach: Reach::Loopback,
@@ -232,6 +234,11 @@ impl World {
     async fn last_reason(&self) -> Option<TokenReason> {
         self.last_event().await.reason
     }
+}
+
+/// Our own, on the API's listener.
+fn api_hosts() -> Vec<Host> {
+    [HOST, "127.0.0.1:8081", "localhost:8444"].map(|host| Host::parse(host).unwrap()).into()
 }
 
 fn request(method: Method, path: &str, fields: &[(&str, &str)], body: &str) -> Request<Body> {
