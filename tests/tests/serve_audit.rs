@@ -126,8 +126,13 @@ fn every_sink_gets_each_decision_and_each_change_also_those_of_when_it_was_away(
         (&refused["severity"], &refused["protoPayload"]["status"]["code"]),
         (&Value::from("ERROR"), &Value::from(7))
     );
-    let change = find("SetIamPolicy", "").expect("a change");
-    assert!(change["protoPayload"]["metadata"]["after"].is_object(), "{change}");
+    // What the file asks for beyond what is there is a refusal, and has no state after it.
+    let changed = |entry: &Value| {
+        let payload = &entry["protoPayload"];
+        payload["methodName"].as_str().is_some_and(|name| name.ends_with("SetIamPolicy"))
+            && payload["metadata"]["after"].is_object()
+    };
+    assert!(entries.iter().any(changed), "{entries:?}");
     // Public access is in the record, and has no entry.
     assert_eq!(find("AuthorizeUser", "/public"), None);
     assert!(!bodies.contains("/public") && !printed.contains("/public"));
@@ -153,19 +158,19 @@ fn execute(database: &Path, statement: &str) {
 fn the_chain_holds_through_forgetting_and_shows_one_row_that_was_altered() {
     let upstream = Upstream::start();
     let text = TEN_LINES.replace("{to}", upstream.url());
-    let mut place = Place::new(&format!("{text}[audit]\nretention = {{ events = 6 }}\n"));
+    let mut place = Place::new(&format!("{text}[audit]\nretention = {{ events = 30 }}\n"));
     let serve = place.init().start();
-    for number in 0..12 {
+    for number in 0..60 {
         serve.app(WIKI, &format!("/{number}")).send().expect(302);
     }
     let kept = serve.entries();
-    assert!(kept.len() <= 6, "{}", kept.len());
+    assert!(kept.len() <= 30, "{}", kept.len());
     let verify = |serve: &Serve| run(&mut serve.command(&["audit", "verify", "--json"]));
     let verified = verify(&serve);
     assert_eq!(verified.code, Some(0), "{}", verified.stderr);
     let answer: Value = serde_json::from_str(&verified.stdout).expect("JSON");
     let number = |name: &str| answer[name].as_i64().or_else(|| answer[name].as_str()?.parse().ok()).expect("a number");
-    assert!(number("after") > 0 && number("sequence") - number("after") <= 6, "{answer}");
+    assert!(number("after") > 0 && number("sequence") - number("after") <= 30, "{answer}");
     assert_eq!(serve.stop().code, Some(0));
 
     let database = place.path("state/doorward.db");
