@@ -92,14 +92,18 @@ brand = oauth.create_brand(
 )
 told["brand"] = shown(oauth.get_brand(request={"name": brand.name}))
 told["brands"] = [it.name for it in oauth.list_brands(request={"parent": project}).brands]
+# Those of the applications of the world are there already.
+before = {it.name for it in oauth.list_identity_aware_proxy_clients(request={"parent": brand.name})}
 made = oauth.create_identity_aware_proxy_client(
     request={"parent": brand.name, "identity_aware_proxy_client": {"display_name": "one"}}
 )
 reset = oauth.reset_identity_aware_proxy_client_secret(request={"name": made.name})
 told["another_secret"] = bool(made.secret and reset.secret) and made.secret != reset.secret
 told["client"] = oauth.get_identity_aware_proxy_client(request={"name": made.name}).display_name
-told["clients"] = [it.display_name for it in oauth.list_identity_aware_proxy_clients(request={"parent": brand.name})]
+listed = oauth.list_identity_aware_proxy_clients(request={"parent": brand.name})
+told["clients"] = [it.display_name for it in listed if it.name not in before]
 oauth.delete_identity_aware_proxy_client(request={"name": made.name})
-told["clients_after"] = [it.name for it in oauth.list_identity_aware_proxy_clients(request={"parent": brand.name})]
+listed = oauth.list_identity_aware_proxy_clients(request={"parent": brand.name})
+told["clients_after"] = [it.name for it in listed if it.name not in before]
 told["gone"] = refused(lambda: oauth.get_identity_aware_proxy_client(request={"name": made.name}))
 print(json.dumps(told))
