@@ -494,11 +494,6 @@ impl Snapshot {
         self.effective_settings(resource, &mut InForce::new())
     }
 
-    /// The settings that a resource itself has.
-    pub fn settings_of(&self, resource: &Resource) -> Option<&Arc<Settings>> {
-        self.settings.get(resource)
-    }
-
     /// A resource with every policy that reaches it. Costs some look-ups; an application's is at hand in
     /// [`ProtectedResource::lineage`].
     pub fn lineage(&self, resource: &Resource) -> Lineage {
@@ -660,11 +655,6 @@ impl Snapshot {
     /// The keys of one service account, in no order.
     pub fn keys_of(&self, account: &UniqueId) -> &[Arc<KnownKey>] {
         self.keys_of_accounts.get(account).map_or(&[], Vec::as_slice)
-    }
-
-    /// The ids of every service account's key, in no order.
-    pub fn account_key_ids(&self) -> impl Iterator<Item = &str> {
-        self.account_keys.iter().map(|(id, _)| id.as_str())
     }
 }
 

@@ -254,13 +254,6 @@ impl Role<'_> {
         };
         branch == Branch::Above || held.iter().any(|permission| branch_of(permission) == branch)
     }
-
-    /// Whether its holders get tokens or signatures of service accounts.
-    pub fn acts_as_accounts(&self) -> bool {
-        let acting =
-            PermissionSet::of(&[P::GetAccessToken, P::GetOpenIdToken, P::ImplicitDelegation, P::SignBlob, P::SignJwt]);
-        acting.iter().any(|permission| self.permissions().contains(permission))
-    }
 }
 
 const BASIC: [&str; 3] = ["roles/owner", "roles/editor", "roles/viewer"];
